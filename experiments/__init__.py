@@ -1,0 +1,1 @@
+"""The experiments as package data: `importlib.resources.files("chaosreprise.experiments")`."""

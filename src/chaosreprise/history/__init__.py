@@ -1,0 +1,40 @@
+"""The recorded history: the events, one writer a segment, readers that also follow a growing one.
+
+`docs/history.md` is the public description. A history is all that a verdict is made of.
+"""
+
+from chaosreprise.history.events import (
+    Answer,
+    Contract,
+    Coverage,
+    Effect,
+    Event,
+    Fault,
+    Observe,
+    Phase,
+    Report,
+    Segment,
+    Submit,
+    Timed,
+)
+from chaosreprise.history.reader import History, Tail, load
+from chaosreprise.history.writer import Writer
+
+__all__ = [
+    "Answer",
+    "Contract",
+    "Coverage",
+    "Effect",
+    "Event",
+    "Fault",
+    "History",
+    "Observe",
+    "Phase",
+    "Report",
+    "Segment",
+    "Submit",
+    "Tail",
+    "Timed",
+    "Writer",
+    "load",
+]

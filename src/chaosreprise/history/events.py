@@ -1,0 +1,178 @@
+"""The events of a history, one struct each; the tag `type` names it in the JSON line.
+
+All times are integer nanoseconds of CLOCK_MONOTONIC of the segment's boot. An event happened at some moment of
+`[lo, hi]`: 0 wide for the recorder's own stamps, [last seen absent, first seen] for what is polled.
+An incarnation (`inc`) is [boot id, pid namespace, pid, start time] or [pod uid, container id].
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+Op = Literal["start", "stop", "hibernate", "wake", "step", "read"]
+Outcome = Literal["ok", "fail", "info"]
+Mark = Literal["b", "e", "made", "up", "down", "gone", "crash", "back"]
+State = Literal["planned", "armed", "injected", "proven", "undoing", "undone", "clean", "moot", "leaked"]
+Level = Literal["keyed", "counted", "state", "none"]
+
+VERSION = 1
+LIFECYCLE: tuple[Op, ...] = ("start", "hibernate", "wake", "stop")
+
+
+class Event(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="type"):
+    """Base of all events."""
+
+
+class Timed(Event):
+    lo: int
+    hi: int
+
+
+class Segment(Event, tag="segment"):
+    """First line of each segment. `mono` and `wall` (ns since the epoch) were read together: wall time is for people."""
+
+    v: int
+    writer: str
+    run: str
+    boot: str
+    host: str
+    pid: int
+    mono: int
+    wall: int
+
+
+class Attribution(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """How the effects of one kind of command are known in one ledger.
+
+    `mark` is the one that counts as "took effect". `repeat` tells whether acting twice could be seen there.
+    """
+
+    op: Op
+    ledger: str
+    level: Level
+    mark: Mark
+    repeat: bool = True
+
+
+class Refusal(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One entry of the refusal table: an answer of this status (and body, a regular expression) proves that nothing was done."""
+
+    id: str
+    status: int
+    body: str = ""
+    ops: list[Op] = []
+
+
+class Contract(Event, tag="contract"):
+    """What this run must show, from the experiment, and what the platform promises, from the adapter and its file."""
+
+    sha: str
+    seed: int
+    require: list[str]
+    optional: list[str]
+    exposure: dict[str, int]
+    objectives: list[Any]
+    settle_ns: int
+    promises: dict[str, Any]
+    claims: list[Any]
+    refusals: list[Refusal]
+    attribution: list[Attribution]
+    bounds: dict[str, int]
+    offline_ns: int
+    known: list[Any]
+    experiment: str = ""
+    platform: str = ""
+
+
+class Phase(Timed, tag="phase"):
+    """baseline, method, quiet, drain, clean, and close (what happens after the canaries are removed)."""
+
+    name: str
+    edge: Literal["begin", "end"]
+
+
+class Submit(Timed, tag="submit"):
+    """One attempt of one operation, written before its first byte leaves. `intended` is when the plan wanted it sent.
+
+    `path` are the components that it crosses, for a lifecycle command also the agent that the session's row names.
+    """
+
+    cmd: str
+    op: Op
+    intended: int
+    key: str
+    session: str | None = None
+    user: str | None = None
+    path: list[str] = []
+
+
+class Answer(Timed, tag="answer"):
+    """`lo` is when the first byte had left at the earliest, `hi` when the answer was read.
+
+    `session` is the session that a start made, `id` the platform's own id of the command. `rule` is the entry of the
+    refusal table behind a `fail`, or `unconnected`.
+    """
+
+    cmd: str
+    outcome: Outcome
+    rule: str | None = None
+    status: int | None = None
+    session: str | None = None
+    id: str | None = None
+    error: str | None = None
+    result: str | None = None
+
+
+class Effect(Timed, tag="effect"):
+    """A line of a ledger: something happened in the world."""
+
+    ledger: str
+    object: str
+    mark: Mark
+    inc: list[Any] | None = None
+    key: str | None = None
+    session: str | None = None
+    gen: int | None = None
+
+
+class Report(Timed, tag="report"):
+    """What the platform says about itself. `id` is its own id of the command, session or agent."""
+
+    source: str
+    about: Literal["command", "session", "agent"]
+    id: str
+    state: str
+    owner: str | None = None
+    fields: dict[str, Any] = {}
+
+
+class Observe(Timed, tag="observe"):
+    """A sample of a signal. An absent signal is no event, and coverage off: never 0."""
+
+    source: str
+    signal: str
+    value: Any
+
+
+class Coverage(Timed, tag="coverage"):
+    """`of` (a ledger, `ledger/object` for one object of it, or a source) is really watched from or until here."""
+
+    of: str
+    on: bool
+    why: str
+
+
+class Fault(Timed, tag="fault"):
+    """A state that a fault reached. `lease_end` is CLOCK_BOOTTIME; `by` says who undid it (run, owner, warden, keeper, lease)."""
+
+    fault: str
+    kind: str
+    component: str
+    state: State
+    inc: list[Any] | None = None
+    by: str | None = None
+    lease_end: int | None = None
+    proof: dict[str, Any] | None = None
+
+
+AnyEvent = Segment | Contract | Phase | Submit | Answer | Effect | Report | Observe | Coverage | Fault

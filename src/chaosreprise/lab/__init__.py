@@ -1,0 +1,1 @@
+"""The embedded platform: PostgreSQL, a control plane, agents and sessions as real processes."""

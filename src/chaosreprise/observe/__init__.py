@@ -1,0 +1,1 @@
+"""What watches the platform and the world: ledger tailers and samplers, each with its coverage."""

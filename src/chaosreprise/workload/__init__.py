@@ -1,0 +1,1 @@
+"""The load: a seeded plan and the process that sends it."""
