@@ -55,15 +55,16 @@ def load(folder: pathlib.Path) -> History:
 
 
 class Tail:
-    """Follows the segments of a growing history: each call of `new` yields what was added since, file by file."""
+    """Follows a growing history, all its segments or one: each call of `new` yields what was added since, file by file."""
 
-    def __init__(self, folder: pathlib.Path) -> None:
+    def __init__(self, folder: pathlib.Path, writer: str = "*") -> None:
         self._folder = folder
+        self._pattern = f"{writer}.jsonl"
         self._offsets: dict[pathlib.Path, int] = {}
         self._lines: dict[pathlib.Path, int] = {}
 
     def new(self) -> Iterator[AnyEvent]:
-        for path in sorted(self._folder.glob("*.jsonl")):
+        for path in sorted(self._folder.glob(self._pattern)):
             offset = self._offsets.get(path, 0)
             with path.open("rb") as file:
                 file.seek(offset)

@@ -1,1 +1,1 @@
-"""How a platform is spoken to: the platform file, the adapter protocol, one adapter a file."""
+"""How a platform is spoken to: the platform file, the adapter protocol, one adapter a module."""

@@ -1,0 +1,93 @@
+"""Transactions on the lab's database that end within LIMIT_S, whatever the database does.
+
+psycopg_pool is not used: while the database is away it makes each caller wait for its time-out, and then backs off for
+as long as the outage lasted. Here a call fails as fast as the database does, and the first one after it works again.
+A frozen server is the hard case: an abandoned transaction is left to end in the background, and is not waited for.
+"""
+
+import asyncio
+import contextlib
+import select
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import psycopg
+from psycopg.rows import DictRow, dict_row
+
+CONNECTIONS = 10
+LIMIT_S = 3.0
+CONNECT_TIMEOUT_S = 2
+
+Connection = psycopg.AsyncConnection[DictRow]
+
+
+class StoreAway(Exception):
+    """The database did not do it, or nobody knows whether it did."""
+
+
+class Database:
+    """A handful of connections, made when they are needed."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._idle: list[Connection] = []
+        self._room = asyncio.Semaphore(CONNECTIONS)
+        self._abandoned: set[asyncio.Task[Any]] = set()
+
+    async def run[T](self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Do `work` in one transaction. Raises StoreAway; anything else that it raises rolls back."""
+        task = asyncio.ensure_future(self._transaction(work))
+        try:
+            done, _ = await asyncio.wait({task}, timeout=LIMIT_S)
+        except asyncio.CancelledError:
+            self._abandon(task)
+            raise
+        if not done:
+            self._abandon(task)
+            raise StoreAway(f"the database did not answer within {LIMIT_S:g} s")
+        try:
+            return task.result()
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            raise StoreAway(f"the database is away: {str(error).strip() or type(error).__name__}") from error
+
+    async def close(self) -> None:
+        while self._idle:
+            await self._idle.pop().close()
+
+    def _abandon(self, task: "asyncio.Task[Any]") -> None:
+        task.cancel()
+        self._abandoned.add(task)
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: "asyncio.Task[Any]") -> None:
+        self._abandoned.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at, so that asyncio does not complain: its caller has its answer already
+
+    async def _transaction[T](self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        async with self._room:
+            connection = await self._connection()
+            try:
+                async with connection.transaction():
+                    return await work(connection)
+            finally:
+                if connection.broken or connection.closed or connection.pgconn.transaction_status != 0:
+                    await connection.close()
+                else:
+                    self._idle.append(connection)
+
+    async def _connection(self) -> Connection:
+        while self._idle:
+            connection = self._idle.pop()
+            if not _has_news(connection):
+                return connection
+            with contextlib.suppress(psycopg.Error):
+                await connection.close()
+        return await psycopg.AsyncConnection.connect(
+            self._dsn, autocommit=True, row_factory=dict_row, connect_timeout=CONNECT_TIMEOUT_S
+        )
+
+
+def _has_news(connection: Connection) -> bool:
+    """Whether an idle connection is readable: a server that ends says so or closes it, and never speaks otherwise."""
+    return connection.closed or bool(select.select([connection.fileno()], [], [], 0)[0])

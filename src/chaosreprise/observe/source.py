@@ -1,0 +1,53 @@
+"""What a source of evidence is, and the loop that the sampled ones share.
+
+A source says when it is really watching: `coverage on` after its first good look, `off` at its first bad one. A look
+that fails is a gap, never an empty answer.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from chaosreprise.clock import Clock
+from chaosreprise.errors import RepriseError
+from chaosreprise.history import Coverage, Timed
+
+Emit = Callable[[Timed], None]
+DONE = "done"
+
+
+class Source(Protocol):
+    """Emits events and its own coverage from the start of `run` until `stop` is set, then looks once more and ends."""
+
+    name: str
+
+    async def run(self, clock: Clock, emit: Emit, stop: asyncio.Event) -> None: ...
+
+
+async def sample(name: str, hz: float, clock: Clock, emit: Emit, stop: asyncio.Event, look: Callable[[int, bool], Awaitable[None]]) -> None:
+    """Call `look(since, last)` `hz` times a second; `since` is when the last good look began, `last` asks for a full one.
+
+    `look` raises a RepriseError for a look that failed: coverage ends where the last good look began.
+    """
+    since = clock.now()
+    covered = False
+    while True:
+        last = stop.is_set()
+        began = clock.now()
+        try:
+            await look(since, last)
+        except RepriseError as error:
+            if covered:
+                emit(Coverage(lo=since, hi=clock.now(), of=name, on=False, why=str(error)))
+            covered = False
+        else:
+            if not covered:
+                emit(Coverage(lo=began, hi=began, of=name, on=True, why="watching"))
+            covered, since = True, began
+        if last:
+            break
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), max(0.0, 1 / hz - (clock.now() - began) / 1e9))
+    if covered:
+        emit(Coverage(lo=since, hi=since, of=name, on=False, why=DONE))

@@ -1,0 +1,91 @@
+"""What an adapter is: the one place that knows how one kind of platform is spoken to.
+
+An adapter never retries, never raises for what the platform did, and says of each effect how it can be known. Time comes
+from a Clock only, so that a simulated platform can speak this protocol in virtual time.
+"""
+
+import importlib
+from typing import Any, Protocol
+
+import msgspec
+
+from chaosreprise.errors import BadInput
+from chaosreprise.history import Answer, Report
+from chaosreprise.history.events import Attribution, Op, Refusal
+from chaosreprise.observe import Source
+from chaosreprise.platform.file import Platform
+
+SECONDS = 1_000_000_000
+
+
+class Operation(msgspec.Struct, frozen=True):
+    """One attempt of one operation. `key` is ours: unique in the run, and carried by its effect where the platform lets it."""
+
+    cmd: str
+    op: Op
+    key: str
+    session: str | None = None
+    user: str | None = None
+
+
+class Description(msgspec.Struct, kw_only=True):
+    """Pure data for the contract event and for the plan."""
+
+    attribution: list[Attribution]
+    refusals: list[Refusal]
+    promises: dict[str, Any]
+    bounds: dict[str, int]
+    offline_ns: int
+    sources: list[str]
+
+
+class Component(msgspec.Struct, kw_only=True):
+    """A part of the platform that can be broken: its incarnation, or why there is no handle on it."""
+
+    name: str
+    group: str
+    inc: list[Any] | None = None
+    state: str = "up"
+    reason: str | None = None
+
+
+class Adapter(Protocol):
+    def describe(self) -> Description: ...
+
+    async def open(self) -> None:
+        """Log in. Raises Unreachable or BadInput: nothing of a run can begin without it."""
+        ...
+
+    async def close(self) -> None: ...
+
+    async def perform(self, operation: Operation) -> Answer:
+        """One attempt. Whatever the platform does is an answer: ok, fail (it surely did not happen) or info."""
+        ...
+
+    def keys(self, count: int) -> list[str]:
+        """`count` keys for starts, unique on this platform as far as this run can know."""
+        ...
+
+    def sources(self) -> list[Source]: ...
+
+    def components(self) -> list[Component]: ...
+
+    async def resolve(self) -> list[Report]:
+        """What the platform itself says of every command and session of this run, read once, in full."""
+        ...
+
+
+def make(platform: Platform, run: str) -> Adapter:
+    """The adapter for a platform file: the module `chaosreprise.platform.<kind>` is its registration.
+
+    Raises BadInput when no adapter of that kind exists.
+    """
+    name = f"chaosreprise.platform.{platform.file.kind}"
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise BadInput(f'{platform.path}: kind = "{platform.file.kind}": no adapter of that name') from None
+    adapter: Adapter = module.adapter(platform, run)
+    return adapter

@@ -1,0 +1,202 @@
+"""The platform file: where a platform is, how it is watched, what of it may be broken.
+
+TOML, strict: an unknown name is an error, since a mistyped limit must never be no limit. Secrets stand in it by
+reference only, `{env = "X"}` or `{file = "path"}` with paths relative to the file.
+"""
+
+import os
+import pathlib
+import tomllib
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from chaosreprise.errors import BadInput
+from chaosreprise.settings import convert
+
+Agents = Annotated[int, Meta(ge=1, le=64, description="a whole number from 1 to 64")]
+Users = Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")]
+Count = Annotated[int, Meta(ge=0, description="a whole number, 0 or more")]
+Seconds = Annotated[float, Meta(ge=0, le=86400, description="seconds from 0 to 86400")]
+Hertz = Annotated[float, Meta(gt=0, le=1000, description="a rate from above 0 to 1000 per second")]
+Share = Annotated[float, Meta(gt=0, le=1, description="a share from above 0 to 1")]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", description="a name of letters, digits, dots and dashes, at most 63")]
+Url = Annotated[str, Meta(pattern=r"^https?://[^/\s]+(/\S*)?$", description="a URL with http:// or https://")]
+
+
+class Strict(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
+    """A table of the platform file."""
+
+
+class Secret(Strict):
+    """A value that stands elsewhere: in an environment variable or in a file."""
+
+    env: str | None = None
+    file: str | None = None
+
+    def read(self, base: pathlib.Path) -> str:
+        if (self.env is None) == (self.file is None):
+            raise BadInput('a secret is given as {env = "NAME"} or {file = "path"}, one of the two')
+        if self.env is not None:
+            if value := os.environ.get(self.env):
+                return value
+            raise BadInput(f"environment variable {self.env} is not set, and the platform file takes a secret from it: export it")
+        path = base / (self.file or "")
+        try:
+            return path.read_text().strip()
+        except OSError as error:
+            raise BadInput(f"{path}: the secret can't be read ({error.strerror})") from error
+
+
+class Lab(Strict):
+    agents: Agents = 3
+    users: Users = 12
+    heartbeat_s: Annotated[float, Meta(ge=0.05, le=60, description="seconds from 0.05 to 60")] = 1.0
+    reconcile_s: Annotated[float, Meta(ge=0.02, le=60, description="seconds from 0.02 to 60")] = 0.5
+
+
+class Identity(Strict):
+    host: str | None = None
+    context: str | None = None
+    cluster_uid: str | None = None
+
+
+class Control(Strict):
+    url: Url
+    user: str
+    password: Secret
+    template: str
+    steps: Url | None = None
+
+
+class Evidence(Strict):
+    kind: Literal["sql", "files"]
+    hz: Hertz = 1.0
+    dsn: Secret | None = None
+    path: str | None = None
+
+
+class Components(Strict):
+    how: Literal["process", "none"]
+    keeper: str | None = None
+
+
+class Allow(Strict):
+    faults: list[str] = []
+    share: Share = 0.34
+    foreign_sessions: Count = 0
+
+
+class Budget(Strict):
+    max_sessions: Count = 48
+    max_rps: Annotated[float, Meta(gt=0, description="requests per second, above 0")] = 200.0
+    users: list[str] = []
+
+
+class Settle(Strict):
+    backoff_s: Seconds
+    reconcile_s: Seconds
+    slowest_s: Seconds
+
+    def seconds(self, longest_queue: int) -> float:
+        """Longest back-off + two reconcile rounds + slowest command x (1 + longest queue of one agent)."""
+        return self.backoff_s + 2 * self.reconcile_s + self.slowest_s * (1 + longest_queue)
+
+
+class Bounds(Strict):
+    start_s: Seconds = 30.0
+    stop_s: Seconds = 10.0
+    hibernate_s: Seconds = 10.0
+    wake_s: Seconds = 30.0
+    step_s: Seconds = 30.0
+
+
+class Timing(Strict):
+    settle: Settle
+    bounds: Bounds = Bounds()
+    offline_s: Seconds = 60.0
+
+
+class Promises(Strict):
+    durable: bool = True
+    at_most_once: bool = True
+    order: bool = True
+    coalesce: bool = False
+    files: bool = True
+    memory: bool = False
+    takeover_s: Seconds | None = None
+
+
+class PlatformFile(Strict):
+    version: Literal[1]
+    kind: Literal["embedded", "streamspace"]
+    name: Name
+    lab: Lab | None = None
+    identity: Identity = Identity()
+    control: Control | None = None
+    evidence: dict[str, Evidence] = {}
+    components: dict[str, Components] = {}
+    allow: Allow = Allow()
+    budget: Budget = Budget()
+    timing: Timing | None = None
+    promises: Promises = Promises()
+
+
+class Platform(msgspec.Struct, frozen=True):
+    """A platform file and where it stands: paths in it are relative to `folder`."""
+
+    path: str
+    folder: pathlib.Path
+    file: PlatformFile
+
+    @property
+    def id(self) -> str:
+        """What its faults and its lock are filed under: the name and the host, so that two files of one name do not meet by chance."""
+        return f"{self.file.name}@{self.file.identity.host or self.file.identity.context or 'local'}"
+
+
+EMBEDDED = Platform("embedded", pathlib.Path(), PlatformFile(version=1, kind="embedded", name="embedded", lab=Lab()))
+
+
+def load(where: str) -> Platform:
+    """The platform called `embedded`, or the one that a platform file describes.
+
+    Raises BadInput with the file, the setting, its value and what was expected.
+    """
+    if where == "embedded":
+        return EMBEDDED
+    path = pathlib.Path(where)
+    try:
+        raw: dict[str, Any] = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise BadInput(f"{where}: the platform file can't be read ({error.strerror}): set REPRISE_PLATFORM to `embedded` or to a platform file") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{where}: not a text in UTF-8 (byte {error.start}): a platform file is TOML") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadInput(f"{where}: not TOML: {error}") from error
+    file = convert(where, raw, PlatformFile)
+    _check(where, file)
+    return Platform(where, path.absolute().parent, file)
+
+
+def _check(where: str, file: PlatformFile) -> None:
+    if file.kind == "embedded":
+        for table in ("control", "evidence", "components", "timing"):
+            if getattr(file, table):
+                raise BadInput(f"{where}: [{table}] does not go with kind = \"embedded\", which makes its own: leave it out")
+        return
+    if file.lab is not None:
+        raise BadInput(f'{where}: [lab] goes only with kind = "embedded": leave it out')
+    for table in ("control", "timing"):
+        if getattr(file, table) is None:
+            raise BadInput(f"{where}: [{table}] is missing: kind = \"{file.kind}\" needs it")
+    for name, evidence in file.evidence.items():
+        needed = "dsn" if evidence.kind == "sql" else "path"
+        if getattr(evidence, needed) is None:
+            raise BadInput(f"{where}: evidence.{name}.{needed} is missing: kind = \"{evidence.kind}\" needs it")
+    if not file.budget.users:
+        raise BadInput(f"{where}: budget.users = []: name the users whose sessions may be made")
+    for name, group in file.components.items():
+        if group.how == "process" and group.keeper is None:
+            raise BadInput(f'{where}: components.{name}.keeper is missing: how = "process" needs it')

@@ -1,0 +1,95 @@
+"""The two ledgers of effects that Reprise can read as files, whatever platform stands behind them.
+
+*Slots*: what the keeper of a local stack did to its slots (docs/architecture.md, "Stack"). *Workspaces*: what a step of
+ours wrote into its session's working directory, one line before and one after its work, each in one write. A step carries
+the whole code for that and needs no helper of an earlier step, so the line is left by whichever interpreter runs it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from chaosreprise.history import Effect
+from chaosreprise.history.events import Mark
+from chaosreprise.observe import Seen
+from chaosreprise.paths import boot_id
+
+LEDGER_FILE = "ledger"
+STEP = """\
+def _reprise(mark, key={key!r}):
+    import json, os, time
+    stat = open('/proc/self/stat').read().rpartition(')')[2].split()
+    boot = open('/proc/sys/kernel/random/boot_id').read().strip()
+    inc = [boot, os.stat('/proc/self/ns/pid').st_ino, os.getpid(), int(stat[19])]
+    line = json.dumps({{'t': time.monotonic_ns(), 'mark': mark, 'key': key, 'inc': inc}}) + '\\n'
+    fd = os.open('ledger', os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.write(fd, line.encode())
+    os.close(fd)
+_reprise('b')
+{payload}
+_reprise('e')
+print({key!r})
+"""
+
+
+def step_code(key: str, payload: str = "pass") -> str:
+    """Python code of a step that leaves `b` and `e` with this key in the ledger of its working directory and prints the key."""
+    return STEP.format(key=key, payload=payload)
+
+
+class SlotLine(msgspec.Struct):
+    """A line of slots.jsonl; the first one of the file has only `v` and `boot`."""
+
+    t: int = 0
+    mark: Mark | None = None
+    kind: str = ""
+    object: str = ""
+    gen: int | None = None
+    inc: list[Any] | None = None
+    spec: dict[str, Any] | None = None
+    boot: str | None = None
+
+
+class StepLine(msgspec.Struct):
+    """A line that a step wrote."""
+
+    t: int
+    mark: Mark
+    key: str
+    inc: list[Any]
+
+
+def slots_parser(key_of: Callable[[dict[str, Any]], str | None]) -> Callable[[Seen], Effect | None]:
+    """Lines of slots.jsonl as effects; `key_of` finds our key in what a slot was made from."""
+    decoder = msgspec.json.Decoder(SlotLine)
+    same_boot = True
+
+    def parse(seen: Seen) -> Effect | None:
+        nonlocal same_boot
+        line = decoder.decode(seen.line)
+        if line.boot is not None:
+            same_boot = line.boot == boot_id()
+        if line.mark is None or line.kind != "slot":
+            return None
+        lo, hi = (line.t, line.t) if same_boot else (seen.lo, seen.hi)
+        key = key_of(line.spec) if line.spec else None
+        return Effect(lo=lo, hi=hi, ledger="slots", object=line.object, session=line.object, mark=line.mark, gen=line.gen, inc=line.inc, key=key)
+
+    return parse
+
+
+def workspaces_parser(run: str) -> Callable[[Seen], Effect | None]:
+    """Lines of the sessions' own ledgers as effects; the keys of other runs are none of ours."""
+    decoder = msgspec.json.Decoder(StepLine)
+
+    def parse(seen: Seen) -> Effect | None:
+        line = decoder.decode(seen.line)
+        if not line.key.startswith(f"{run}."):
+            return None
+        lo, hi = (line.t, line.t) if line.inc[:1] == [boot_id()] else (seen.lo, seen.hi)
+        return Effect(lo=lo, hi=hi, ledger="workspaces", object=seen.object, session=seen.object, mark=line.mark, key=line.key, inc=line.inc)
+
+    return parse
+
+

@@ -1,0 +1,235 @@
+"""StreamSpace v2: sessions over HTTP, agents behind a WebSocket that we never touch, rows in PostgreSQL.
+
+Refuses nothing by itself. A create has no idempotency key: ours travels as the memory that it asks for, a number of bytes
+just above 128 MiB, since that comes back over HTTP and SQL and stands in the specification of what is made. Effects of
+start, stop, hibernate and wake come from the `slots` ledger, those of steps from `workspaces`. How rows are read: `streamspace_rows`.
+"""
+
+import asyncio
+import re
+import time
+import zlib
+from typing import Any
+
+import httpx
+
+from chaosreprise.clock import Clock
+from chaosreprise.errors import BadInput, NotPossible, Unreachable
+from chaosreprise.history import Answer, Report
+from chaosreprise.history.events import Attribution, Op, Refusal
+from chaosreprise.observe import Emit, FileSource, FolderSource, Source, sample
+from chaosreprise.platform.adapter import SECONDS, Component, Description, Operation
+from chaosreprise.platform.file import Platform
+from chaosreprise.platform.ledgers import LEDGER_FILE, slots_parser, step_code, workspaces_parser
+from chaosreprise.platform.streamspace_rows import Rows
+from chaosreprise.stack.client import Keeper
+
+TIMEOUT_S = 30.0
+BASE_MEMORY = 128 * 2**20  # the smallest that a create may ask for
+KEYS_A_RUN = 4096
+TAG = "reprise"
+COMMAND_ID = re.compile(r"command: (cmd-[0-9a-f-]+)")
+UNCONNECTED = "unconnected"
+REFUSALS = [
+    Refusal(id="bad-request", status=400),
+    Refusal(id="no-token", status=401),
+    Refusal(id="quota", status=403, body="Quota exceeded", ops=["start"]),
+    Refusal(id="not-found", status=404),
+    Refusal(id="not-allowed", status=405),
+    Refusal(id="wrong-state", status=409),
+    Refusal(id="gone", status=410, ops=["step"]),
+    Refusal(id="no-agents", status=503, body="No agents available", ops=["start"]),
+]
+
+
+def adapter(platform: Platform, run: str) -> "StreamSpace":
+    return StreamSpace(platform, run)
+
+
+class StreamSpace:
+    def __init__(self, platform: Platform, run: str) -> None:
+        assert platform.file.control is not None
+        assert platform.file.timing is not None
+        self._platform, self._run = platform, run
+        self._control, self._timing = platform.file.control, platform.file.timing
+        self._http = httpx.AsyncClient(
+            base_url=self._control.url, timeout=TIMEOUT_S, limits=httpx.Limits(max_connections=64, max_keepalive_connections=64), trust_env=False
+        )
+        self._base = BASE_MEMORY + KEYS_A_RUN * (1 + zlib.crc32(run.encode()) % 32000)
+        self._steps = self._control.steps.rstrip("/") if self._control.steps else None
+        self.tag = f"{TAG}-{run}"
+
+    def describe(self) -> Description:
+        evidence, bounds = self._platform.file.evidence, self._timing.bounds
+        attribution = []
+        if "slots" in evidence:
+            attribution = [
+                Attribution(op="start", ledger="slots", level="keyed", mark="made"),
+                Attribution(op="hibernate", ledger="slots", level="counted", mark="down", repeat=False),
+                Attribution(op="wake", ledger="slots", level="counted", mark="up"),
+                Attribution(op="stop", ledger="slots", level="counted", mark="gone", repeat=False),
+            ]
+        if "workspaces" in evidence and self._steps:
+            attribution.append(Attribution(op="step", ledger="workspaces", level="keyed", mark="e"))
+        promises = self._platform.file.promises
+        return Description(
+            attribution=attribution,
+            refusals=REFUSALS,
+            promises={name: getattr(promises, name) for name in promises.__struct_fields__ if getattr(promises, name) is not None},
+            bounds={name.removesuffix("_s"): int(getattr(bounds, name) * SECONDS) for name in bounds.__struct_fields__},
+            offline_ns=int(self._timing.offline_s * SECONDS),
+            sources=list(evidence),
+        )
+
+    async def open(self) -> None:
+        password = self._control.password.read(self._platform.folder)
+        try:
+            answer = await self._http.post("/api/v1/auth/login", json={"username": self._control.user, "password": password})
+        except httpx.TransportError as error:
+            raise Unreachable(f"{self._control.url}: the control plane does not answer ({error}): is the platform up?") from error
+        if answer.status_code != 200:
+            raise BadInput(f"{self._control.url}: login as {self._control.user} was refused with {answer.status_code}: check control.user and control.password")
+        self._http.headers["Authorization"] = f"Bearer {answer.json()['token']}"
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    def keys(self, count: int) -> list[str]:
+        if count > KEYS_A_RUN:
+            raise BadInput(f"a run of {count} creates: at most {KEYS_A_RUN} can be told apart here")
+        return [str(self._base + number) for number in range(count)]
+
+    async def perform(self, operation: Operation) -> Answer:
+        method, url, body = self._request(operation)
+        sent = time.monotonic_ns()
+        try:
+            answer = await self._http.request(method, url, json=body)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            return Answer(lo=sent, hi=time.monotonic_ns(), cmd=operation.cmd, outcome="fail", rule=UNCONNECTED, error=repr(error))
+        except httpx.TransportError as error:
+            return Answer(lo=sent, hi=time.monotonic_ns(), cmd=operation.cmd, outcome="info", error=repr(error))
+        return self._judge(operation, answer, sent, time.monotonic_ns())
+
+    def sources(self) -> list[Source]:
+        found: list[Source] = []
+        for name, evidence in self._platform.file.evidence.items():
+            path = self._platform.folder / (evidence.path or "")
+            if evidence.kind == "sql":
+                assert evidence.dsn is not None
+                found.append(_RowSource(name, evidence.hz, Rows(evidence.dsn.read(self._platform.folder), self.tag)))
+            elif path.is_dir():
+                found.append(FolderSource(name, path, LEDGER_FILE, evidence.hz, workspaces_parser(self._run)))
+            else:
+                found.append(FileSource(name, path, evidence.hz, slots_parser(self._key_of)))
+        return found
+
+    def components(self) -> list[Component]:
+        found = []
+        for group, how in self._platform.file.components.items():
+            if how.keeper is None:
+                found.append(Component(name=group, group=group, reason=f'components.{group}.how = "{how.how}"'))
+                continue
+            with Keeper.of(self._platform.folder / how.keeper) as keeper:
+                status = keeper.status()
+            for component in status.components:
+                if component.name.startswith(f"{group}/"):
+                    inc = list(component.inc) if component.inc else None
+                    found.append(Component(name=component.name, group=group, inc=inc, state=component.state))
+        return found
+
+    async def resolve(self) -> list[Report]:
+        for name, evidence in self._platform.file.evidence.items():
+            if evidence.kind == "sql" and evidence.dsn is not None:
+                rows = Rows(evidence.dsn.read(self._platform.folder), self.tag)
+                try:
+                    return [report async for report in rows.changes(name, time.monotonic_ns(), full=True)]
+                finally:
+                    await rows.close()
+        return []
+
+    def _key_of(self, spec: dict[str, Any]) -> str | None:
+        """Our key in what a slot was made from: the memory that the create asked for."""
+        memory = str(spec.get("memory"))
+        return memory if memory.isdigit() and self._base <= int(memory) < self._base + KEYS_A_RUN else None
+
+    def _request(self, operation: Operation) -> tuple[str, str, dict[str, Any] | None]:
+        session = f"/api/v1/sessions/{operation.session}"
+        match operation.op:
+            case "start":
+                return "POST", "/api/v1/sessions", self._create(operation)
+            case "hibernate" | "wake":
+                return "PUT", f"{session}/{operation.op}", None
+            case "stop":
+                return "DELETE", session, None
+            case "read":
+                return "GET", session, None
+            case "step":
+                if self._steps is None:
+                    raise NotPossible(f"{self._platform.path}: control.steps is not set: no step can be run on this platform")
+                return "POST", f"{self._steps}/sessions/{operation.session}/steps", {"command": step_code(operation.key)}
+
+    def _create(self, operation: Operation) -> dict[str, Any]:
+        return {
+            "user": operation.user,
+            "template": self._control.template,
+            "resources": {"memory": operation.key, "cpu": "100m"},
+            "persistentHome": True,
+            "idleTimeout": "1h",
+            "maxSessionDuration": "2h",
+            "tags": [TAG, self.tag],
+        }
+
+    def _judge(self, operation: Operation, answer: httpx.Response, lo: int, hi: int) -> Answer:
+        status, text = answer.status_code, answer.text
+        judged = Answer(lo=lo, hi=hi, cmd=operation.cmd, outcome="info", status=status)
+        if status < 300:
+            _read_success(operation, answer, judged)
+        elif rule := _refusal(operation.op, status, text):
+            judged.outcome, judged.rule, judged.error = "fail", rule.id, text[:200]
+        else:
+            judged.error = text[:200]
+        return judged
+
+
+def _read_success(operation: Operation, answer: httpx.Response, judged: Answer) -> None:
+    """Fill in what a 2xx says. A step counts as answered only if its own key came back: another step's answer proves nothing."""
+    try:
+        body = answer.json()
+    except ValueError:
+        judged.error = f"status {answer.status_code} without JSON"
+        return
+    judged.outcome = "ok"
+    match operation.op:
+        case "start":
+            judged.session = body.get("name")
+            found = COMMAND_ID.search((body.get("status") or {}).get("message") or "")
+            judged.id = found[1] if found else None
+        case "hibernate" | "wake" | "stop":
+            judged.id = body.get("commandId")
+        case "read":
+            judged.result = body.get("state")
+        case "step":
+            judged.id = body.get("id")
+            if operation.key not in (body.get("stdout") or ""):
+                judged.outcome, judged.error = "info", f"the answer does not carry the step's key: stderr {str(body.get('stderr'))[-150:]!r}"
+
+
+def _refusal(op: Op, status: int, text: str) -> Refusal | None:
+    return next((rule for rule in REFUSALS if rule.status == status and (not rule.ops or op in rule.ops) and re.search(rule.body, text)), None)
+
+
+class _RowSource:
+    """The rows, sampled."""
+
+    def __init__(self, name: str, hz: float, rows: Rows) -> None:
+        self.name, self._hz, self._rows = name, hz, rows
+
+    async def run(self, clock: Clock, emit: Emit, stop: asyncio.Event) -> None:
+        async def look(since: int, last: bool) -> None:
+            async for report in self._rows.changes(self.name, since, full=last):
+                emit(report)
+
+        try:
+            await sample(self.name, self._hz, clock, emit, stop, look)
+        finally:
+            await self._rows.close()

@@ -1,0 +1,1 @@
+"""One run from open to verdict: its processes, its phases, its directory, its judgement."""

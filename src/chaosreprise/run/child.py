@@ -1,0 +1,95 @@
+"""A process of the run, asked by JSON lines over its standard input and output (the other end is `chaosreprise.serve`).
+
+From any thread, since Chaos Toolkit probes the steady state from a second one under `--hypothesis-strategy continuously`.
+"""
+
+import concurrent.futures
+import contextlib
+import itertools
+import json
+import pathlib
+import subprocess
+import sys
+import threading
+from typing import Any
+
+from chaosreprise.errors import BadInput, RepriseError, RunBroken, Unreachable
+
+ERRORS: dict[str, type[RepriseError]] = {error.code: error for error in (BadInput, RunBroken, Unreachable)}
+
+
+class Child:
+    """Started with `python -m <module> <arguments>`; its standard error goes to `<logs>/<name>.log`."""
+
+    def __init__(self, name: str, module: str, arguments: list[str], logs: pathlib.Path) -> None:
+        self.name = name
+        self._log = logs / f"{name}.log"
+        logs.mkdir(parents=True, exist_ok=True)
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", module, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+            )
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, concurrent.futures.Future[Any]] = {}
+        self._lock = threading.Lock()
+        threading.Thread(target=self._read, name=f"answers of {name}", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def ask(self, verb: str, timeout_s: float = 120.0, **arguments: Any) -> Any:
+        """The result of a request. Raises what the child said, or RunBroken when it died or did not answer in time."""
+        return self.begin(verb, **arguments).result(timeout_s)
+
+    def begin(self, verb: str, **arguments: Any) -> "concurrent.futures.Future[Any]":
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        with self._lock:
+            number = next(self._numbers)
+            self._waiting[number] = future
+            assert self._process.stdin is not None
+            try:
+                self._process.stdin.write(json.dumps({"id": number, "do": verb, **arguments}).encode() + b"\n")
+                self._process.stdin.flush()
+            except OSError:
+                self._waiting.pop(number, None)
+                future.set_exception(self._dead())
+        return future
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Ask it to end, and see it ended."""
+        with contextlib.suppress(RepriseError, TimeoutError):
+            self.ask("bye", timeout_s=timeout_s)
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as lines:
+            for line in lines:
+                answer = json.loads(line)
+                with self._lock:
+                    future = self._waiting.pop(answer["id"])
+                if answer["ok"]:
+                    future.set_result(answer["result"])
+                else:
+                    future.set_exception(ERRORS.get(answer["code"], RunBroken)(answer["say"]))
+        self._process.wait()
+        with self._lock:
+            waiting, self._waiting = self._waiting, {}
+        for future in waiting.values():
+            future.set_exception(self._dead())
+
+    def _dead(self) -> RunBroken:
+        lines = self._log.read_text(errors="replace").strip().splitlines() if self._log.exists() else []
+        why = f": {lines[-1]}" if lines else ""
+        return RunBroken(f"the {self.name} process of this run has ended{why} (its log: {self._log})")

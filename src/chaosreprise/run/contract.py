@@ -1,0 +1,70 @@
+"""What an experiment states in its control's `arguments`: the contract of the run.
+
+Checked twice, since Chaos Toolkit shows them raw to `validate_control` and substituted to `before_experiment_control`:
+names and literals at validation, where a `${variable}` may still stand for anything; everything again when the run opens.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from chaosreprise.errors import BadInput
+from chaosreprise.settings import convert
+from chaosreprise.workload.plan import WAITING, Workload
+
+Number = Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")]
+Seconds = Annotated[float, Meta(ge=0, le=3600, description="seconds from 0 to 3600")]
+
+
+class Limits(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
+    """`baseline_s`: how long steps and reads run before anything is broken."""
+
+    baseline_s: Seconds = 3.0
+
+
+class Arguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="a name of small letters, digits and dashes")]
+    require: list[str]
+    optional: list[str] = []
+    exposure: dict[Literal[WAITING], Number] = {}  # type: ignore[valid-type]
+    workload: Workload = Workload()
+    objectives: list[Any] = []
+    refusals: list[Any] = []
+    limits: Limits = Limits()
+
+
+FIELDS = Arguments.__struct_fields__
+
+
+def read(raw: dict[str, Any], known_checks: list[str]) -> Arguments:
+    """Typed arguments. Raises BadInput with the argument, its value and what was expected."""
+    arguments = convert("control arguments", raw, Arguments)
+    for name in (*arguments.require, *arguments.optional):
+        if name not in known_checks:
+            raise BadInput(f"control arguments: {name!r} is not a check: known are {', '.join(known_checks)}")
+    if not arguments.require:
+        raise BadInput("control arguments: require = []: name the checks that this experiment must show")
+    for field in ("objectives", "refusals"):
+        if value := getattr(arguments, field):
+            raise BadInput(f"control arguments: {field} = {value!r}: no check for it is built yet: leave it out")
+    return arguments
+
+
+def read_raw(raw: dict[str, Any], known_checks: list[str]) -> None:
+    """The same for arguments in which `${variables}` still stand: each is taken for a value that fits."""
+    stand_ins = {"name": "unnamed", "require": known_checks}
+    read({**{key: value for key, value in stand_ins.items() if _is_variable(raw.get(key))}, **_without_variables(raw)}, known_checks)
+
+
+def _without_variables(raw: Any) -> Any:
+    """Drop what is `${...}`: the default takes its place."""
+    if isinstance(raw, dict):
+        return {key: _without_variables(value) for key, value in raw.items() if not _is_variable(value)}
+    if isinstance(raw, list):
+        return [_without_variables(value) for value in raw if not _is_variable(value)]
+    return raw
+
+
+def _is_variable(value: object) -> bool:
+    return isinstance(value, str) and value.startswith("${") and value.endswith("}")

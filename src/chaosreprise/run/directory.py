@@ -1,0 +1,58 @@
+"""The directory of a run: `<runs>/<experiment>/<UTC time>-<4 hex>/`, whose name carries the run's id, and `<runs>/latest`.
+
+    plan.json  history/  faults.jsonl  journal.json  verdict.json  report.html  junit.xml  logs/
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import secrets
+import shutil
+from datetime import UTC, datetime
+from typing import Any
+
+from chaosreprise.errors import BadInput
+from chaosreprise.paths import runs_root
+
+
+class Directory:
+    def __init__(self, path: pathlib.Path) -> None:
+        self.path = path
+        self.run = path.name
+        self.history = path / "history"
+        self.logs = path / "logs"
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a file as a whole or not at all."""
+        new = self.path / f".{name}.new"
+        new.write_text(json.dumps(value, indent=2, default=str) + "\n")
+        new.replace(self.path / name)
+
+    def keep(self, name: str, source: pathlib.Path) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copyfile(source, self.path / name)
+
+
+def make(experiment: str) -> Directory:
+    """A new directory, and `latest` turned to it atomically. Raises BadInput when it can't be made."""
+    root = runs_root()
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+    directory = Directory(root / experiment / name)
+    try:
+        for folder in (directory.history, directory.logs):
+            folder.mkdir(parents=True)
+        link = root / f".latest-{name}"
+        link.symlink_to(directory.path.relative_to(root))
+        os.replace(link, root / "latest")
+    except OSError as error:
+        raise BadInput(f"{directory.path}: the run's directory can't be made ({error.strerror}): set REPRISE_RUNS to a folder that you may write") from error
+    return directory
+
+
+def find(where: str) -> Directory:
+    """The directory of a run that somebody names: `runs/latest` or any other. Raises BadInput when there is no history in it."""
+    path = pathlib.Path(where).resolve()
+    if not any((path / "history").glob("*.jsonl")):
+        raise BadInput(f"{where}: no run there (expected {where}/history/*.jsonl): give a directory such as runs/latest")
+    return Directory(path)

@@ -1,0 +1,71 @@
+"""The recorder as a process of its own: runs every source of the adapter and writes what they see.
+
+`watch` begins, `resolve` reads once what the platform says of everything, `end` looks a last time and closes the coverage.
+Without `end` the history says that the recorder died: absence of an effect proves nothing then.
+"""
+
+import argparse
+import asyncio
+import pathlib
+from typing import Any
+
+from chaosreprise.clock import SystemClock
+from chaosreprise.errors import BadInput
+from chaosreprise.history import Coverage, Writer
+from chaosreprise.platform import adapter, file
+from chaosreprise.serve import lines_of_stdin, serve
+
+
+class Recorder:
+    def __init__(self, writer: Writer, run: str) -> None:
+        self._writer, self._run, self._clock = writer, run, SystemClock()
+        self._stop = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._adapter: adapter.Adapter | None = None
+
+    async def watch(self, platform: str) -> dict[str, Any]:
+        self._adapter = adapter.make(file.load(platform), self._run)
+        self._cover(on=True, why="opened")
+        for source in self._adapter.sources():
+            task = asyncio.create_task(source.run(self._clock, self._writer.write, self._stop), name=source.name)
+            self._tasks.append(task)
+        return {"sources": [task.get_name() for task in self._tasks]}
+
+    async def resolve(self) -> dict[str, Any]:
+        assert self._adapter is not None
+        reports = await self._adapter.resolve()
+        for report in reports:
+            self._writer.write(report)
+        self._writer.flush()
+        return {"reports": len(reports)}
+
+    async def end(self) -> dict[str, Any]:
+        self._stop.set()
+        await asyncio.gather(*self._tasks)
+        self._cover(on=False, why="done")
+        return {}
+
+    def _cover(self, on: bool, why: str) -> None:
+        now = self._clock.now()
+        self._writer.write(Coverage(lo=now, hi=now, of="recorder", on=on, why=why), at_once=True)
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m chaosreprise.run.recorder")
+    parser.add_argument("--run", required=True)
+    parser.add_argument("--history", type=pathlib.Path, required=True)
+    options = parser.parse_args()
+    lines = await lines_of_stdin()
+    with Writer(options.history, "recorder", options.run) as writer:
+        recorder = Recorder(writer, options.run)
+
+        async def handle(verb: str, arguments: dict[str, Any]) -> object:
+            if verb not in ("watch", "resolve", "end"):
+                raise BadInput(f"{verb!r}: not a request to the recorder")
+            return await getattr(recorder, verb)(**arguments)
+
+        await serve(lines, handle)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

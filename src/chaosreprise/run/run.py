@@ -1,0 +1,236 @@
+"""One run: opened before the experiment, driven by its actions and probes, judged at its end.
+
+Order (docs/architecture.md, "A run"): leftovers healed, platform locked, stack, warden, recorder and load, baseline; then what the
+method asks for; then heal, canaries away, settled, judged, verdict.json last. Whatever is lost on the way makes the
+verdict unknown; nothing here turns an error into a pass.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import pathlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from chaosreprise import checker, report
+from chaosreprise.checker import Verdict
+from chaosreprise.errors import NotAllowed, RepriseError, RunBroken
+from chaosreprise.faults import client as faults
+from chaosreprise.history import Contract, Phase, Report, Tail, Writer
+from chaosreprise.history.events import LIFECYCLE
+from chaosreprise.history import load as load_history
+from chaosreprise.paths import boot_id
+from chaosreprise.platform import adapter
+from chaosreprise.platform.file import Lab, Platform, load
+from chaosreprise.run import plan as planning
+from chaosreprise.run.child import Child
+from chaosreprise.run.contract import Arguments
+from chaosreprise.run.directory import Directory, make
+from chaosreprise.stack import starter
+
+log = logging.getLogger("chaostoolkit")
+FRESH_S = 2.0
+
+
+class Run:
+    """An open run. `plan` says what will be broken; `phase` where it stands."""
+
+    def __init__(self, arguments: Arguments, where: str, seed: int) -> None:
+        self.arguments, self.seed = arguments, seed
+        self.requested = load(where)
+        self.directory: Directory = make(arguments.name)
+        self.phase = "opening"
+        self._exits = contextlib.ExitStack()
+        self._began = time.monotonic()
+        self._agents: dict[str, str] = {}
+        self._faults: dict[str, str] = {}
+        self.verdict: Verdict | None = None
+
+    def open(self) -> None:
+        """Everything up to the end of the baseline. What was started is ended again when this raises."""
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._exits.close)
+            self._writer = self._exits.enter_context(Writer(self.directory.history, "owner", self.directory.run))
+            self._start_processes()
+            self._plan()
+            self._baseline()
+            undo.pop_all()
+
+    # -- what actions and probes ask for
+
+    def take_away(self, agent: str | None, hold_s: float) -> dict[str, Any]:
+        """Take the planned victim (or a named agent) away; returns when that is proven."""
+        component = f"agents/{agent or self.plan.load.victim}"
+        if self.phase == "baseline":
+            self._enter("method")
+        number = f"f{len(self._faults) + 1}"
+        answer = self.warden.request("inject", fault=number, kind="agents.take_away", on=component, hold_ns=int(hold_s * 1e9))
+        self._faults[component] = number
+        log.info(f"fault     {component} taken away, proven: process and connection gone after {(answer['hi'] - answer['lo']) / 1e6:.1f} ms")
+        return {"fault": number, **answer}
+
+    def bring_back(self, agent: str | None) -> dict[str, Any]:
+        """Undo the fault on this agent; does nothing when there is none, so that it can be a rollback too."""
+        component = f"agents/{agent or self.plan.load.victim}"
+        if component not in self._faults:
+            return {"fault": None, "state": "nothing to undo"}
+        answer = self.warden.request("undo", fault=self._faults[component])
+        if self.phase == "method":
+            log.info(f"fault     undone: {component} is back")
+            self._enter("quiet")
+        return {"fault": self._faults[component], **answer}
+
+    def send(self, seconds: float) -> dict[str, Any]:
+        """Commands for the sessions of the agents that are away, while they surely are."""
+        away = [component for component, number in self._faults.items() if self.warden.request("status", fault=number)["state"] == "proven"]
+        if not away:
+            raise NotAllowed("no fault is proven at this moment: commands sent now would test nothing")
+        result: dict[str, Any] = self.load.ask("send", agents=[component.partition("/")[2] for component in away], seconds=seconds)
+        return result
+
+    def quiet(self, seconds: float) -> dict[str, Any]:
+        result: dict[str, Any] = self.load.ask("quiet", seconds=seconds)
+        return result
+
+    def drain(self) -> dict[str, Any]:
+        self._enter("drain")
+        result: dict[str, Any] = self.load.ask("drain")
+        log.info(f"drain     nothing has happened for the {self.plan.load.settle_s:.1f} s that the platform needs to settle ({result['settled_s']:.1f} s)")
+        return result
+
+    def clean(self) -> dict[str, Any]:
+        self._enter("clean")
+        result: dict[str, Any] = self.load.ask("clean")
+        self._leave()
+        return result
+
+    def agents_online(self) -> dict[str, str]:
+        """State of each planned agent, as the platform reports it now. Raises RunBroken when nobody watches any more."""
+        self._alive(self.recorder)
+        for event in self._tail.new():
+            if isinstance(event, Report) and event.about == "agent":
+                self._agents[event.id] = event.state
+        return {agent: self._agents.get(agent, "unknown") for agent in self.plan.load.agents}
+
+    def canaries(self, verb: str) -> dict[str, str]:
+        """`answers` or `cycle` of the load: what each agent's canary does."""
+        result: dict[str, str] = self.load.ask(verb)
+        return result
+
+    def judge(self) -> Verdict:
+        """The verdict on what is recorded so far, at the stage that the run has reached."""
+        stage = {"baseline": "baseline", "clean": "end", "close": "end", "judged": "end"}.get(self.phase, "during")
+        return checker.judge(load_history(self.directory.history), stage)  # type: ignore[arg-type]
+
+    # -- the end
+
+    def finish(self, journal: dict[str, Any]) -> Verdict:
+        """Heal, remove the canaries, settle, judge, write. The run is over afterwards, whatever happened."""
+        with self._exits:
+            with self._told("heal"):
+                for number in self._faults.values():
+                    self.warden.request("undo", fault=number)
+            with self._told("clean up"):
+                self._close_sessions()
+            with self._told("end the recorder"):
+                self.recorder.ask("end")
+            with self._told("end the warden"):
+                self.warden.close()
+            self._writer.close()
+            self.verdict = checker.judge(load_history(self.directory.history), "end")
+            self.directory.keep("faults.jsonl", self.warden.ledger)
+            self.directory.write_json("journal.json", journal)
+            report.write(self.directory.path, self.verdict, load_history(self.directory.history))
+        self.phase = "judged"
+        return self.verdict
+
+    def _close_sessions(self) -> None:
+        if self.phase == "clean-done":
+            self._enter("close")
+        else:  # the method did not get that far: only tidy up
+            self.load.ask("drain")
+            self.load.ask("clean")
+        self.load.ask("close")
+        self._leave()
+        self.load.ask("end")
+        self.recorder.ask("resolve")
+
+    # -- opening
+
+    def _start_processes(self) -> None:
+        arguments = ["--run", self.directory.run, "--history", str(self.directory.history)]
+        self.recorder = self._child("recorder", "chaosreprise.run.recorder", arguments)
+        self.load = self._child("load", "chaosreprise.workload", arguments)
+        self.platform, self._stack = self._platform()
+        self._exits.enter_context(faults.lock(self.platform.id))
+        for healed in faults.heal(self.platform.id, self._keeper()):
+            log.info(f"healed    {healed}")
+        self.warden = faults.Warden.start(
+            run=self.directory.run, platform_id=self.platform.id, keeper=self._keeper(), history=self.directory.history, keep_fd=self._stack.owner_write_fd if self._stack else None
+        )
+        self._exits.callback(self.warden.close)
+        self.adapter = adapter.make(self.platform, self.directory.run)
+
+    def _child(self, name: str, module: str, arguments: list[str]) -> Child:
+        child = Child(name, module, arguments, self.directory.logs)
+        self._exits.callback(child.close)
+        return child
+
+    def _platform(self) -> tuple[Platform, "starter.Stack | None"]:
+        if self.requested.file.kind != "embedded":
+            return self.requested, None
+        began = time.monotonic()
+        lab = self.requested.file.lab or Lab()
+        stack = starter.start(agents=lab.agents, users=lab.users, heartbeat_s=lab.heartbeat_s, reconcile_s=lab.reconcile_s, owned=True)
+        self._exits.callback(stack.end)
+        log.info(f"platform  embedded: PostgreSQL, 1 control plane, {lab.agents} agents   ready in {time.monotonic() - began:.1f} s")
+        return load(str(stack.platform_file)), stack
+
+    def _keeper(self) -> str | None:
+        for group in self.platform.file.components.values():
+            if group.keeper:
+                return json.loads((self.platform.folder / group.keeper).read_text())["socket"]  # type: ignore[no-any-return]
+        return None
+
+    def _plan(self) -> None:
+        description = self.adapter.describe()
+        self.plan = planning.make(self.arguments, self.platform, description, self.adapter.components(), self.seed)
+        self.directory.write_json("plan.json", msgspec.to_builtins(self.plan))
+        self._writer.write(planning.contract_event(self.arguments, self.plan, description, self.platform), at_once=True)
+        log.info(f"plan      {self.plan.say}   seed {self.seed}")
+
+    def _baseline(self) -> None:
+        self._tail = Tail(self.directory.history, "recorder")
+        self.recorder.ask("watch", platform=self.platform.path)
+        self.load.ask("plan", plan=msgspec.to_builtins(self.plan.load), platform=self.platform.path)
+        self.load.ask("open")
+        self._enter("baseline")
+        self.load.ask("baseline", seconds=self.arguments.limits.baseline_s)
+
+    def _enter(self, name: str) -> None:
+        now = time.monotonic_ns()
+        if self.phase in ("baseline", "method", "quiet", "drain", "clean", "close"):
+            self._writer.write(Phase(lo=now, hi=now, name=self.phase, edge="end"), at_once=True)
+        self._writer.write(Phase(lo=now, hi=now, name=name, edge="begin"), at_once=True)
+        self.phase = name
+
+    def _leave(self) -> None:
+        now = time.monotonic_ns()
+        self._writer.write(Phase(lo=now, hi=now, name=self.phase, edge="end"), at_once=True)
+        self.phase = f"{self.phase}-done"
+
+    def _alive(self, child: Child) -> None:
+        if not child.alive():
+            raise RunBroken(f"the {child.name} process of this run has ended: see {self.directory.logs}/{child.name}.log")
+
+    @contextlib.contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """An error while finishing is said and makes the verdict unknown by the evidence that then lacks; the rest goes on."""
+        try:
+            yield
+        except (RepriseError, TimeoutError) as error:
+            log.error(f"could not {what}: {error}")

@@ -1,0 +1,63 @@
+"""A child of the run as a server of its owner: JSON lines on standard input and output.
+
+Used by the load and the recorder. Requests overlap; the end of standard input ends the child at once, so that nothing
+outlives an owner that was killed.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from chaosreprise.errors import RepriseError
+
+Handler = Callable[[str, dict[str, Any]], Awaitable[object]]
+LIMIT = 2**24  # bytes of a line
+
+
+async def lines_of_stdin() -> asyncio.StreamReader:
+    reader = asyncio.StreamReader(limit=LIMIT)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    return reader
+
+
+async def serve(lines: asyncio.StreamReader, handle: Handler) -> None:
+    """Answer requests until standard input ends or a request `bye` came; what is under way then is cancelled."""
+    tasks: set[asyncio.Task[None]] = set()
+    while line := await lines.readline():
+        request = json.loads(line)
+        number, verb = request.pop("id"), request.pop("do")
+        if verb == "bye":
+            _answer({"id": number, "ok": True, "result": None})
+            break
+        task = asyncio.create_task(_one(number, verb, request, handle))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        task.add_done_callback(_end_on_bug)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _one(number: int, verb: str, arguments: dict[str, Any], handle: Handler) -> None:
+    try:
+        result = await handle(verb, arguments)
+    except RepriseError as error:
+        _answer({"id": number, "ok": False, "code": error.code, "say": str(error)})
+    else:
+        _answer({"id": number, "ok": True, "result": result})
+
+
+def _end_on_bug(task: asyncio.Task[None]) -> None:
+    """An error that nobody raised on purpose ends the process: the owner sees its pipe close, never a silent wait."""
+    if not task.cancelled() and (error := task.exception()):
+        traceback.print_exception(error)
+        os._exit(70)  # EX_SOFTWARE of sysexits(3)
+
+
+def _answer(answer: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()

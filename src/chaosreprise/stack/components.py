@@ -1,0 +1,191 @@
+"""The components of a stack: started in order, restarted when they die, held down while a fault says so.
+
+A hold only stops restarting: killing is the warden's business. It ends by `release`, by its lease, or with all its owners.
+"""
+
+import asyncio
+import contextlib
+import pathlib
+import signal
+from urllib.parse import urlsplit
+
+from chaosreprise.clock import boottime
+from chaosreprise.errors import NotPossible
+from chaosreprise.procs import is_alive
+from chaosreprise.stack import protocol
+from chaosreprise.stack.ledger import Ledger
+from chaosreprise.stack.spawn import Child, Program, Reaper
+from chaosreprise.stack.spec import ComponentSpec, Ready
+
+READY_EVERY_S = 0.02
+READY_TRY_S = 2.0
+OWNERS_EVERY_S = 0.25
+
+
+class Component:
+    """One component; `ready` is set when it was ready for the first time."""
+
+    def __init__(self, spec: ComponentSpec, folder: pathlib.Path, reaper: Reaper, ledger: Ledger) -> None:
+        self.spec = spec
+        self.ready = asyncio.Event()
+        self._reaper = reaper
+        self._ledger = ledger
+        self._log = (folder / "logs" / f"{spec.name.replace('/', '-')}.log").open("ab", buffering=0)
+        self._program = Program(spec.command, spec.env, folder, self._log, spec.listen, spec.userns, spec.uid)
+        self._child: Child | None = None
+        self._answers = False
+        self._watch: asyncio.Task[None] | None = None
+        self._retry: asyncio.TimerHandle | None = None
+        self._starts = 0
+        self._ended = False
+        self._hold: protocol.Hold | None = None
+        self._last_hold: protocol.LastHold | None = None
+
+    def view(self) -> protocol.Component:
+        if self._child is not None:
+            state: protocol.ComponentState = "up" if self._answers else "starting"
+        elif self._hold is not None:
+            state = "held"
+        else:
+            state = "backoff" if self._starts else "starting"
+        return protocol.Component(
+            name=self.spec.name,
+            state=state,
+            inc=self._child and self._child.inc,
+            held_by=self._hold and self._hold.fault,
+            restarts=max(0, self._starts - 1),
+            listen=self.spec.listen,
+            last_hold=self._last_hold,
+        )
+
+    def start(self) -> None:
+        """Start it unless it runs; on failure again after the back-off."""
+        self._cancel_retry()
+        if self._child is not None or self._ended:
+            return
+        if self._reaper.orphans():  # PostgreSQL must not start beside the last backend of its former life
+            self._retry = asyncio.get_running_loop().call_later(READY_EVERY_S, self.start)
+            return
+        self._starts += 1
+        try:
+            self._child = self._reaper.spawn(self._program, self._died)
+        except NotPossible as error:
+            self._log.write(f"keeper: {self.spec.name}: {error}\n".encode())
+            self._restart_later()
+            return
+        self._ledger.component(
+            "back" if self._starts > 1 else "up", self.spec.name, self._child.inc, self._child.started_at
+        )
+        self._watch = asyncio.get_running_loop().create_task(self._until_ready())
+
+    def hold(self, request: protocol.Hold) -> protocol.Answer:
+        if self._hold is not None and self._hold.fault != request.fault:
+            return self._refuse("conflict", f"{self.spec.name} is held by {self._hold.fault} already")
+        if self._hold is None and (self._child is None or self._child.inc != request.inc):
+            return self._refuse("conflict", f"{self.spec.name} is not {list(request.inc)} any more")
+        self._hold = request
+        return protocol.Answer(ok=True, component=self.view())
+
+    def release(self, fault: str) -> protocol.Answer:
+        if self._hold is not None and self._hold.fault == fault:
+            self._free("release")
+        return protocol.Answer(ok=True, component=self.view())
+
+    def check_hold(self) -> None:
+        if self._hold is None:
+            return
+        if boottime() >= self._hold.lease_end:
+            self._free("lease")
+        elif not any(map(is_alive, self._hold.owners)):
+            self._free("owners")
+
+    def stop(self) -> Child | None:
+        """Ask it to end, for good; the child that still lives."""
+        self._ended = True
+        self._cancel_retry()
+        if self._child is not None:
+            self._child.signal(signal.Signals[f"SIG{self.spec.stop_signal}"])
+        return self._child
+
+    def _free(self, by: protocol.HoldEnd) -> None:
+        assert self._hold is not None
+        self._last_hold = protocol.LastHold(self._hold.fault, by)
+        self._hold = None
+        self.start()
+
+    def _died(self) -> None:
+        assert self._child is not None
+        self._ledger.component(
+            "down" if self._ended else "crash", self.spec.name, self._child.inc, self._child.ended_at
+        )
+        self._child = None
+        self._answers = False
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._hold is None:
+            self._restart_later()
+
+    def _restart_later(self) -> None:
+        if not self._ended:
+            self._retry = asyncio.get_running_loop().call_later(self.spec.backoff_s, self.start)
+
+    def _cancel_retry(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+
+    async def _until_ready(self) -> None:
+        while self.spec.ready is not None and not await answers(self.spec.ready):
+            await asyncio.sleep(READY_EVERY_S)
+        self._answers = True
+        self.ready.set()
+
+    def _refuse(self, code: protocol.Code, say: str) -> protocol.Answer:
+        return protocol.Answer(ok=False, code=code, say=say, component=self.view())
+
+
+async def start_in_order(components: list[Component]) -> None:
+    """Start each as soon as those that it names in `after` are ready; returns when all are."""
+    by_name = {component.spec.name: component for component in components}
+
+    async def start(component: Component) -> None:
+        for name in component.spec.after:
+            await by_name[name].ready.wait()
+        component.start()
+        await component.ready.wait()
+
+    await asyncio.gather(*map(start, components))
+
+
+async def watch_holds(components: list[Component]) -> None:
+    while True:
+        await asyncio.sleep(OWNERS_EVERY_S)
+        for component in components:
+            component.check_hold()
+
+
+async def answers(ready: Ready) -> bool:
+    """Whether a connection is accepted (tcp), or a GET answered with 200 (http)."""
+    try:
+        async with asyncio.timeout(READY_TRY_S):
+            if ready.http is not None:
+                return await _get(ready.http) == 200
+            _, writer = await asyncio.open_connection("127.0.0.1", ready.tcp)
+            writer.close()
+            return True
+    except (OSError, TimeoutError):
+        return False
+
+
+async def _get(url: str) -> int:
+    """The status of a GET, 0 if it is no HTTP: the keeper is too small for an HTTP library."""
+    parts = urlsplit(url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    try:
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        writer.write(f"GET {target} HTTP/1.0\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n".encode())
+        with contextlib.suppress(ValueError, IndexError):
+            return int((await reader.readline()).split()[1])
+        return 0
+    finally:
+        writer.close()

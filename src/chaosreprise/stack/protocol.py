@@ -1,0 +1,136 @@
+"""What is said on the keeper's socket: one struct a request, one answer, strict on both ends.
+
+JSON lines; an answer carries its request's id. The keeper and both clients import this module, so the wire has one home.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+from chaosreprise.procs import Incarnation
+
+Code = Literal["conflict", "gone", "bad-request", "not-allowed", "not-possible"]
+ComponentState = Literal["starting", "up", "held", "backoff"]
+HoldEnd = Literal["release", "lease", "owners"]
+SlotState = Literal["up", "down", "gone"]
+MAX_LINE = 1 << 20
+
+
+class Request(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag_field="do"):
+    """Base of all requests. `id` comes back in the answer."""
+
+    id: int
+
+
+class Status(Request, tag="status"):
+    """Everything that the keeper keeps."""
+
+
+class Hold(Request, tag="hold"):
+    """No restart of this component from now on, if `inc` is what runs. `lease_end` is CLOCK_BOOTTIME in ns."""
+
+    component: str
+    inc: Incarnation
+    fault: str
+    owners: list[Incarnation]
+    lease_end: int
+
+
+class Release(Request, tag="release"):
+    """End the hold of this fault and start the component if it is not running; does nothing for any other fault."""
+
+    component: str
+    fault: str
+
+
+class Get(Request, tag="get"):
+    """One slot."""
+
+    slot: str
+
+
+class Change(Request):
+    """Base of what changes a slot: compare-and-set on `gen` (0: never made)."""
+
+    slot: str
+    gen: int
+    note: Any = None
+
+
+class Make(Change, tag="make"):
+    """Make the slot and start an interpreter."""
+
+    spec: Any = None
+
+
+class Up(Change, tag="up"):
+    """Start an interpreter, also beside one that runs."""
+
+
+class Down(Change, tag="down"):
+    """End all interpreters; the workspace stays."""
+
+
+class Gone(Change, tag="gone"):
+    """End all interpreters and forget the slot's token; the workspace stays."""
+
+
+class End(Request, tag="end"):
+    """End the stack."""
+
+
+AnyRequest = Status | Hold | Release | Get | Make | Up | Down | Gone | End
+
+
+class LastHold(msgspec.Struct):
+    """The hold that ended last, and by what."""
+
+    fault: str
+    by: HoldEnd
+
+
+class Component(msgspec.Struct, kw_only=True):
+    """A component as it is now. `inc` is null while no process runs; `state` is `held` only then, too."""
+
+    name: str
+    state: ComponentState
+    inc: Incarnation | None
+    held_by: str | None
+    restarts: int
+    listen: int | None
+    last_hold: LastHold | None = None
+
+
+class Process(msgspec.Struct):
+    """One running interpreter of a slot."""
+
+    inc: Incarnation
+    port: int
+
+
+class Slot(msgspec.Struct, kw_only=True):
+    """A slot as it is now. An interpreter that crashed is absent from `processes` until it is back, on another port."""
+
+    slot: str
+    gen: int
+    state: SlotState
+    note: Any
+    spec: Any
+    token: str
+    processes: list[Process]
+    workspace: str
+
+
+class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The one shape of all answers; which fields are set follows from the request."""
+
+    ok: bool
+    id: int | None = None
+    code: Code | None = None
+    say: str | None = None
+    slot: Slot | None = None
+    component: Component | None = None
+    stack: str | None = None
+    ready: bool = False
+    components: list[Component] = []
+    slots: list[Slot] = []

@@ -1,0 +1,207 @@
+"""Making one process for the keeper, and seeing it end.
+
+Every child gets PR_SET_PDEATHSIG between fork and exec, so the SIGKILL of a keeper ends its stack without the help of
+the programs that run there. That needs a real fork (2.7 ms) where a vfork costs 0.7 ms; a session program that did it
+itself would pay as much for loading ctypes, and would be another program's promise. The keeper has one thread, so Python code is safe there.
+
+As a child subreaper the keeper also inherits what its children leave behind and kills it: a component is its whole tree.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from typing import BinaryIO, NamedTuple
+
+from chaosreprise.errors import NotPossible
+from chaosreprise.paths import boot_id
+from chaosreprise.procs import PR_SET_PDEATHSIG, Incarnation
+
+LISTEN_FD = 3
+PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "HOME")
+PR_SET_CHILD_SUBREAPER = 36
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+NOBODY = 65534
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Program(NamedTuple):
+    """What to run. `listen`: None for no socket, 0 for a free port of 127.0.0.1."""
+
+    command: list[str]
+    env: dict[str, str]
+    cwd: pathlib.Path
+    log: BinaryIO
+    listen: int | None = None
+    userns: bool = False
+    uid: int | None = None
+
+
+class Child:
+    """A process of the keeper's. `ended` is set once it has been reaped; stamps are CLOCK_MONOTONIC in ns."""
+
+    def __init__(self, popen: "subprocess.Popen[bytes]", port: int | None) -> None:
+        self.started_at = time.monotonic_ns()
+        self.ended_at = 0
+        self.ended = asyncio.Event()
+        self.inc = _incarnation_of_child(popen.pid)
+        self.port = port
+        self._popen = popen
+
+    def signal(self, number: signal.Signals) -> None:
+        self._popen.send_signal(number)
+
+    def reap(self) -> bool:
+        if self._popen.poll() is None:
+            return False
+        self.ended_at = time.monotonic_ns()
+        self.ended.set()
+        return True
+
+
+class Reaper:
+    """The children by pid; `reap` after each SIGCHLD calls back for those that ended and kills what they left behind."""
+
+    def __init__(self) -> None:
+        self._children: dict[int, tuple[Child, Callable[[], None]]] = {}
+        _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        _reserve_listen_fd()
+
+    def spawn(self, program: Program, on_exit: Callable[[], None]) -> Child:
+        """Start a program. Raises NotPossible when its port is taken or it can't be executed."""
+        try:
+            if program.listen is None:
+                child = Child(_popen(program, None), None)
+            else:
+                with _listener(program.listen) as listener:
+                    child = Child(_popen(program, listener.fileno()), listener.getsockname()[1])
+        except (OSError, subprocess.SubprocessError) as error:
+            raise NotPossible(f"{program.command[0]}: can't be started: {error}") from error
+        self._children[child.inc.pid] = (child, on_exit)
+        return child
+
+    def reap(self) -> None:
+        for pid, (child, on_exit) in list(self._children.items()):
+            if child.reap():
+                del self._children[pid]
+                on_exit()
+        self.orphans()
+
+    def orphans(self) -> int:
+        """Kill and reap what ended children left behind; how many of them still live.
+
+        What was left by a child of a component that lives is the component's own business, unless it left its session.
+        """
+        left = 0
+        for pid in _children_of_mine() - self._children.keys():
+            with contextlib.suppress(OSError):  # it may end by itself in between
+                if os.getsid(pid) not in self._children:
+                    os.kill(pid, signal.SIGKILL)
+                    left += 1
+                os.waitpid(pid, os.WNOHANG)
+        return left
+
+
+async def end_children(children: list[Child], first: signal.Signals, grace_s: float) -> None:
+    """Ask with `first`, kill what is left after the grace (at once if it is 0), return when all have been reaped."""
+    waiting = asyncio.gather(*(child.ended.wait() for child in children))
+    if grace_s:
+        for child in children:
+            child.signal(first)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(waiting), grace_s)
+    for child in children:
+        if not child.ended.is_set():
+            child.signal(signal.SIGKILL)
+    await waiting
+
+
+def namespaces_work() -> bool:
+    """Whether a process of this user may make a user and IPC namespace of its own (containers and some kernels refuse)."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if _libc.unshare(CLONE_NEWUSER | CLONE_NEWIPC) == 0 else 1)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def _listener(port: int) -> socket.socket:
+    listener = socket.socket()
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen(128)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _popen(program: Program, listen_fd: int | None) -> "subprocess.Popen[bytes]":
+    keeper = os.getpid()
+    uid = os.getuid()
+
+    def between_fork_and_exec() -> None:
+        if listen_fd is not None:
+            os.dup2(listen_fd, LISTEN_FD)
+        if program.userns:
+            _enter_namespaces(uid, os.getgid())
+        if program.uid is not None:
+            _libc.unshare(CLONE_NEWIPC)  # where it is allowed: keeps shared memory from outliving the component
+            os.setgroups([])
+            os.setgid(program.uid)
+            os.setuid(program.uid)
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # last: a change of credentials clears it
+        if os.getppid() != keeper:
+            os._exit(1)
+
+    return subprocess.Popen(
+        program.command,
+        stdin=subprocess.DEVNULL,
+        stdout=program.log,
+        stderr=subprocess.STDOUT,
+        cwd=program.cwd,
+        env={name: os.environ[name] for name in PASSED_ON if name in os.environ} | program.env,
+        start_new_session=True,
+        pass_fds=() if listen_fd is None else (LISTEN_FD,),
+        preexec_fn=between_fork_and_exec,  # noqa: PLW1509 - one thread
+    )
+
+
+def _enter_namespaces(uid: int, gid: int) -> None:
+    """Root becomes uid 65534 in there (PostgreSQL refuses to run as root), anybody else stays what he is."""
+    if _libc.unshare(CLONE_NEWUSER | CLONE_NEWIPC) != 0:
+        if uid == 0:
+            raise OSError(ctypes.get_errno(), "this kernel refuses user namespaces")
+        return
+    for file, line in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{uid or NOBODY} {uid} 1"),
+        ("gid_map", f"{gid or NOBODY} {gid} 1"),
+    ):
+        pathlib.Path("/proc/self", file).write_text(line)
+
+
+def _incarnation_of_child(pid: int) -> Incarnation:
+    """Also of a zombie, whose namespace can't be read any more: our children share ours."""
+    stat = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return Incarnation(boot_id(), os.stat("/proc/self/ns/pid").st_ino, pid, int(stat[19]))
+
+
+def _children_of_mine() -> set[int]:
+    pid = os.getpid()
+    with contextlib.suppress(OSError):  # a kernel without CONFIG_PROC_CHILDREN: nothing is cleared there
+        return {int(child) for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+    return set()
+
+
+def _reserve_listen_fd() -> None:
+    """Keep the children's file descriptor taken here, so that Popen's own pipe to its child never sits there."""
+    while os.open(os.devnull, os.O_RDONLY) < LISTEN_FD:
+        pass

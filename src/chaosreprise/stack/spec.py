@@ -1,0 +1,168 @@
+"""stack.json: what the keeper runs. Strict: an unknown key, a wrong type or a dangling name is BadInput before anything starts.
+
+The lab's `prepare` writes it, the keeper reads it; neither knows the other. Times are seconds.
+"""
+
+import ipaddress
+import pathlib
+import re
+import signal
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from chaosreprise.errors import BadInput
+
+FILE = "stack.json"
+VERSION = 1
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=3600)]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$")]
+Command = Annotated[list[str], msgspec.Meta(min_length=1)]
+
+
+class Ready(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """When a component counts as ready: it accepts a connection on 127.0.0.1, or answers a GET with 200. Exactly one."""
+
+    tcp: Port | None = None
+    http: str | None = None
+
+
+class ComponentSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """One process that is kept running.
+
+    `listen` is bound on 127.0.0.1 and handed over as file descriptor 3. `after` are the components that must be ready first.
+    `userns`: a user and IPC namespace of its own. `uid`: run as this real user (root only).
+    """
+
+    name: Name
+    command: Command
+    env: dict[str, str] = {}
+    listen: Port | None = None
+    ready: Ready | None = None
+    after: list[str] = []
+    stop_signal: str = "TERM"
+    backoff_s: Seconds = 0.2
+    userns: bool = False
+    uid: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+
+class SessionSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What a slot runs. `grace_s` 0: killed at once; else asked with SIGTERM first."""
+
+    command: Command
+    env: dict[str, str] = {}
+    grace_s: Seconds = 0.0
+    backoff_s: Seconds = 0.2
+
+
+class StackSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The whole of stack.json."""
+
+    v: int
+    id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+    session: SessionSpec
+    components: list[ComponentSpec]
+
+
+def load(folder: pathlib.Path) -> StackSpec:
+    """Read and check `folder/stack.json`."""
+    path = folder / FILE
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadInput(
+            f"{path}: can't be read ({error.strerror}): expected what `python -m chaosreprise.lab prepare` writes"
+        ) from error
+    spec = _decode(path, data)
+    _check(path, spec)
+    return spec
+
+
+def save(folder: pathlib.Path, spec: StackSpec) -> None:
+    """Check and write `folder/stack.json`: who prepares a stack builds the structs and needs no JSON of its own."""
+    _check(folder / FILE, spec)
+    (folder / FILE).write_bytes(msgspec.json.format(msgspec.json.encode(spec)) + b"\n")
+
+
+def _decode(path: pathlib.Path, data: bytes) -> StackSpec:
+    try:
+        raw = msgspec.json.decode(data)
+    except msgspec.DecodeError as error:
+        raise BadInput(f"{path}: not JSON: {error}") from error
+    try:
+        return msgspec.convert(raw, StackSpec)
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at `$")
+        where = where.rstrip("`").lstrip(".")
+        at = f"{where} = {_value_at(raw, where)!r}: " if where else ""
+        raise BadInput(f"{path}: {at}{what}") from error
+
+
+def _value_at(raw: Any, where: str) -> Any:
+    for key in re.findall(r"[^.\[\]]+", where):
+        if isinstance(raw, list) and key.isdigit():
+            raw = raw[int(key)]
+        elif isinstance(raw, dict) and key in raw:
+            raw = raw[key]
+        else:
+            return raw
+    return raw
+
+
+def _check(path: pathlib.Path, spec: StackSpec) -> None:
+    if spec.v != VERSION:
+        raise BadInput(f"{path}: v = {spec.v}: this Reprise runs version {VERSION}")
+    names = [component.name for component in spec.components]
+    logs = [name.replace("/", "-") for name in [*names, "sessions", "keeper"]]  # one log file each
+    for name, log in zip(names, logs, strict=False):
+        if logs.count(log) > 1:
+            raise BadInput(
+                f"{path}: components: {name!r} shares the log {log}.log with another name: expected names that differ"
+            )
+    for component in spec.components:
+        _check_component(path, component, names)
+    _check_order(path, spec.components)
+
+
+def _check_component(path: pathlib.Path, component: ComponentSpec, names: list[str]) -> None:
+    where = f"{path}: component {component.name!r}"
+    if f"SIG{component.stop_signal}" not in signal.Signals.__members__:
+        raise BadInput(f"{where}: stop_signal = {component.stop_signal!r}: expected a signal's name like TERM or QUIT")
+    for name in component.after:
+        if name not in names or name == component.name:
+            raise BadInput(f"{where}: after = {name!r}: expected the name of another component")
+    if component.ready is not None:
+        _check_ready(where, component.ready)
+
+
+def _check_ready(where: str, ready: Ready) -> None:
+    if (ready.tcp is None) == (ready.http is None):
+        raise BadInput(f'{where}: ready: expected either {{"tcp": PORT}} or {{"http": URL}}')
+    if ready.http is None:
+        return
+    try:
+        url = urlsplit(ready.http)
+        ipaddress.ip_address(url.hostname or "")
+        port = url.port
+    except ValueError:
+        port = None
+    if (
+        port is None or url.scheme != "http"
+    ):  # names would need a resolver, and with it a thread: the keeper has one thread
+        raise BadInput(
+            f"{where}: ready.http = {ready.http!r}: expected http://127.0.0.1:PORT/PATH, the host as a number"
+        )
+
+
+def _check_order(path: pathlib.Path, components: list[ComponentSpec]) -> None:
+    waiting = {component.name: set(component.after) for component in components}
+    while waiting:
+        free = {name for name, after in waiting.items() if not after & waiting.keys()}
+        if not free:
+            raise BadInput(
+                f"{path}: components: {', '.join(sorted(waiting))} wait for each other in `after`: expected an order"
+            )
+        waiting = {name: after for name, after in waiting.items() if name not in free}

@@ -1,0 +1,50 @@
+"""The load as a process of its own: `python -m chaosreprise.workload`, requests as JSON lines on standard input.
+
+The first request is `plan`, so that the process starts while the platform does. The end of standard input without `end`
+before it means that the owner died: so does the load, at once.
+"""
+
+import argparse
+import asyncio
+import pathlib
+from typing import Any
+
+import msgspec
+
+from chaosreprise.clock import SystemClock
+from chaosreprise.errors import BadInput
+from chaosreprise.history import Writer
+from chaosreprise.platform import adapter, file
+from chaosreprise.serve import lines_of_stdin, serve
+from chaosreprise.workload.load import Load
+from chaosreprise.workload.model import Model
+from chaosreprise.workload.plan import Plan
+
+VERBS = ("open", "baseline", "send", "quiet", "drain", "clean", "close", "answers", "cycle", "end")
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m chaosreprise.workload")
+    parser.add_argument("--run", required=True)
+    parser.add_argument("--history", type=pathlib.Path, required=True)
+    options = parser.parse_args()
+    lines = await lines_of_stdin()
+    load: Load | None = None
+    with Writer(options.history, "load", options.run) as writer:
+
+        async def handle(verb: str, arguments: dict[str, Any]) -> object:
+            nonlocal load
+            if verb == "plan":
+                plan = msgspec.convert(arguments["plan"], Plan)
+                speaker = adapter.make(file.load(arguments["platform"]), options.run)
+                load = Load(speaker, writer, Model(options.history), plan, options.run, SystemClock())
+                return {}
+            if load is None or verb not in VERBS:
+                raise BadInput(f"{verb!r}: not a request to the load, or it has no plan yet")
+            return await getattr(load, verb)(**arguments)
+
+        await serve(lines, handle)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

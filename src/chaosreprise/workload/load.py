@@ -1,0 +1,222 @@
+"""The load: opens its sessions, keeps open-loop steps and reads going, and sends lifecycle commands in pairs.
+
+An operation is submitted to the history before its first byte leaves, and is one attempt: nothing here retries. Steps go
+only to sessions that no lifecycle command has touched since their start, so that an answer can be told right from wrong.
+Lifecycle commands are closed loop within a session: the second of a pair leaves once the first was accepted.
+"""
+
+import asyncio
+import collections
+import random
+import statistics
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from chaosreprise.clock import Clock
+from chaosreprise.errors import RunBroken
+from chaosreprise.history import Answer, Coverage, Observe, Submit, Writer
+from chaosreprise.history.events import Op
+from chaosreprise.platform.adapter import Adapter, Operation
+from chaosreprise.workload.model import Model
+from chaosreprise.workload.plan import Plan
+
+PARALLEL = 8  # lifecycle commands of the load under way at once, outside of a fault's window
+PATIENCE_S = 30.0
+SETTLE_TICK_S = 0.02
+SETTLE_LIMIT = 20  # x settle: a platform that is never quiet is not waited for for ever
+
+
+class Load:
+    def __init__(self, adapter: Adapter, writer: Writer, model: Model, plan: Plan, run: str, clock: Clock) -> None:
+        self._adapter, self._writer, self._model, self._plan, self._run, self._clock = adapter, writer, model, plan, run, clock
+        self._random = random.Random(f"{plan.seed} load")
+        self._keys = iter(adapter.keys(plan.starts))
+        self._users = collections.deque(plan.users)
+        self._count = 0
+        self._lags: list[float] = []
+        self._background: list[asyncio.Task[None]] = []
+        self._under_way: set[asyncio.Task[Any]] = set()
+        self._alive: set[str] = set()
+        self.canaries: dict[str, str] = {}
+        self._steppers: list[str] = []
+        self._running: dict[str, list[str]] = {}
+        self._hibernated: dict[str, list[str]] = {}
+
+    async def open(self) -> dict[str, Any]:
+        """Make the sessions, give them their roles by the agent that the platform chose, begin steps and reads."""
+        now = self._clock.now()
+        self._writer.write(Coverage(lo=now, hi=now, of="load", on=True, why="opened"))
+        await self._adapter.open()
+        wanted = self._plan.per_agent * len(self._plan.agents)
+        answers = await self._in_parallel([self._start() for _ in range(wanted)])
+        names = [answer.session for answer in answers if answer.outcome == "ok" and answer.session]
+        if len(names) < wanted:
+            worst = next(answer for answer in answers if answer.outcome != "ok")
+            raise RunBroken(f"only {len(names)} of {wanted} sessions could be made: {worst.status or ''} {worst.error}")
+        await self._model.until("the sessions of the load are running", lambda: all(self._model.state.get(name) == "running" for name in names), PATIENCE_S)
+        self._give_roles(names)
+        await self._in_parallel([self._do("hibernate", name) for names in self._hibernated.values() for name in names])
+        reserve = [name for names in self._hibernated.values() for name in names]
+        await self._model.until("the reserve is hibernated", lambda: all(self._model.state[name] == "hibernated" for name in reserve), PATIENCE_S)
+        self._background = [asyncio.create_task(self._open_loop(op, rate)) for op, rate in self._plan.mix.items() if rate > 0]  # type: ignore[arg-type]
+        return {"sessions": len(names), "canaries": self.canaries}
+
+    async def baseline(self, seconds: float) -> dict[str, Any]:
+        """A start, hibernate, wake, stop cycle on every agent, beside `seconds` of steps and reads."""
+        began = time.monotonic()
+        answers = await self._in_parallel([self._start() for _ in self._plan.agents])
+        names = [answer.session for answer in answers if answer.session]
+        for op, state in (("hibernate", "hibernated"), ("wake", "running"), ("stop", "terminated")):
+            before = "hibernated" if op == "wake" else "running"
+            await self._reached(names, before)
+            await self._in_parallel([self._do(op, name) for name in names])  # type: ignore[arg-type]
+            await self._reached(names, state)
+        await self._clock.sleep(max(0.0, seconds - (time.monotonic() - began)))
+        return {"agents": sorted({self._model.owner[name] for name in names if name in self._model.owner})}
+
+    async def send(self, agents: list[str], seconds: float) -> dict[str, Any]:
+        """Pairs on the reserve of these agents and starts anywhere, at seeded times within `seconds`."""
+        began = time.monotonic()
+        pairs: list[tuple[Op, str | None]] = [("start", None) for _ in self._plan.agents]
+        for agent in agents:
+            pairs += [("hibernate", name) for name in self._running.pop(agent, [])]
+            pairs += [("wake", name) for name in self._hibernated.pop(agent, [])]
+        self._random.shuffle(pairs)
+        times = sorted(self._random.uniform(0, 0.8 * seconds) for _ in pairs)
+        tasks = [asyncio.create_task(self._pair(op, name, began + at)) for (op, name), at in zip(pairs, times, strict=True)]
+        sent = collections.Counter(op for accepted in await asyncio.gather(*tasks) for op in accepted)
+        await self._clock.sleep(max(0.0, seconds - (time.monotonic() - began)))
+        return {"accepted": dict(sent)}
+
+    async def quiet(self, seconds: float) -> dict[str, Any]:
+        await self._clock.sleep(seconds)
+        return {"seconds": seconds}
+
+    async def drain(self) -> dict[str, Any]:
+        """Load off; wait for what is under way, then until the platform has been still for as long as it needs to settle."""
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        self._background = []
+        await asyncio.gather(*self._under_way)
+        return {"settled_s": await self._settle()}
+
+    async def clean(self) -> dict[str, Any]:
+        """Stop all our sessions but the canaries, and settle."""
+        rest = sorted(self._alive - set(self.canaries.values()))
+        await self._in_parallel([self._do("stop", name) for name in rest])
+        return {"stopped": len(rest), "settled_s": await self._settle()}
+
+    async def close(self) -> dict[str, Any]:
+        """Stop the canaries and settle: nothing of ours is left."""
+        await self._in_parallel([self._do("stop", name) for name in sorted(self._alive)])
+        return {"settled_s": await self._settle()}
+
+    async def answers(self) -> dict[str, Any]:
+        """One step on each canary: agent -> outcome."""
+        answers = await asyncio.gather(*(self._do("step", name) for name in self.canaries.values()))
+        return {agent: answer.outcome if answer.outcome == "ok" else f"{answer.outcome}: {answer.error}" for agent, answer in zip(self.canaries, answers, strict=True)}
+
+    async def cycle(self) -> dict[str, Any]:
+        """Hibernate and wake each canary: agent -> its state afterwards."""
+        names = list(self.canaries.values())
+        for op, state in (("hibernate", "hibernated"), ("wake", "running")):
+            await self._in_parallel([self._do(op, name) for name in names])  # type: ignore[arg-type]
+            await self._reached(names, state)
+        return {agent: self._model.state[name] for agent, name in self.canaries.items()}
+
+    async def end(self) -> dict[str, Any]:
+        """The orderly end: without it the history says that the load died."""
+        now = self._clock.now()
+        lag_ms = statistics.quantiles(self._lags, n=100)[-1] if len(self._lags) > 1 else 0.0
+        self._writer.write(Observe(lo=now, hi=now, source="load", signal="lag_ms", value=round(lag_ms, 3)))
+        self._writer.write(Coverage(lo=now, hi=now, of="load", on=False, why="done"), at_once=True)
+        return {"lag_ms": lag_ms}
+
+    def _give_roles(self, names: list[str]) -> None:
+        by_agent: dict[str, list[str]] = {agent: [] for agent in self._plan.agents}
+        for name in names:
+            by_agent.setdefault(self._model.owner.get(name, "no agent"), []).append(name)
+        for agent in self._plan.agents:
+            own = by_agent[agent]
+            if len(own) < self._plan.per_agent:
+                placed = ", ".join(f"{agent} {len(own)}" for agent, own in sorted(by_agent.items()))
+                raise RunBroken(f"the platform placed our sessions on {placed}: {self._plan.per_agent} are needed on each agent")
+            reserve = self._plan.reserve
+            self.canaries[agent] = own[0]
+            self._steppers.append(own[1])
+            self._running[agent] = own[2 : 2 + reserve]
+            self._hibernated[agent] = own[2 + reserve : 2 + 2 * reserve]
+
+    async def _reached(self, names: list[str], state: str) -> None:
+        await self._model.until(f"{', '.join(names)} {state}", lambda: all(self._model.state.get(name) == state for name in names), PATIENCE_S)
+
+    async def _start(self) -> Answer:
+        self._users.rotate(-1)
+        answer = await self._do("start", None, key=next(self._keys), user=self._users[0])
+        if answer.session:
+            self._alive.add(answer.session)
+        return answer
+
+    async def _pair(self, op: Op, name: str | None, at: float) -> list[Op]:
+        """The first command at its time, and a stop once it was accepted. Returns the kinds that were."""
+        await self._clock.sleep(max(0.0, at - time.monotonic()))
+        first = await (self._start() if name is None else self._do(op, name))
+        if first.outcome != "ok":
+            return []
+        second = await self._do("stop", name or first.session)
+        return [op, "stop"] if second.outcome == "ok" else [op]
+
+    async def _open_loop(self, op: Op, rate: float) -> None:
+        """Send at intended times, whether or not earlier answers came: a slow platform must not slow its load down."""
+        intended = self._clock.now()
+        while True:
+            intended += int(self._random.expovariate(rate) * 1e9)
+            await self._clock.sleep(max(0.0, (intended - self._clock.now()) / 1e9))
+            task = asyncio.create_task(self._do(op, self._random.choice(self._steppers), intended=intended))
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+
+    async def _do(self, op: Op, session: str | None, key: str | None = None, user: str | None = None, intended: int | None = None) -> Answer:
+        self._count += 1
+        cmd = f"cmd-{self._count:05d}"
+        key = key or f"{self._run}.{self._count}"
+        now = self._clock.now()
+        if intended is not None:
+            self._lags.append((now - intended) / 1e6)
+        self._writer.write(Submit(lo=now, hi=now, cmd=cmd, op=op, session=session, user=user, key=key, intended=intended or now, path=self._path(op, session)), at_once=True)
+        answer = await self._adapter.perform(Operation(cmd=cmd, op=op, key=key, session=session, user=user))
+        self._writer.write(answer)
+        if op == "stop" and answer.outcome == "ok" and session:
+            self._alive.discard(session)
+        return answer
+
+    def _path(self, op: Op, session: str | None) -> list[str]:
+        path = ["control-plane", "database"]
+        if op in ("step", "read") or session is None:
+            return path
+        return [*path, f"agents/{self._model.owner.get(session, '?')}"]
+
+    async def _in_parallel(self, work: list[Coroutine[Any, Any, Answer]]) -> list[Answer]:
+        gate = asyncio.Semaphore(PARALLEL)
+
+        async def one(part: Coroutine[Any, Any, Answer]) -> Answer:
+            async with gate:
+                return await part
+
+        return await asyncio.gather(*(one(part) for part in work))
+
+    async def _settle(self) -> float:
+        """Wait until nothing has happened for settle_s. A stall of this machine is no time in which the platform could act."""
+        began = last = time.monotonic()
+        quiet, activity = 0.0, self._model.activity
+        while quiet < self._plan.settle_s and last - began < SETTLE_LIMIT * self._plan.settle_s:
+            await self._clock.sleep(SETTLE_TICK_S)
+            self._model.update()
+            now = time.monotonic()
+            quiet += min(now - last, 2 * SETTLE_TICK_S)
+            last = now
+            if self._model.activity != activity:
+                quiet, activity = 0.0, self._model.activity
+        return round(last - began, 3)

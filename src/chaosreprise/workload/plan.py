@@ -1,0 +1,66 @@
+"""The plan of a load: pure, from the seed and what the experiment asks for.
+
+On each agent: one canary, one session for steps, and a reserve of running and of hibernated sessions that the fault's
+window uses up, n + 1 of each where n is the exposure asked for. Beside them one start-stop and hibernate-wake cycle an
+agent in the baseline, and one start an agent while the fault is on.
+"""
+
+import random
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from chaosreprise.errors import BadInput
+
+DEFAULT_EXPOSURE = 5
+OPEN_LOOP = ("step", "read")
+WAITING = ("stop", "hibernate", "wake")  # the kinds that can wait for an absent agent; a start goes elsewhere
+
+
+class Workload(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
+    """What the experiment says of its load. `mix` are the rates of open-loop operations, each per second."""
+
+    sessions: Annotated[int, Meta(ge=1, le=10000, description="a whole number from 1 to 10000")] = 48
+    reserve: Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")] | None = None
+    mix: dict[str, Annotated[float, Meta(ge=0, le=10000, description="a rate from 0 to 10000 per second")]] = {"step": 30.0, "read": 15.0}
+    seed: Annotated[int, Meta(ge=0, lt=2**63, description="a whole number from 0")] | None = None
+
+
+class Plan(msgspec.Struct, kw_only=True, frozen=True):
+    """What the load will do. `starts` is the total of creates, `queue` the longest queue of commands that one agent can get."""
+
+    seed: int
+    agents: list[str]
+    victim: str
+    reserve: int
+    per_agent: int
+    starts: int
+    queue: int
+    mix: dict[str, float]
+    users: list[str]
+    settle_s: float = 0.0
+
+
+def make(workload: Workload, exposure: dict[str, int], agents: list[str], users: list[str], max_sessions: int, max_rps: float, seed: int) -> Plan:
+    """Raises BadInput when the load does not fit the budget, with the sum that does not fit."""
+    if unknown := sorted(set(workload.mix) - set(OPEN_LOOP)):
+        raise BadInput(f"workload.mix.{unknown[0]}: not an open-loop operation: known are {', '.join(OPEN_LOOP)}")
+    if unknown := sorted(set(exposure) - set(WAITING)):
+        raise BadInput(f"exposure.{unknown[0]}: can't wait for an absent agent: known are {', '.join(WAITING)}")
+    rate = sum(workload.mix.values())
+    if rate > max_rps:
+        raise BadInput(f"workload.mix asks for {rate:g} requests per second: budget.max_rps = {max_rps:g}: ask for less")
+    reserve = workload.reserve or max(exposure.get("hibernate", 0), exposure.get("wake", 0), -(-exposure.get("stop", 0) // 2)) + 1
+    per_agent = 2 + 2 * reserve
+    starts = len(agents) * (per_agent + 2)
+    limit = min(workload.sessions, max_sessions)
+    if starts > limit:
+        raise BadInput(
+            f"{starts} sessions are needed ({len(agents)} agents x (1 canary + 1 for steps + 2 x {reserve} in reserve + 2 cycles)): "
+            f"workload.sessions = {workload.sessions}, budget.max_sessions = {max_sessions}: lower the exposure or raise the limits"
+        )
+    victim = random.Random(f"{seed} victim").choice(sorted(agents))
+    return Plan(
+        seed=seed, agents=sorted(agents), victim=victim, reserve=reserve, per_agent=per_agent, starts=starts, queue=4 * reserve + 2 * len(agents), mix=workload.mix, users=users
+    )
