@@ -25,13 +25,24 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 MARK = "# scripts/prepare of Reprise"  # begins the log: a folder without it is somebody else's and never emptied
 NO_ENVIRONMENT = 3
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 TAIL = 12  # lines of the log that are shown when a step fails
 PR_SET_PDEATHSIG = 1
 # Settings that would lead an installer away from our folder.
-ASTRAY = {"PIP_PREFIX", "PIP_REQUIRE_VIRTUALENV", "PIP_ROOT", "PIP_TARGET", "PIP_USER", "PYTHONHOME", "PYTHONPATH", "UV_SYSTEM_PYTHON", "VIRTUAL_ENV"}
+ASTRAY = {
+    "PIP_PREFIX",
+    "PIP_REQUIRE_VIRTUALENV",
+    "PIP_ROOT",
+    "PIP_TARGET",
+    "PIP_USER",
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "UV_SYSTEM_PYTHON",
+    "VIRTUAL_ENV",
+}
 
 
 class Refused(Exception):
@@ -102,14 +113,16 @@ def main(inputs: str, path: str, want: str, *command: str) -> int:
         print(f"Reprise can't be prepared: {error}", file=sys.stderr)
         return NO_ENVIRONMENT
     except OSError as error:
-        print(f"Reprise can't be prepared in {folder}: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
+        print(
+            f"Reprise can't be prepared in {folder}: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr
+        )
         return NO_ENVIRONMENT
     except KeyboardInterrupt:
         print("Stopped; the next start prepares it from the beginning.", file=sys.stderr)
         return INTERRUPTED
     if command:
         program = folder / "bin" / command[0]
-        os.execv(program, [str(program), *command[1:]])  # noqa: S606 - the same process, as if it had been called at once
+        os.execv(program, [str(program), *command[1:]])  # the same process, as if it had been called at once
     return 0
 
 
@@ -145,8 +158,7 @@ def prepare(folder: pathlib.Path, inputs: str, want: str, lock: int) -> None:
     else:
         again = empty(folder)
         progress = Progress(f"Preparing Reprise in {name(folder)} ({'again' if again else 'once'})")
-        version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        plan = Plan(anew=True, extras="dev" if stamp and stamp.has == "dev" else want, version=version)
+        plan = Plan(anew=True, extras="dev" if stamp and stamp.has == "dev" else want, version=VERSION)
     try:
         install(folder, plan, progress, lock)
     except BaseException:
@@ -168,7 +180,10 @@ def install(folder: pathlib.Path, plan: Plan, progress: Progress, lock: int) -> 
     if stamp:
         write_stamp(folder, stamp._replace(has="adding"))
     for tool in tools:
-        failed = next((text for text, command in steps(tool, folder, plan) if not run(text, command, folder, progress, lock)), None)
+        failed = next(
+            (text for text, command in steps(tool, folder, plan) if not run(text, command, folder, progress, lock)),
+            None,
+        )
         if failed is None:
             return
         if tool != tools[-1]:
@@ -212,11 +227,22 @@ def run(text: str, command: list[str], folder: pathlib.Path, progress: Progress,
     with (folder / "prepare.log").open("a") as log:
         print(f"\n$ {' '.join(command)}", file=log, flush=True)
         environment = {key: value for key, value in os.environ.items() if key not in ASTRAY}
-        environment |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore", "UV_PYTHON_DOWNLOADS": "never"}
+        environment |= {
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "PIP_ROOT_USER_ACTION": "ignore",
+            "UV_PYTHON_DOWNLOADS": "never",
+        }
         if not has_cache():
             environment["UV_NO_CACHE"] = "1"
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, cwd=ROOT, pass_fds=[lock], preexec_fn=die_with_parent
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=environment,
+            cwd=ROOT,
+            pass_fds=[lock],
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - we have one thread
         )
         try:
             while True:
@@ -234,7 +260,9 @@ def die_with_parent() -> None:
 
 def has_cache() -> bool:
     """uv insists on a cache, and a user may have no home."""
-    folder = os.environ.get("UV_CACHE_DIR") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "uv")
+    folder = os.environ.get("UV_CACHE_DIR") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "uv"
+    )
     try:
         pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError:
@@ -253,7 +281,9 @@ def empty(folder: pathlib.Path) -> bool:
     entries = sorted(folder.iterdir(), key=lambda entry: entry.name != "prepared")  # the stamp goes first
     ours = log.is_file() and log.read_text(errors="replace").startswith(MARK)
     if entries and not ours:
-        raise Refused(f"{folder} is there and was not made by scripts/prepare: move it away, or name another: REPRISE_VENV=.venv-reprise")
+        raise Refused(
+            f"{folder} is there and was not made by scripts/prepare: move it away, or name another: REPRISE_VENV=.venv-reprise"
+        )
     for entry in entries:
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
@@ -265,23 +295,32 @@ def empty(folder: pathlib.Path) -> bool:
 
 def is_sound(stamp: Stamp, folder: pathlib.Path) -> bool:
     """Whether the environment is still what pyproject.toml and constraints/ ask for, and the interpreter that PYTHON names."""
-    asked = os.environ.get("PYTHON")
     return (
-        stamp.key.partition(" ")[2] == key_of("", folder).strip()
+        stamp.key.endswith(f" {place_of(folder)}")
         and os.access(folder / "bin" / "python", os.X_OK)
         and stamp.recipe == recipe_of(stamp.version)
-        and (not asked or stamp.version == f"{sys.version_info.major}.{sys.version_info.minor}")
+        and (stamp.version == VERSION or not os.environ.get("PYTHON"))
     )
 
 
 def key_of(inputs: str, folder: pathlib.Path) -> str:
-    return f"{inputs} {folder} {os.path.realpath(folder / 'bin' / 'python')}"
+    return f"{inputs} {place_of(folder)}"
+
+
+def place_of(folder: pathlib.Path) -> str:
+    """An environment works in its place and with its interpreter only: not after a move, nor after an upgrade of the system."""
+    return f"{folder} {os.path.realpath(folder / 'bin' / 'python')}"
 
 
 def recipe_of(version: str) -> str:
     """A hash of what decides over the content: not of the settings of ruff or pytest, which share pyproject.toml."""
     project = read_project()
-    decides = [project["build-system"], project["project"], project["tool"]["setuptools"], constraints(version).read_text()]
+    decides = [
+        project["build-system"],
+        project["project"],
+        project["tool"]["setuptools"],
+        constraints(version).read_text(),
+    ]
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 

@@ -19,7 +19,9 @@ def state_dir(*below: str) -> pathlib.Path:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise BadInput(f"{folder}: can't make the state directory ({error.strerror}): set XDG_STATE_HOME to a folder that you may write") from error
+        raise BadInput(
+            f"{folder}: can't make the state directory ({error.strerror}): set XDG_STATE_HOME to a folder that you may write"
+        ) from error
     return folder
 
 

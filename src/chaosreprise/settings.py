@@ -17,7 +17,14 @@ from chaosreprise.errors import BadInput
 
 T = TypeVar("T")
 _PATH = re.compile(r" - at `(?:key in )?\$(?P<path>[^`]*)`$")
-_PLAIN = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", list: "a list", dict: "a table"}
+_PLAIN = {
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list",
+    dict: "a table",
+}
 
 
 def convert(source: str, raw: object, into: type[T]) -> T:
@@ -35,7 +42,9 @@ def _explain(message: str, raw: object, into: type) -> str:
     if unknown := re.match(r"Object contains unknown field `(.+)`", reason):
         return _unknown(unknown[1], keys, _follow_type(into, keys))
     if missing := re.match(r"Object missing required field `(.+)`", reason):
-        return f"{_dotted([*keys, missing[1]])} is missing: expected {_expected(_follow_type(into, [*keys, missing[1]]))}"
+        return (
+            f"{_dotted([*keys, missing[1]])} is missing: expected {_expected(_follow_type(into, [*keys, missing[1]]))}"
+        )
     value = _follow_value(raw, keys)
     return f"{_dotted(keys) or 'the whole'} = {json.dumps(value, default=str)}: expected {_expected(_follow_type(into, keys), reason)}"
 
@@ -43,7 +52,10 @@ def _explain(message: str, raw: object, into: type) -> str:
 def _keys(path: str, raw: object, into: type) -> list[str | int]:
     """The path of an error as keys. msgspec writes `[...]` for a key of a table: the culprit is found by trying each."""
     keys: list[str | int] = []
-    tokens = [key or (index if index == "..." else int(index)) for key, index in re.findall(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]", path)]
+    tokens = [
+        key or (index if index == "..." else int(index))
+        for key, index in re.findall(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]", path)
+    ]
     for token in tokens:
         table = _follow_value(raw, keys)
         if token != "..." or not isinstance(table, dict):

@@ -83,7 +83,9 @@ def _decode(path: pathlib.Path, number: int, line: bytes) -> AnyEvent:
         raise BadInput(f"{path}, line {number}: not an event of a history: {error}") from error
     if isinstance(event, Segment):
         if event.v != VERSION:
-            raise BadInput(f"{path}, line {number}: version {event.v} of the history format; this Reprise reads {VERSION}")
+            raise BadInput(
+                f"{path}, line {number}: version {event.v} of the history format; this Reprise reads {VERSION}"
+            )
     elif number == 1:
         raise BadInput(f"{path}, line 1: a segment begins with an event of type segment")
     elif isinstance(event, Timed) and event.lo > event.hi:

@@ -40,7 +40,16 @@ class Writer:
         self._error: OSError | None = None
         mono, wall = time.monotonic_ns(), time.time_ns()
         self.write(
-            Segment(v=VERSION, writer=writer, run=run, boot=boot_id(), host=socket.gethostname(), pid=os.getpid(), mono=mono, wall=wall),
+            Segment(
+                v=VERSION,
+                writer=writer,
+                run=run,
+                boot=boot_id(),
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                mono=mono,
+                wall=wall,
+            ),
             at_once=True,
         )
         self._flusher = threading.Thread(target=self._flush_regularly, name=f"history {writer}", daemon=True)

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import select
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg.rows import DictRow, dict_row
@@ -18,6 +18,7 @@ CONNECTIONS = 10
 LIMIT_S = 3.0
 CONNECT_TIMEOUT_S = 2
 
+T = TypeVar("T")
 Connection = psycopg.AsyncConnection[DictRow]
 
 
@@ -34,7 +35,7 @@ class Database:
         self._room = asyncio.Semaphore(CONNECTIONS)
         self._abandoned: set[asyncio.Task[Any]] = set()
 
-    async def run[T](self, work: Callable[[Connection], Awaitable[T]]) -> T:
+    async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Do `work` in one transaction. Raises StoreAway; anything else that it raises rolls back."""
         task = asyncio.ensure_future(self._transaction(work))
         try:
@@ -64,7 +65,7 @@ class Database:
         if not task.cancelled():
             task.exception()  # looked at, so that asyncio does not complain: its caller has its answer already
 
-    async def _transaction[T](self, work: Callable[[Connection], Awaitable[T]]) -> T:
+    async def _transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         async with self._room:
             connection = await self._connection()
             try:

@@ -24,7 +24,7 @@ import subprocess
 import time
 from collections.abc import Callable
 
-from chaosreprise.errors import BadInput, NotPossible
+from chaosreprise.errors import NotPossible
 from chaosreprise.procs import PR_SET_PDEATHSIG
 
 SUPERUSER = "postgres"
@@ -186,8 +186,3 @@ def _mark_segment(pid_file: pathlib.Path, server: int) -> None:
             return
         time.sleep(0.01)
 
-
-def require_empty(folder: pathlib.Path) -> None:
-    """Refuse a folder that holds anything: a lab is made once, in a place of its own."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise BadInput(f"{folder}: is not an empty folder: name one that does not exist yet")

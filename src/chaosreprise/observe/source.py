@@ -25,7 +25,9 @@ class Source(Protocol):
     async def run(self, clock: Clock, emit: Emit, stop: asyncio.Event) -> None: ...
 
 
-async def sample(name: str, hz: float, clock: Clock, emit: Emit, stop: asyncio.Event, look: Callable[[int, bool], Awaitable[None]]) -> None:
+async def sample(
+    name: str, hz: float, clock: Clock, emit: Emit, stop: asyncio.Event, look: Callable[[int, bool], Awaitable[None]]
+) -> None:
     """Call `look(since, last)` `hz` times a second; `since` is when the last good look began, `last` asks for a full one.
 
     `look` raises a RepriseError for a look that failed: coverage ends where the last good look began.

@@ -21,7 +21,13 @@ Count = Annotated[int, Meta(ge=0, description="a whole number, 0 or more")]
 Seconds = Annotated[float, Meta(ge=0, le=86400, description="seconds from 0 to 86400")]
 Hertz = Annotated[float, Meta(gt=0, le=1000, description="a rate from above 0 to 1000 per second")]
 Share = Annotated[float, Meta(gt=0, le=1, description="a share from above 0 to 1")]
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", description="a name of letters, digits, dots and dashes, at most 63")]
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
+        description="a name of letters, digits, dots and dashes, at most 63",
+    ),
+]
 Url = Annotated[str, Meta(pattern=r"^https?://[^/\s]+(/\S*)?$", description="a URL with http:// or https://")]
 
 
@@ -41,7 +47,9 @@ class Secret(Strict):
         if self.env is not None:
             if value := os.environ.get(self.env):
                 return value
-            raise BadInput(f"environment variable {self.env} is not set, and the platform file takes a secret from it: export it")
+            raise BadInput(
+                f"environment variable {self.env} is not set, and the platform file takes a secret from it: export it"
+            )
         path = base / (self.file or "")
         try:
             return path.read_text().strip()
@@ -170,7 +178,9 @@ def load(where: str) -> Platform:
     try:
         raw: dict[str, Any] = tomllib.loads(path.read_text())
     except OSError as error:
-        raise BadInput(f"{where}: the platform file can't be read ({error.strerror}): set REPRISE_PLATFORM to `embedded` or to a platform file") from error
+        raise BadInput(
+            f"{where}: the platform file can't be read ({error.strerror}): set REPRISE_PLATFORM to `embedded` or to a platform file"
+        ) from error
     except UnicodeDecodeError as error:
         raise BadInput(f"{where}: not a text in UTF-8 (byte {error.start}): a platform file is TOML") from error
     except tomllib.TOMLDecodeError as error:
@@ -181,22 +191,27 @@ def load(where: str) -> Platform:
 
 
 def _check(where: str, file: PlatformFile) -> None:
+    """What must or must not stand together, beyond the type of each setting."""
     if file.kind == "embedded":
         for table in ("control", "evidence", "components", "timing"):
             if getattr(file, table):
-                raise BadInput(f"{where}: [{table}] does not go with kind = \"embedded\", which makes its own: leave it out")
+                raise BadInput(
+                    f'{where}: [{table}] does not go with kind = "embedded", which makes its own: leave it out'
+                )
         return
     if file.lab is not None:
         raise BadInput(f'{where}: [lab] goes only with kind = "embedded": leave it out')
     for table in ("control", "timing"):
         if getattr(file, table) is None:
-            raise BadInput(f"{where}: [{table}] is missing: kind = \"{file.kind}\" needs it")
-    for name, evidence in file.evidence.items():
-        needed = "dsn" if evidence.kind == "sql" else "path"
-        if getattr(evidence, needed) is None:
-            raise BadInput(f"{where}: evidence.{name}.{needed} is missing: kind = \"{evidence.kind}\" needs it")
+            raise BadInput(f'{where}: [{table}] is missing: kind = "{file.kind}" needs it')
     if not file.budget.users:
         raise BadInput(f"{where}: budget.users = []: name the users whose sessions may be made")
-    for name, group in file.components.items():
-        if group.how == "process" and group.keeper is None:
-            raise BadInput(f'{where}: components.{name}.keeper is missing: how = "process" needs it')
+    _check_needs(where, "evidence", {"sql": "dsn", "files": "path"}, "kind", file.evidence)
+    _check_needs(where, "components", {"process": "keeper"}, "how", file.components)
+
+
+def _check_needs(where: str, table: str, needs: dict[str, str], by: str, entries: dict[str, Any]) -> None:
+    for name, entry in entries.items():
+        choice = getattr(entry, by)
+        if choice in needs and getattr(entry, needs[choice]) is None:
+            raise BadInput(f'{where}: {table}.{name}.{needs[choice]} is missing: {by} = "{choice}" needs it')

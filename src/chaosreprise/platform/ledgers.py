@@ -74,7 +74,17 @@ def slots_parser(key_of: Callable[[dict[str, Any]], str | None]) -> Callable[[Se
             return None
         lo, hi = (line.t, line.t) if same_boot else (seen.lo, seen.hi)
         key = key_of(line.spec) if line.spec else None
-        return Effect(lo=lo, hi=hi, ledger="slots", object=line.object, session=line.object, mark=line.mark, gen=line.gen, inc=line.inc, key=key)
+        return Effect(
+            lo=lo,
+            hi=hi,
+            ledger="slots",
+            object=line.object,
+            session=line.object,
+            mark=line.mark,
+            gen=line.gen,
+            inc=line.inc,
+            key=key,
+        )
 
     return parse
 
@@ -88,8 +98,15 @@ def workspaces_parser(run: str) -> Callable[[Seen], Effect | None]:
         if not line.key.startswith(f"{run}."):
             return None
         lo, hi = (line.t, line.t) if line.inc[:1] == [boot_id()] else (seen.lo, seen.hi)
-        return Effect(lo=lo, hi=hi, ledger="workspaces", object=seen.object, session=seen.object, mark=line.mark, key=line.key, inc=line.inc)
+        return Effect(
+            lo=lo,
+            hi=hi,
+            ledger="workspaces",
+            object=seen.object,
+            session=seen.object,
+            mark=line.mark,
+            key=line.key,
+            inc=line.inc,
+        )
 
     return parse
-
-

@@ -53,7 +53,10 @@ class StreamSpace:
         self._platform, self._run = platform, run
         self._control, self._timing = platform.file.control, platform.file.timing
         self._http = httpx.AsyncClient(
-            base_url=self._control.url, timeout=TIMEOUT_S, limits=httpx.Limits(max_connections=64, max_keepalive_connections=64), trust_env=False
+            base_url=self._control.url,
+            timeout=TIMEOUT_S,
+            limits=httpx.Limits(max_connections=64, max_keepalive_connections=64),
+            trust_env=False,
         )
         self._base = BASE_MEMORY + KEYS_A_RUN * (1 + zlib.crc32(run.encode()) % 32000)
         self._steps = self._control.steps.rstrip("/") if self._control.steps else None
@@ -75,7 +78,11 @@ class StreamSpace:
         return Description(
             attribution=attribution,
             refusals=REFUSALS,
-            promises={name: getattr(promises, name) for name in promises.__struct_fields__ if getattr(promises, name) is not None},
+            promises={
+                name: getattr(promises, name)
+                for name in promises.__struct_fields__
+                if getattr(promises, name) is not None
+            },
             bounds={name.removesuffix("_s"): int(getattr(bounds, name) * SECONDS) for name in bounds.__struct_fields__},
             offline_ns=int(self._timing.offline_s * SECONDS),
             sources=list(evidence),
@@ -84,11 +91,17 @@ class StreamSpace:
     async def open(self) -> None:
         password = self._control.password.read(self._platform.folder)
         try:
-            answer = await self._http.post("/api/v1/auth/login", json={"username": self._control.user, "password": password})
+            answer = await self._http.post(
+                "/api/v1/auth/login", json={"username": self._control.user, "password": password}
+            )
         except httpx.TransportError as error:
-            raise Unreachable(f"{self._control.url}: the control plane does not answer ({error}): is the platform up?") from error
+            raise Unreachable(
+                f"{self._control.url}: the control plane does not answer ({error}): is the platform up?"
+            ) from error
         if answer.status_code != 200:
-            raise BadInput(f"{self._control.url}: login as {self._control.user} was refused with {answer.status_code}: check control.user and control.password")
+            raise BadInput(
+                f"{self._control.url}: login as {self._control.user} was refused with {answer.status_code}: check control.user and control.password"
+            )
         self._http.headers["Authorization"] = f"Bearer {answer.json()['token']}"
 
     async def close(self) -> None:
@@ -105,7 +118,9 @@ class StreamSpace:
         try:
             answer = await self._http.request(method, url, json=body)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            return Answer(lo=sent, hi=time.monotonic_ns(), cmd=operation.cmd, outcome="fail", rule=UNCONNECTED, error=repr(error))
+            return Answer(
+                lo=sent, hi=time.monotonic_ns(), cmd=operation.cmd, outcome="fail", rule=UNCONNECTED, error=repr(error)
+            )
         except httpx.TransportError as error:
             return Answer(lo=sent, hi=time.monotonic_ns(), cmd=operation.cmd, outcome="info", error=repr(error))
         return self._judge(operation, answer, sent, time.monotonic_ns())
@@ -165,8 +180,14 @@ class StreamSpace:
                 return "GET", session, None
             case "step":
                 if self._steps is None:
-                    raise NotPossible(f"{self._platform.path}: control.steps is not set: no step can be run on this platform")
-                return "POST", f"{self._steps}/sessions/{operation.session}/steps", {"command": step_code(operation.key)}
+                    raise NotPossible(
+                        f"{self._platform.path}: control.steps is not set: no step can be run on this platform"
+                    )
+                return (
+                    "POST",
+                    f"{self._steps}/sessions/{operation.session}/steps",
+                    {"command": step_code(operation.key)},
+                )
 
     def _create(self, operation: Operation) -> dict[str, Any]:
         return {
@@ -211,11 +232,21 @@ def _read_success(operation: Operation, answer: httpx.Response, judged: Answer) 
         case "step":
             judged.id = body.get("id")
             if operation.key not in (body.get("stdout") or ""):
-                judged.outcome, judged.error = "info", f"the answer does not carry the step's key: stderr {str(body.get('stderr'))[-150:]!r}"
+                judged.outcome, judged.error = (
+                    "info",
+                    f"the answer does not carry the step's key: stderr {str(body.get('stderr'))[-150:]!r}",
+                )
 
 
 def _refusal(op: Op, status: int, text: str) -> Refusal | None:
-    return next((rule for rule in REFUSALS if rule.status == status and (not rule.ops or op in rule.ops) and re.search(rule.body, text)), None)
+    return next(
+        (
+            rule
+            for rule in REFUSALS
+            if rule.status == status and (not rule.ops or op in rule.ops) and re.search(rule.body, text)
+        ),
+        None,
+    )
 
 
 class _RowSource:

@@ -50,7 +50,9 @@ class Rows:
             found = await self._read(full)
         except psycopg.Error as error:
             await self.close()
-            raise Unreachable(f"the platform's database can't be read: {str(error).strip().splitlines()[0] if str(error) else type(error).__name__}") from error
+            raise Unreachable(
+                f"the platform's database can't be read: {str(error).strip().splitlines()[0] if str(error) else type(error).__name__}"
+            ) from error
         now = time.monotonic_ns()
         for about, rows in found.items():
             known = self._known[about]
@@ -69,7 +71,11 @@ class Rows:
     async def _read(self, full: bool) -> dict[str, list[tuple[Any, ...]]]:
         if self._connection is None:
             self._connection = await psycopg.AsyncConnection.connect(
-                self._dsn, autocommit=True, connect_timeout=2, row_factory=tuple_row, options=f"-c statement_timeout={STATEMENT_TIMEOUT_MS}"
+                self._dsn,
+                autocommit=True,
+                connect_timeout=2,
+                row_factory=tuple_row,
+                options=f"-c statement_timeout={STATEMENT_TIMEOUT_MS}",
             )
         found = {}
         async with self._connection.pipeline():

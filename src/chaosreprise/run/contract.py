@@ -24,7 +24,9 @@ class Limits(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=Tr
 
 
 class Arguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
-    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="a name of small letters, digits and dashes")]
+    name: Annotated[
+        str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="a name of small letters, digits and dashes")
+    ]
     require: list[str]
     optional: list[str] = []
     exposure: dict[Literal[WAITING], Number] = {}  # type: ignore[valid-type]
@@ -54,7 +56,10 @@ def read(raw: dict[str, Any], known_checks: list[str]) -> Arguments:
 def read_raw(raw: dict[str, Any], known_checks: list[str]) -> None:
     """The same for arguments in which `${variables}` still stand: each is taken for a value that fits."""
     stand_ins = {"name": "unnamed", "require": known_checks}
-    read({**{key: value for key, value in stand_ins.items() if _is_variable(raw.get(key))}, **_without_variables(raw)}, known_checks)
+    read(
+        {**{key: value for key, value in stand_ins.items() if _is_variable(raw.get(key))}, **_without_variables(raw)},
+        known_checks,
+    )
 
 
 def _without_variables(raw: Any) -> Any:

@@ -1,11 +1,10 @@
 """The directory of a run: `<runs>/<experiment>/<UTC time>-<4 hex>/`, whose name carries the run's id, and `<runs>/latest`.
 
-    plan.json  history/  faults.jsonl  journal.json  verdict.json  report.html  junit.xml  logs/
+plan.json  history/  faults.jsonl  journal.json  verdict.json  report.html  junit.xml  logs/
 """
 
 import contextlib
 import json
-import os
 import pathlib
 import secrets
 import shutil
@@ -44,15 +43,9 @@ def make(experiment: str) -> Directory:
             folder.mkdir(parents=True)
         link = root / f".latest-{name}"
         link.symlink_to(directory.path.relative_to(root))
-        os.replace(link, root / "latest")
+        link.replace(root / "latest")
     except OSError as error:
-        raise BadInput(f"{directory.path}: the run's directory can't be made ({error.strerror}): set REPRISE_RUNS to a folder that you may write") from error
+        raise BadInput(
+            f"{directory.path}: the run's directory can't be made ({error.strerror}): set REPRISE_RUNS to a folder that you may write"
+        ) from error
     return directory
-
-
-def find(where: str) -> Directory:
-    """The directory of a run that somebody names: `runs/latest` or any other. Raises BadInput when there is no history in it."""
-    path = pathlib.Path(where).resolve()
-    if not any((path / "history").glob("*.jsonl")):
-        raise BadInput(f"{where}: no run there (expected {where}/history/*.jsonl): give a directory such as runs/latest")
-    return Directory(path)

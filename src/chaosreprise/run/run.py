@@ -6,10 +6,8 @@ verdict unknown; nothing here turns an error into a pass.
 """
 
 import contextlib
-import hashlib
 import json
 import logging
-import pathlib
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -20,10 +18,8 @@ from chaosreprise import checker, report
 from chaosreprise.checker import Verdict
 from chaosreprise.errors import NotAllowed, RepriseError, RunBroken
 from chaosreprise.faults import client as faults
-from chaosreprise.history import Contract, Phase, Report, Tail, Writer
-from chaosreprise.history.events import LIFECYCLE
+from chaosreprise.history import Phase, Report, Tail, Writer
 from chaosreprise.history import load as load_history
-from chaosreprise.paths import boot_id
 from chaosreprise.platform import adapter
 from chaosreprise.platform.file import Lab, Platform, load
 from chaosreprise.run import plan as planning
@@ -60,17 +56,19 @@ class Run:
             self._baseline()
             undo.pop_all()
 
-    # -- what actions and probes ask for
-
     def take_away(self, agent: str | None, hold_s: float) -> dict[str, Any]:
         """Take the planned victim (or a named agent) away; returns when that is proven."""
         component = f"agents/{agent or self.plan.load.victim}"
         if self.phase == "baseline":
             self._enter("method")
         number = f"f{len(self._faults) + 1}"
-        answer = self.warden.request("inject", fault=number, kind="agents.take_away", on=component, hold_ns=int(hold_s * 1e9))
+        answer = self.warden.request(
+            "inject", fault=number, kind="agents.take_away", on=component, hold_ns=int(hold_s * 1e9)
+        )
         self._faults[component] = number
-        log.info(f"fault     {component} taken away, proven: process and connection gone after {(answer['hi'] - answer['lo']) / 1e6:.1f} ms")
+        log.info(
+            f"fault     {component} taken away, proven: process and connection gone after {(answer['hi'] - answer['lo']) / 1e6:.1f} ms"
+        )
         return {"fault": number, **answer}
 
     def bring_back(self, agent: str | None) -> dict[str, Any]:
@@ -86,10 +84,16 @@ class Run:
 
     def send(self, seconds: float) -> dict[str, Any]:
         """Commands for the sessions of the agents that are away, while they surely are."""
-        away = [component for component, number in self._faults.items() if self.warden.request("status", fault=number)["state"] == "proven"]
+        away = [
+            component
+            for component, number in self._faults.items()
+            if self.warden.request("status", fault=number)["state"] == "proven"
+        ]
         if not away:
             raise NotAllowed("no fault is proven at this moment: commands sent now would test nothing")
-        result: dict[str, Any] = self.load.ask("send", agents=[component.partition("/")[2] for component in away], seconds=seconds)
+        result: dict[str, Any] = self.load.ask(
+            "send", agents=[component.partition("/")[2] for component in away], seconds=seconds
+        )
         return result
 
     def quiet(self, seconds: float) -> dict[str, Any]:
@@ -99,7 +103,9 @@ class Run:
     def drain(self) -> dict[str, Any]:
         self._enter("drain")
         result: dict[str, Any] = self.load.ask("drain")
-        log.info(f"drain     nothing has happened for the {self.plan.load.settle_s:.1f} s that the platform needs to settle ({result['settled_s']:.1f} s)")
+        log.info(
+            f"drain     nothing has happened for the {self.plan.load.settle_s:.1f} s that the platform needs to settle ({result['settled_s']:.1f} s)"
+        )
         return result
 
     def clean(self) -> dict[str, Any]:
@@ -125,8 +131,6 @@ class Run:
         """The verdict on what is recorded so far, at the stage that the run has reached."""
         stage = {"baseline": "baseline", "clean": "end", "close": "end", "judged": "end"}.get(self.phase, "during")
         return checker.judge(load_history(self.directory.history), stage)  # type: ignore[arg-type]
-
-    # -- the end
 
     def finish(self, journal: dict[str, Any]) -> Verdict:
         """Heal, remove the canaries, settle, judge, write. The run is over afterwards, whatever happened."""
@@ -159,8 +163,6 @@ class Run:
         self.load.ask("end")
         self.recorder.ask("resolve")
 
-    # -- opening
-
     def _start_processes(self) -> None:
         arguments = ["--run", self.directory.run, "--history", str(self.directory.history)]
         self.recorder = self._child("recorder", "chaosreprise.run.recorder", arguments)
@@ -170,7 +172,11 @@ class Run:
         for healed in faults.heal(self.platform.id, self._keeper()):
             log.info(f"healed    {healed}")
         self.warden = faults.Warden.start(
-            run=self.directory.run, platform_id=self.platform.id, keeper=self._keeper(), history=self.directory.history, keep_fd=self._stack.owner_write_fd if self._stack else None
+            run=self.directory.run,
+            platform_id=self.platform.id,
+            keeper=self._keeper(),
+            history=self.directory.history,
+            stack_fd=self._stack.owner_write_fd if self._stack else None,
         )
         self._exits.callback(self.warden.close)
         self.adapter = adapter.make(self.platform, self.directory.run)
@@ -185,9 +191,13 @@ class Run:
             return self.requested, None
         began = time.monotonic()
         lab = self.requested.file.lab or Lab()
-        stack = starter.start(agents=lab.agents, users=lab.users, heartbeat_s=lab.heartbeat_s, reconcile_s=lab.reconcile_s, owned=True)
+        stack = starter.start(
+            agents=lab.agents, users=lab.users, heartbeat_s=lab.heartbeat_s, reconcile_s=lab.reconcile_s, owned=True
+        )
         self._exits.callback(stack.end)
-        log.info(f"platform  embedded: PostgreSQL, 1 control plane, {lab.agents} agents   ready in {time.monotonic() - began:.1f} s")
+        log.info(
+            f"platform  embedded: PostgreSQL, 1 control plane, {lab.agents} agents   ready in {time.monotonic() - began:.1f} s"
+        )
         return load(str(stack.platform_file)), stack
 
     def _keeper(self) -> str | None:
@@ -201,7 +211,8 @@ class Run:
         self.plan = planning.make(self.arguments, self.platform, description, self.adapter.components(), self.seed)
         self.directory.write_json("plan.json", msgspec.to_builtins(self.plan))
         self._writer.write(planning.contract_event(self.arguments, self.plan, description, self.platform), at_once=True)
-        log.info(f"plan      {self.plan.say}   seed {self.seed}")
+        for line in self.plan.lines():
+            log.info(line)
 
     def _baseline(self) -> None:
         self._tail = Tail(self.directory.history, "recorder")
@@ -225,7 +236,9 @@ class Run:
 
     def _alive(self, child: Child) -> None:
         if not child.alive():
-            raise RunBroken(f"the {child.name} process of this run has ended: see {self.directory.logs}/{child.name}.log")
+            raise RunBroken(
+                f"the {child.name} process of this run has ended: see {self.directory.logs}/{child.name}.log"
+            )
 
     @contextlib.contextmanager
     def _told(self, what: str) -> Iterator[None]:

@@ -1,6 +1,6 @@
-"""Talking to a keeper: `Keeper` blocks, `AsyncKeeper` is for asyncio; the same verbs, neither waits longer than its timeout.
+"""Talking to a keeper: `Keeper` blocks, `AsyncKeeper` is for asyncio. The same verbs; neither waits beyond its timeout.
 
-A refused change raises Conflict (or SlotGone) with the slot as it is now: who compares and sets wants to look and decide.
+A refused change raises Conflict (or SlotGone) with the slot as it is now: who compares and sets looks and decides.
 """
 
 import asyncio
@@ -8,7 +8,6 @@ import itertools
 import os
 import pathlib
 import socket
-from collections.abc import Callable
 from typing import Any, Self
 
 import msgspec
@@ -21,7 +20,7 @@ TIMEOUT_S = 10.0
 
 
 class Conflict(RepriseError):
-    """The generation, the incarnation or the hold is not the expected one. `slot` or `component` is what there is now."""
+    """The generation, incarnation or hold is not the expected one; `slot` or `component` is what there is now."""
 
     code = "conflict"
 
@@ -55,6 +54,11 @@ class Keeper:
             self._socket.close()
             raise _unreachable(address, error) from error
         self._lines = self._socket.makefile("rb")
+
+    @classmethod
+    def of(cls, file: pathlib.Path, timeout_s: float = TIMEOUT_S) -> Self:
+        """The keeper that wrote this keeper.json."""
+        return cls(read_file(file).socket, timeout_s)
 
     def status(self) -> protocol.Answer:
         return self._ask(protocol.Status(id=next(self._ids)))
@@ -203,6 +207,14 @@ class AsyncKeeper:
             for waiting in self._waiting.values():
                 if not waiting.done():
                     waiting.set_result(b"")
+
+
+def read_file(file: pathlib.Path) -> protocol.KeeperFile:
+    """What a keeper says about itself. Raises Unreachable when there is none."""
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=protocol.KeeperFile)
+    except (OSError, msgspec.DecodeError) as error:
+        raise Unreachable(f"{file}: no keeper has written there ({error}): is the stack still running?") from error
 
 
 class _Id(msgspec.Struct):

@@ -1,6 +1,7 @@
 """The components of a stack: started in order, restarted when they die, held down while a fault says so.
 
-A hold only stops restarting: killing is the warden's business. It ends by `release`, by its lease, or with all its owners.
+A hold only stops restarting: killing is the warden's business. It ends by `release`, by its lease, or with all its
+owners.
 """
 
 import asyncio
@@ -31,7 +32,7 @@ class Component:
         self._reaper = reaper
         self._ledger = ledger
         self._log = (folder / "logs" / f"{spec.name.replace('/', '-')}.log").open("ab", buffering=0)
-        self._program = Program(spec.command, spec.env, folder, self._log, spec.listen, spec.userns, spec.uid)
+        self._program = Program(spec.command, spec.env, folder, self._log, spec.listen, spec.userns)
         self._child: Child | None = None
         self._answers = False
         self._watch: asyncio.Task[None] | None = None
@@ -51,8 +52,8 @@ class Component:
         return protocol.Component(
             name=self.spec.name,
             state=state,
-            inc=self._child and self._child.inc,
-            held_by=self._hold and self._hold.fault,
+            inc=None if self._child is None else self._child.inc,
+            held_by=None if self._hold is None else self._hold.fault,
             restarts=max(0, self._starts - 1),
             listen=self.spec.listen,
             last_hold=self._last_hold,

@@ -1,8 +1,8 @@
 """`python -m chaosreprise.stack.keeper DIR [--owner-fd N]`: the only parent of a stack's processes.
 
-It starts, restarts and reaps them, and its end is theirs: asked (SIGTERM, `end`, end of file on the owner's pipe) it stops everything
-and removes DIR; killed, the kernel kills its children. It knows neither the lab nor faults: it only holds what it is told to hold.
-One thread, so that Python code is safe between fork and exec.
+It starts, restarts and reaps them, and its end is theirs: asked (SIGTERM, `end`, end of file on the owner's pipe) it
+stops everything and removes DIR; killed, the kernel kills its children. It knows neither the lab nor faults: it only
+holds what it is told to hold. One thread, so that Python code is safe between fork and exec.
 """
 
 import argparse
@@ -17,25 +17,15 @@ import sys
 import msgspec
 
 from chaosreprise.errors import BadInput
-from chaosreprise.procs import Incarnation, myself, peer_uid
+from chaosreprise.procs import myself, peer_uid
 from chaosreprise.stack import protocol, spec
 from chaosreprise.stack.components import Component, start_in_order, watch_holds
 from chaosreprise.stack.ledger import Ledger
 from chaosreprise.stack.slots import Slots
 from chaosreprise.stack.spawn import Reaper, end_children
 
-FILE = "keeper.json"
 GRACE_S = 2.0
 MAX_UNREAD = 8 << 20  # bytes of answers that a client may leave unread before it is dropped
-
-
-class KeeperFile(msgspec.Struct):
-    """DIR/keeper.json, replaced atomically. `socket` is abstract: `@name` stands for a leading NUL."""
-
-    pid: int
-    inc: Incarnation
-    socket: str
-    ready: bool
 
 
 class Keeper:
@@ -51,7 +41,6 @@ class Keeper:
         self._components = {c.name: Component(c, folder, self._reaper, ledger) for c in stack.components}
         self._slots = Slots(stack.session, folder, self._reaper, ledger)
         self._ready = False
-        self._clients: set[asyncio.StreamWriter] = set()
         self.ending = asyncio.Event()
         self.ended = asyncio.Event()
 
@@ -83,10 +72,10 @@ class Keeper:
         self._publish(address)
 
     def _publish(self, address: str) -> None:
-        content = KeeperFile(os.getpid(), myself(), address, self._ready)
-        new = self._folder / f"{FILE}.new"
+        content = protocol.KeeperFile(os.getpid(), myself(), address, self._ready)
+        new = self._folder / f"{protocol.KEEPER_FILE}.new"
         new.write_bytes(msgspec.json.encode(content))
-        new.replace(self._folder / FILE)
+        new.replace(self._folder / protocol.KEEPER_FILE)
 
     def _owner_spoke(self, fd: int) -> None:
         if not os.read(fd, 4096):
@@ -95,7 +84,7 @@ class Keeper:
 
     async def _end(self) -> None:
         """Stop everything, then remove the stack's directory: afterwards nothing of it is left."""
-        (self._folder / FILE).unlink(missing_ok=True)
+        (self._folder / protocol.KEEPER_FILE).unlink(missing_ok=True)
         sessions = self._slots.end()
         components = [child for component in self._components.values() if (child := component.stop()) is not None]
         # SIGCONT, since a component that is paused would not hear that it has just been asked to end
@@ -117,7 +106,7 @@ class Keeper:
             if peer_uid(writer.get_extra_info("socket")) == os.getuid():
                 while line := await reader.readline():
                     tasks.create_task(self._answer(line, writer))
-        except (OSError, ValueError):  # it is gone, or sent a line longer than MAX_LINE
+        except (OSError, ValueError, asyncio.CancelledError):  # gone; a line longer than MAX_LINE; the end of the stack
             pass
         finally:
             writer.close()

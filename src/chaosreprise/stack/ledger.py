@@ -1,4 +1,4 @@
-"""slots.jsonl: what the keeper did and saw, one line a change, one write a line, as a cluster's events would tell it."""
+"""slots.jsonl: what the keeper did and saw, one line a change, one write each, as a cluster's events would tell it."""
 
 import os
 import pathlib

@@ -1,6 +1,6 @@
 """What is said on the keeper's socket: one struct a request, one answer, strict on both ends.
 
-JSON lines; an answer carries its request's id. The keeper and both clients import this module, so the wire has one home.
+JSON lines; an answer carries its request's id. The keeper and both clients import this module: the wire has one home.
 """
 
 from typing import Any, Literal
@@ -14,6 +14,7 @@ ComponentState = Literal["starting", "up", "held", "backoff"]
 HoldEnd = Literal["release", "lease", "owners"]
 SlotState = Literal["up", "down", "gone"]
 MAX_LINE = 1 << 20
+KEEPER_FILE = "keeper.json"
 
 
 class Request(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag_field="do"):
@@ -134,3 +135,12 @@ class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
     ready: bool = False
     components: list[Component] = []
     slots: list[Slot] = []
+
+
+class KeeperFile(msgspec.Struct):
+    """DIR/keeper.json, replaced atomically. `socket` is abstract: `@name` stands for a leading NUL."""
+
+    pid: int
+    inc: Incarnation
+    socket: str
+    ready: bool

@@ -1,7 +1,7 @@
 """Slots: named places, each with a session's interpreter, a generation and the platform's note.
 
-Changes are compare-and-set on the generation. Beyond that the keeper is as dumb as a cluster: an accepted `up` starts an
-interpreter also beside one that runs, and a replayed `make` makes again. Being exactly once is the platform's job.
+Changes are compare-and-set on the generation. Beyond that the keeper is as dumb as a cluster: an accepted `up` starts
+an interpreter also beside one that runs, and a replayed `make` makes again. Being exactly once is the platform's job.
 """
 
 import asyncio
@@ -88,7 +88,7 @@ class Slots:
                 self._ledger.slot("gone", slot.name, slot.gen, None, time.monotonic_ns())
 
     async def _stop(self, slot: "_Slot", note: Any) -> None:
-        """End all interpreters; one `down` each, or one without a process for a slot that was up between crash and back."""
+        """End all interpreters: one `down` each, or one without a process for a slot between crash and back."""
         children = [child for interpreter in slot.interpreters if (child := interpreter.let_go()) is not None]
         await end_children(children, signal.SIGTERM, self._spec.grace_s)
         slot.interpreters.clear()

@@ -2,9 +2,11 @@
 
 Every child gets PR_SET_PDEATHSIG between fork and exec, so the SIGKILL of a keeper ends its stack without the help of
 the programs that run there. That needs a real fork (2.7 ms) where a vfork costs 0.7 ms; a session program that did it
-itself would pay as much for loading ctypes, and would be another program's promise. The keeper has one thread, so Python code is safe there.
+itself would pay as much for loading ctypes, and would be another program's promise. The keeper has one thread, so Python
+code is safe there.
 
-As a child subreaper the keeper also inherits what its children leave behind and kills it: a component is its whole tree.
+As a child subreaper the keeper also inherits what its children leave behind, and kills it: a component is its whole
+tree.
 """
 
 import asyncio
@@ -41,7 +43,6 @@ class Program(NamedTuple):
     log: BinaryIO
     listen: int | None = None
     userns: bool = False
-    uid: int | None = None
 
 
 class Child:
@@ -67,7 +68,7 @@ class Child:
 
 
 class Reaper:
-    """The children by pid; `reap` after each SIGCHLD calls back for those that ended and kills what they left behind."""
+    """The children by pid; `reap`, after each SIGCHLD, calls back for those that ended and kills what they left."""
 
     def __init__(self) -> None:
         self._children: dict[int, tuple[Child, Callable[[], None]]] = {}
@@ -123,14 +124,6 @@ async def end_children(children: list[Child], first: signal.Signals, grace_s: fl
     await waiting
 
 
-def namespaces_work() -> bool:
-    """Whether a process of this user may make a user and IPC namespace of its own (containers and some kernels refuse)."""
-    pid = os.fork()
-    if pid == 0:
-        os._exit(0 if _libc.unshare(CLONE_NEWUSER | CLONE_NEWIPC) == 0 else 1)
-    return os.waitpid(pid, 0)[1] == 0
-
-
 def _listener(port: int) -> socket.socket:
     listener = socket.socket()
     try:
@@ -152,11 +145,6 @@ def _popen(program: Program, listen_fd: int | None) -> "subprocess.Popen[bytes]"
             os.dup2(listen_fd, LISTEN_FD)
         if program.userns:
             _enter_namespaces(uid, os.getgid())
-        if program.uid is not None:
-            _libc.unshare(CLONE_NEWIPC)  # where it is allowed: keeps shared memory from outliving the component
-            os.setgroups([])
-            os.setgid(program.uid)
-            os.setuid(program.uid)
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # last: a change of credentials clears it
         if os.getppid() != keeper:
             os._exit(1)
@@ -191,7 +179,7 @@ def _enter_namespaces(uid: int, gid: int) -> None:
 def _incarnation_of_child(pid: int) -> Incarnation:
     """Also of a zombie, whose namespace can't be read any more: our children share ours."""
     stat = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return Incarnation(boot_id(), os.stat("/proc/self/ns/pid").st_ino, pid, int(stat[19]))
+    return Incarnation(boot_id(), pathlib.Path("/proc/self/ns/pid").stat().st_ino, pid, int(stat[19]))
 
 
 def _children_of_mine() -> set[int]:

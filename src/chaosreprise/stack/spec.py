@@ -1,30 +1,31 @@
-"""stack.json: what the keeper runs. Strict: an unknown key, a wrong type or a dangling name is BadInput before anything starts.
+"""stack.json: what the keeper runs.
 
-The lab's `prepare` writes it, the keeper reads it; neither knows the other. Times are seconds.
+Strict: an unknown key, a wrong type or a dangling name is BadInput before anything starts. The lab's `prepare` writes it,
+the keeper reads it; neither knows the other. Times are seconds.
 """
 
 import ipaddress
 import pathlib
-import re
 import signal
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import msgspec
 
 from chaosreprise.errors import BadInput
+from chaosreprise.settings import convert
 
 FILE = "stack.json"
 VERSION = 1
 
-Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
-Seconds = Annotated[float, msgspec.Meta(ge=0, le=3600)]
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$")]
-Command = Annotated[list[str], msgspec.Meta(min_length=1)]
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535, description="a port from 1 to 65535")]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=3600, description="seconds from 0 to 3600")]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$", description="a name like agents/a1")]
+Command = Annotated[list[str], msgspec.Meta(min_length=1, description="a list of a program and its arguments")]
 
 
 class Ready(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """When a component counts as ready: it accepts a connection on 127.0.0.1, or answers a GET with 200. Exactly one."""
+    """When a component counts as ready: 127.0.0.1 accepts a connection, or a GET is answered with 200. Exactly one."""
 
     tcp: Port | None = None
     http: str | None = None
@@ -33,8 +34,8 @@ class Ready(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 class ComponentSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """One process that is kept running.
 
-    `listen` is bound on 127.0.0.1 and handed over as file descriptor 3. `after` are the components that must be ready first.
-    `userns`: a user and IPC namespace of its own. `uid`: run as this real user (root only).
+    `listen` is bound on 127.0.0.1 and handed over as file descriptor 3. `after` are the components that must be ready
+    first. `userns`: in a user and IPC namespace of its own.
     """
 
     name: Name
@@ -46,7 +47,6 @@ class ComponentSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     stop_signal: str = "TERM"
     backoff_s: Seconds = 0.2
     userns: bool = False
-    uid: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
 class SessionSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -62,7 +62,7 @@ class StackSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """The whole of stack.json."""
 
     v: int
-    id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+    id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="up to 64 of A-Z a-z 0-9 . _ -")]
     session: SessionSpec
     components: list[ComponentSpec]
 
@@ -92,24 +92,7 @@ def _decode(path: pathlib.Path, data: bytes) -> StackSpec:
         raw = msgspec.json.decode(data)
     except msgspec.DecodeError as error:
         raise BadInput(f"{path}: not JSON: {error}") from error
-    try:
-        return msgspec.convert(raw, StackSpec)
-    except msgspec.ValidationError as error:
-        what, _, where = str(error).partition(" - at `$")
-        where = where.rstrip("`").lstrip(".")
-        at = f"{where} = {_value_at(raw, where)!r}: " if where else ""
-        raise BadInput(f"{path}: {at}{what}") from error
-
-
-def _value_at(raw: Any, where: str) -> Any:
-    for key in re.findall(r"[^.\[\]]+", where):
-        if isinstance(raw, list) and key.isdigit():
-            raw = raw[int(key)]
-        elif isinstance(raw, dict) and key in raw:
-            raw = raw[key]
-        else:
-            return raw
-    return raw
+    return convert(str(path), raw, StackSpec)
 
 
 def _check(path: pathlib.Path, spec: StackSpec) -> None:

@@ -29,7 +29,14 @@ SETTLE_LIMIT = 20  # x settle: a platform that is never quiet is not waited for 
 
 class Load:
     def __init__(self, adapter: Adapter, writer: Writer, model: Model, plan: Plan, run: str, clock: Clock) -> None:
-        self._adapter, self._writer, self._model, self._plan, self._run, self._clock = adapter, writer, model, plan, run, clock
+        self._adapter, self._writer, self._model, self._plan, self._run, self._clock = (
+            adapter,
+            writer,
+            model,
+            plan,
+            run,
+            clock,
+        )
         self._random = random.Random(f"{plan.seed} load")
         self._keys = iter(adapter.keys(plan.starts))
         self._users = collections.deque(plan.users)
@@ -54,12 +61,22 @@ class Load:
         if len(names) < wanted:
             worst = next(answer for answer in answers if answer.outcome != "ok")
             raise RunBroken(f"only {len(names)} of {wanted} sessions could be made: {worst.status or ''} {worst.error}")
-        await self._model.until("the sessions of the load are running", lambda: all(self._model.state.get(name) == "running" for name in names), PATIENCE_S)
+        await self._model.until(
+            "the sessions of the load are running",
+            lambda: all(self._model.state.get(name) == "running" for name in names),
+            PATIENCE_S,
+        )
         self._give_roles(names)
         await self._in_parallel([self._do("hibernate", name) for names in self._hibernated.values() for name in names])
         reserve = [name for names in self._hibernated.values() for name in names]
-        await self._model.until("the reserve is hibernated", lambda: all(self._model.state[name] == "hibernated" for name in reserve), PATIENCE_S)
-        self._background = [asyncio.create_task(self._open_loop(op, rate)) for op, rate in self._plan.mix.items() if rate > 0]  # type: ignore[arg-type]
+        await self._model.until(
+            "the reserve is hibernated",
+            lambda: all(self._model.state[name] == "hibernated" for name in reserve),
+            PATIENCE_S,
+        )
+        self._background = [
+            asyncio.create_task(self._open_loop(op, rate)) for op, rate in self._plan.mix.items() if rate > 0
+        ]  # type: ignore[arg-type]
         return {"sessions": len(names), "canaries": self.canaries}
 
     async def baseline(self, seconds: float) -> dict[str, Any]:
@@ -84,7 +101,9 @@ class Load:
             pairs += [("wake", name) for name in self._hibernated.pop(agent, [])]
         self._random.shuffle(pairs)
         times = sorted(self._random.uniform(0, 0.8 * seconds) for _ in pairs)
-        tasks = [asyncio.create_task(self._pair(op, name, began + at)) for (op, name), at in zip(pairs, times, strict=True)]
+        tasks = [
+            asyncio.create_task(self._pair(op, name, began + at)) for (op, name), at in zip(pairs, times, strict=True)
+        ]
         sent = collections.Counter(op for accepted in await asyncio.gather(*tasks) for op in accepted)
         await self._clock.sleep(max(0.0, seconds - (time.monotonic() - began)))
         return {"accepted": dict(sent)}
@@ -116,7 +135,8 @@ class Load:
     async def answers(self) -> dict[str, Any]:
         """One step on each canary: agent -> outcome."""
         answers = await asyncio.gather(*(self._do("step", name) for name in self.canaries.values()))
-        return {agent: answer.outcome if answer.outcome == "ok" else f"{answer.outcome}: {answer.error}" for agent, answer in zip(self.canaries, answers, strict=True)}
+        said = [answer.outcome if answer.outcome == "ok" else f"{answer.outcome}: {answer.error}" for answer in answers]
+        return dict(zip(self.canaries, said, strict=True))
 
     async def cycle(self) -> dict[str, Any]:
         """Hibernate and wake each canary: agent -> its state afterwards."""
@@ -142,7 +162,9 @@ class Load:
             own = by_agent[agent]
             if len(own) < self._plan.per_agent:
                 placed = ", ".join(f"{agent} {len(own)}" for agent, own in sorted(by_agent.items()))
-                raise RunBroken(f"the platform placed our sessions on {placed}: {self._plan.per_agent} are needed on each agent")
+                raise RunBroken(
+                    f"the platform placed our sessions on {placed}: {self._plan.per_agent} are needed on each agent"
+                )
             reserve = self._plan.reserve
             self.canaries[agent] = own[0]
             self._steppers.append(own[1])
@@ -150,7 +172,11 @@ class Load:
             self._hibernated[agent] = own[2 + reserve : 2 + 2 * reserve]
 
     async def _reached(self, names: list[str], state: str) -> None:
-        await self._model.until(f"{', '.join(names)} {state}", lambda: all(self._model.state.get(name) == state for name in names), PATIENCE_S)
+        await self._model.until(
+            f"{', '.join(names)} {state}",
+            lambda: all(self._model.state.get(name) == state for name in names),
+            PATIENCE_S,
+        )
 
     async def _start(self) -> Answer:
         self._users.rotate(-1)
@@ -178,14 +204,22 @@ class Load:
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
 
-    async def _do(self, op: Op, session: str | None, key: str | None = None, user: str | None = None, intended: int | None = None) -> Answer:
+    async def _do(
+        self, op: Op, session: str | None, key: str | None = None, user: str | None = None, intended: int | None = None
+    ) -> Answer:
         self._count += 1
         cmd = f"cmd-{self._count:05d}"
         key = key or f"{self._run}.{self._count}"
         now = self._clock.now()
         if intended is not None:
             self._lags.append((now - intended) / 1e6)
-        self._writer.write(Submit(lo=now, hi=now, cmd=cmd, op=op, session=session, user=user, key=key, intended=intended or now, path=self._path(op, session)), at_once=True)
+        path = self._path(op, session)
+        self._writer.write(
+            Submit(
+                lo=now, hi=now, cmd=cmd, op=op, session=session, user=user, key=key, intended=intended or now, path=path
+            ),
+            at_once=True,
+        )
         answer = await self._adapter.perform(Operation(cmd=cmd, op=op, key=key, session=session, user=user))
         self._writer.write(answer)
         if op == "stop" and answer.outcome == "ok" and session:

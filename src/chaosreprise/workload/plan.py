@@ -23,7 +23,10 @@ class Workload(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=
 
     sessions: Annotated[int, Meta(ge=1, le=10000, description="a whole number from 1 to 10000")] = 48
     reserve: Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")] | None = None
-    mix: dict[str, Annotated[float, Meta(ge=0, le=10000, description="a rate from 0 to 10000 per second")]] = {"step": 30.0, "read": 15.0}
+    mix: dict[str, Annotated[float, Meta(ge=0, le=10000, description="a rate from 0 to 10000 per second")]] = {
+        "step": 30.0,
+        "read": 15.0,
+    }
     seed: Annotated[int, Meta(ge=0, lt=2**63, description="a whole number from 0")] | None = None
 
 
@@ -42,7 +45,15 @@ class Plan(msgspec.Struct, kw_only=True, frozen=True):
     settle_s: float = 0.0
 
 
-def make(workload: Workload, exposure: dict[str, int], agents: list[str], users: list[str], max_sessions: int, max_rps: float, seed: int) -> Plan:
+def make(
+    workload: Workload,
+    exposure: dict[str, int],
+    agents: list[str],
+    users: list[str],
+    max_sessions: int,
+    max_rps: float,
+    seed: int,
+) -> Plan:
     """Raises BadInput when the load does not fit the budget, with the sum that does not fit."""
     if unknown := sorted(set(workload.mix) - set(OPEN_LOOP)):
         raise BadInput(f"workload.mix.{unknown[0]}: not an open-loop operation: known are {', '.join(OPEN_LOOP)}")
@@ -50,8 +61,13 @@ def make(workload: Workload, exposure: dict[str, int], agents: list[str], users:
         raise BadInput(f"exposure.{unknown[0]}: can't wait for an absent agent: known are {', '.join(WAITING)}")
     rate = sum(workload.mix.values())
     if rate > max_rps:
-        raise BadInput(f"workload.mix asks for {rate:g} requests per second: budget.max_rps = {max_rps:g}: ask for less")
-    reserve = workload.reserve or max(exposure.get("hibernate", 0), exposure.get("wake", 0), -(-exposure.get("stop", 0) // 2)) + 1
+        raise BadInput(
+            f"workload.mix asks for {rate:g} requests per second: budget.max_rps = {max_rps:g}: ask for less"
+        )
+    reserve = (
+        workload.reserve
+        or max(exposure.get("hibernate", 0), exposure.get("wake", 0), -(-exposure.get("stop", 0) // 2)) + 1
+    )
     per_agent = 2 + 2 * reserve
     starts = len(agents) * (per_agent + 2)
     limit = min(workload.sessions, max_sessions)
@@ -61,6 +77,15 @@ def make(workload: Workload, exposure: dict[str, int], agents: list[str], users:
             f"workload.sessions = {workload.sessions}, budget.max_sessions = {max_sessions}: lower the exposure or raise the limits"
         )
     victim = random.Random(f"{seed} victim").choice(sorted(agents))
+    queue = 4 * reserve + 2 * len(agents)  # the victim's pairs, and each start of the window with its stop
     return Plan(
-        seed=seed, agents=sorted(agents), victim=victim, reserve=reserve, per_agent=per_agent, starts=starts, queue=4 * reserve + 2 * len(agents), mix=workload.mix, users=users
+        seed=seed,
+        agents=sorted(agents),
+        victim=victim,
+        reserve=reserve,
+        per_agent=per_agent,
+        starts=starts,
+        queue=queue,
+        mix=workload.mix,
+        users=users,
     )

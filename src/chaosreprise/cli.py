@@ -1,0 +1,150 @@
+"""`chaos reprise ...`: a thin door, loaded by every `chaos` command, so it imports only click until a command runs.
+
+Exit codes: `verdict` and `recheck` end with 0 true, 1 false, 2 unknown; whatever can't be done ends with 3.
+"""
+
+import functools
+import json
+import pathlib
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import click
+
+EXIT = {"true": 0, "false": 1, "unknown": 2}
+FAILED = 3
+
+
+def _errors(command: Callable[..., None]) -> Callable[..., None]:
+    """Errors raised on purpose become one line and exit code 3."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        from chaosreprise.errors import RepriseError  # noqa: PLC0415
+
+        try:
+            command(*args, **kwargs)
+        except RepriseError as error:
+            _fail(str(error))
+
+    return wrapped
+
+
+class Group(click.Group):
+    """Usage errors end with 3 as well: 1 and 2 are verdicts."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            _fail(f"{error.format_message()}: see {ctx.command_path} --help")
+
+
+@click.group(cls=Group)
+def reprise() -> None:
+    """Prove what a platform does when a part of it dies."""
+
+
+@reprise.command()
+@click.argument("directory", default="runs/latest")
+@_errors
+def verdict(directory: str) -> None:
+    """Print the verdict of a run; exit 0 true, 1 false, 2 unknown."""
+    from chaosreprise.errors import BadInput  # noqa: PLC0415
+
+    path = pathlib.Path(directory, "verdict.json")
+    try:
+        found = json.loads(path.read_text())["verdict"]
+        code = EXIT[found]
+    except OSError as error:
+        raise BadInput(
+            f"{path}: can't be read ({error.strerror}): did the run end? `chaos reprise recheck {directory}` judges what it recorded"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"{path}: not a verdict: `chaos reprise recheck {directory}` makes it again") from error
+    click.echo(found)
+    sys.exit(code)
+
+
+@reprise.command()
+@click.argument("directory", default="runs/latest")
+@_errors
+def recheck(directory: str) -> None:
+    """Judge a run again, from its history alone; exit 0 true, 1 false, 2 unknown."""
+    from chaosreprise import checker, report  # noqa: PLC0415
+    from chaosreprise.errors import BadInput  # noqa: PLC0415
+    from chaosreprise.history import load  # noqa: PLC0415
+
+    history = pathlib.Path(directory, "history")
+    if not history.is_dir():
+        raise BadInput(f"{directory}: no run there (expected {history}/*.jsonl): give a directory such as runs/latest")
+    judged = checker.judge(load(history), "end")
+    click.echo(report.console(judged, directory))
+    sys.exit(EXIT[judged.value])
+
+
+@reprise.command()
+@click.argument("experiment")
+@_errors
+def plan(experiment: str) -> None:
+    """Say what an experiment would break and how that is undone; changes nothing of the platform."""
+    from chaosreprise.run import preview  # noqa: PLC0415
+
+    for line in preview.lines(experiment):
+        click.echo(line)
+
+
+@reprise.command()
+@_errors
+def heal() -> None:
+    """Undo whatever an earlier run left broken, and remove what is left of stacks whose owner died."""
+    from chaosreprise.run import healing  # noqa: PLC0415
+
+    for line in healing.lines():
+        click.echo(line)
+
+
+@reprise.group(cls=Group)
+def lab() -> None:
+    """The embedded platform, kept beyond one run."""
+
+
+@lab.command()
+@click.option("--agents", default=3, show_default=True, type=click.IntRange(1, 64))
+@click.option("--users", default=12, show_default=True, type=click.IntRange(1, 1000))
+@click.option("--heartbeat-s", default=1.0, show_default=True, type=click.FloatRange(0.05, 60))
+@click.option("--reconcile-s", default=0.5, show_default=True, type=click.FloatRange(0.02, 60))
+@_errors
+def up(agents: int, users: int, heartbeat_s: float, reconcile_s: float) -> None:
+    """Start one, and print how to attach to it. Attaching is never implicit."""
+    from chaosreprise.stack import starter  # noqa: PLC0415
+
+    stack = starter.start(agents=agents, users=users, heartbeat_s=heartbeat_s, reconcile_s=reconcile_s, owned=False)
+    click.echo(f"export REPRISE_PLATFORM={stack.platform_file}")
+
+
+@lab.command()
+@_errors
+def status() -> None:
+    """List the labs that run, with the state of each of their parts."""
+    from chaosreprise.stack import starter  # noqa: PLC0415
+
+    for line in starter.describe():
+        click.echo(line)
+
+
+@lab.command()
+@click.argument("ids", nargs=-1)
+@_errors
+def down(ids: tuple[str, ...]) -> None:
+    """End labs by their ids; without any, the only one that runs."""
+    from chaosreprise.stack import starter  # noqa: PLC0415
+
+    for ended in starter.end(list(ids)):
+        click.echo(f"lab {ended} ended")
+
+
+def _fail(say: str) -> NoReturn:
+    click.echo(f"reprise: {say}", err=True)
+    sys.exit(FAILED)

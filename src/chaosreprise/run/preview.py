@@ -1,0 +1,79 @@
+"""What an experiment would do to a platform, without doing it: `chaos reprise plan EXPERIMENT`.
+
+Reads the experiment as Chaos Toolkit would (configuration from the environment and its defaults) and the platform as the
+run would. The embedded platform is not started for it, so its victim has a name but no pid.
+"""
+
+import json
+import pathlib
+import secrets
+from typing import Any
+
+from chaoslib import substitute
+from chaoslib.configuration import load_configuration
+
+from chaosreprise import checker
+from chaosreprise.errors import BadInput
+from chaosreprise.platform import adapter
+from chaosreprise.platform.file import Lab, load
+from chaosreprise.run import contract, plan
+from chaosreprise.run.contract import Arguments
+from chaosreprise.run.seed import read_seed
+from chaosreprise.workload import plan as workload
+
+MODULE = "chaosreprise.controls"
+
+
+def lines(experiment: str) -> list[str]:
+    """The plan, a line each. Raises what the run itself would refuse."""
+    arguments, configuration = read(experiment)
+    platform = load(str(configuration.get("platform") or "embedded"))
+    seed = read_seed(configuration)
+    if platform.file.kind == "embedded":
+        lab = platform.file.lab or Lab()
+        agents = [f"a{number}" for number in range(1, lab.agents + 1)]
+        users = [f"user{number:02}" for number in range(1, lab.users + 1)]
+        load_plan = workload.make(
+            arguments.workload,
+            dict(arguments.exposure),
+            agents,
+            users,
+            platform.file.budget.max_sessions,
+            platform.file.budget.max_rps,
+            seed,
+        )
+        return [
+            f"would start       the embedded platform: PostgreSQL, 1 control plane, {lab.agents} agents; ended with the run",
+            f"would take away   agents/{load_plan.victim} (1 of {lab.agents} agents)",
+            f"undo              start agents/{load_plan.victim} again with the same command",
+            f"load              {load_plan.starts} sessions for {len(users)} users; seed {seed}",
+        ]
+    speaker = adapter.make(platform, f"plan-{secrets.token_hex(4)}")
+    return plan.make(arguments, platform, speaker.describe(), speaker.components(), seed).lines()
+
+
+def read(experiment: str) -> tuple[Arguments, dict[str, Any]]:
+    """The contract and the configuration of an experiment file. Raises BadInput."""
+    path = pathlib.Path(experiment)
+    try:
+        raw = json.loads(path.read_text())
+    except OSError as error:
+        raise BadInput(
+            f"{experiment}: the experiment can't be read ({error.strerror}): give a file such as experiments/agent-failover.json"
+        ) from error
+    except ValueError as error:
+        raise BadInput(f"{experiment}: not JSON: {error}") from error
+    stated = _arguments(experiment, raw)
+    configuration = load_configuration(raw.get("configuration", {}))
+    return contract.read(substitute(stated, configuration, {}), checker.known()), configuration
+
+
+def _arguments(experiment: str, raw: Any) -> dict[str, Any]:
+    controls = raw.get("controls", []) if isinstance(raw, dict) else []
+    for control in controls if isinstance(controls, list) else []:
+        provider = control.get("provider", {}) if isinstance(control, dict) else {}
+        if isinstance(provider, dict) and provider.get("module") == MODULE:
+            found = provider.get("arguments", {})
+            if isinstance(found, dict):
+                return found
+    raise BadInput(f"{experiment}: no control {MODULE} in it: an experiment of Reprise states its contract there")
