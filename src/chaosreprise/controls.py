@@ -38,7 +38,7 @@ def before_experiment_control(context: dict[str, Any], configuration: dict[str, 
     try:
         _refuse_dry(context)
         stated = contract.read(arguments, checker.known())
-        run = Run(stated, str(configuration.get("platform") or "embedded"), read_seed(configuration))
+        run = Run(stated, str(configuration.get("platform") or "embedded"), read_seed(stated.workload.seed))
         run.open()
     except RepriseError as error:
         raise InterruptExecution(str(error)) from error

@@ -3,7 +3,7 @@
 Started as a file by the keeper (`python -I -S session.py`), so it imports nothing but the standard library, and little of
 it: a session starts in some 25 ms. It serves the listening socket at file descriptor 3, one JSON line a request:
 `{"token", "id", "code"}` -> `{"id", "status", "stdout", "stderr"}`; without `code` it is a ping. Who shows another
-token than $REPRISE_SLOT_TOKEN gets `refused` and nothing runs. What the code raises is text in stderr, as in a terminal.
+token than $REPRISE_SESSION_TOKEN gets `refused` and nothing runs. What the code raises is text in stderr, as in a terminal.
 """
 
 import io
@@ -13,8 +13,9 @@ import socket
 import sys
 
 LISTEN_FD = 3
-TOKEN = "REPRISE_SLOT_TOKEN"  # noqa: S105 - the variable's name
+TOKEN = "REPRISE_SESSION_TOKEN"  # noqa: S105 - the variable's name
 SILENCE_S = 5.0  # a client that connects and says nothing must not keep the others waiting
+READING_S = 30.0  # nor one that does not read its answer
 
 Namespace = dict[str, object]
 
@@ -51,7 +52,7 @@ def serve(connection: socket.socket, token: str, namespace: Namespace) -> None:
     with connection, connection.makefile("rb") as lines:
         for line in lines:
             said = json.dumps(answer(line, token, namespace)).encode() + b"\n"
-            connection.settimeout(None)
+            connection.settimeout(READING_S)
             connection.sendall(said)
             connection.settimeout(SILENCE_S)
 

@@ -28,7 +28,7 @@ def lines(experiment: str) -> list[str]:
     """The plan, a line each. Raises what the run itself would refuse."""
     arguments, configuration = read(experiment)
     platform = load(str(configuration.get("platform") or "embedded"))
-    seed = read_seed(configuration)
+    seed = read_seed(arguments.workload.seed)
     if platform.file.kind == "embedded":
         lab = platform.file.lab or Lab()
         agents = [f"a{number}" for number in range(1, lab.agents + 1)]

@@ -1,17 +1,15 @@
 """The seed of a run: victim, mix and times are drawn from it."""
 
 import os
-from typing import Any
 
 from chaosreprise.errors import BadInput
 
 
-def read_seed(configuration: dict[str, Any]) -> int:
-    """`seed` of the configuration (by default REPRISE_SEED); without one the kernel draws it, and the plan says which."""
-    stated = configuration.get("seed")
+def read_seed(stated: int | str | None) -> int:
+    """`workload.seed` of the contract (by default REPRISE_SEED); without one the kernel draws it, and the plan says which."""
     if stated in (None, ""):
         return int.from_bytes(os.urandom(4), "big")
     text = str(stated)
     if not (text.isascii() and text.isdigit()) or int(text) >= 2**63:
-        raise BadInput(f"seed = {stated!r}: expected a whole number from 0: set REPRISE_SEED to one, or leave it out")
+        raise BadInput(f"workload.seed = {stated!r}: expected a whole number from 0: set REPRISE_SEED to one, or leave it out")
     return int(text)

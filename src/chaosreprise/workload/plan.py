@@ -19,15 +19,17 @@ WAITING = ("stop", "hibernate", "wake")  # the kinds that can wait for an absent
 
 
 class Workload(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
-    """What the experiment says of its load. `mix` are the rates of open-loop operations, each per second."""
+    """What the experiment says of its load. `mix` are the rates of open-loop operations, each per second.
+
+    `seed`: a whole number from 0, also as text (it comes from REPRISE_SEED); empty or absent: drawn.
+    """
 
     sessions: Annotated[int, Meta(ge=1, le=10000, description="a whole number from 1 to 10000")] = 48
     reserve: Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")] | None = None
-    mix: dict[str, Annotated[float, Meta(ge=0, le=10000, description="a rate from 0 to 10000 per second")]] = {
-        "step": 30.0,
-        "read": 15.0,
-    }
-    seed: Annotated[int, Meta(ge=0, lt=2**63, description="a whole number from 0")] | None = None
+    mix: dict[str, Annotated[float, Meta(ge=0, le=10000, description="a rate from 0 to 10000 per second")]] = (
+        msgspec.field(default_factory=lambda: {"step": 30.0, "read": 15.0})
+    )
+    seed: int | str | None = None
 
 
 class Plan(msgspec.Struct, kw_only=True, frozen=True):

@@ -1,0 +1,186 @@
+"""Which effect is whose, by the levels that the contract declares for each kind of command.
+
+`keyed`: the effect carries the command's key. `counted`: the transitions of one session are counted and matched in time
+(`matching`). `state`: only that the session got there at all; one effect may serve many commands. `none`: nothing is known.
+
+A transition is one generation of one object, whatever number of marks it left. `up` together with `made` is a start and
+no wake, `down` together with `gone` is a stop and no hibernation; `crash` and `back` are no transitions.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from chaosreprise.checker.matching import sweep
+from chaosreprise.checker.table import FINISHED, Commands, Effects, Reports
+from chaosreprise.history.events import Attribution, Effect, Level, Mark, Op
+
+STRENGTH: dict[Level, int] = {"none": 0, "state": 1, "counted": 2, "keyed": 3}
+PARTNER: dict[Mark, Mark] = {"up": "made", "down": "gone"}
+SHAPES: tuple[Mark, ...] = ("gone", "made", "up", "down")
+BEGUN: Mark = "b"
+ENDED: Mark = "e"
+
+
+class Transition(NamedTuple):
+    """An effect as a check counts it, at some moment of [lo, hi].
+
+    `sure`: no gap can hide what would make it another kind of transition. `repeats`: the object had the same transition
+    just before, so that this one changed nothing.
+    """
+
+    object: str
+    gen: int | None
+    lo: int
+    hi: int
+    effects: tuple[Effect, ...]
+    sure: bool = True
+    repeats: bool = False
+
+
+def strongest(entries: Iterable[Attribution]) -> dict[Op, Attribution]:
+    """The strongest entry of each kind."""
+    found: dict[Op, Attribution] = {}
+    for entry in entries:
+        if entry.op not in found or STRENGTH[entry.level] > STRENGTH[found[entry.op].level]:
+            found[entry.op] = entry
+    return found
+
+
+def shows_repeat(entry: Attribution | None) -> bool:
+    """Whether a second effect of one command could be told from the first."""
+    return entry is not None and entry.level in ("keyed", "counted") and entry.repeat
+
+
+def end_mark(entry: Attribution) -> Mark:
+    """The mark that says "it took effect": of a step the one after its payload."""
+    return ENDED if entry.mark == BEGUN else entry.mark
+
+
+def begin_mark(entry: Attribution) -> Mark:
+    """The mark that at-most-once counts: of a step the one before its payload."""
+    return BEGUN if entry.mark == ENDED else entry.mark
+
+
+def of_key(effects: Effects, entry: Attribution, mark: Mark, key: str, submitted: int) -> list[Transition]:
+    """The effects of one command that carry its key; without those surely older than the command."""
+    found: dict[object, Transition] = {}
+    for number, effect in enumerate(effects.keyed.get((entry.ledger, key, mark), ())):
+        if effect.hi < submitted:
+            continue
+        line = number if effect.gen is None else (effect.object, effect.gen)
+        found.setdefault(line, Transition(effect.object, effect.gen, effect.lo, effect.hi, (effect,)))
+    return list(found.values())
+
+
+def of_session(effects: Sequence[Effect], mark: Mark, gapless: Callable[[str], bool]) -> list[Transition]:
+    """The transitions that `mark` stands for in one session's effects, in the order of time."""
+    objects: dict[str, dict[int | None, list[Effect]]] = defaultdict(lambda: defaultdict(list))
+    for effect in effects:
+        objects[effect.object][effect.gen].append(effect)
+    found = []
+    for name, generations in objects.items():
+        found += _of_object(name, generations, mark, gapless(name))
+    return sorted(found, key=lambda transition: (transition.hi, transition.gen or 0))
+
+
+def _of_object(name: str, generations: dict[int | None, list[Effect]], mark: Mark, gapless: bool) -> list[Transition]:
+    partner = PARTNER.get(mark)
+    known = partner is None or gapless or any(_has(effects, partner) for effects in generations.values())
+    found, before = [], None
+    for gen in sorted(generations, key=lambda gen: -1 if gen is None else gen):
+        effects = generations[gen]
+        shape = next((shape for shape in SHAPES if _has(effects, shape)), None)
+        if shape is None:
+            continue
+        if shape == mark:
+            own = tuple(effect for effect in effects if effect.mark == mark)
+            lo, hi = min(effect.lo for effect in own), max(effect.hi for effect in own)
+            found.append(Transition(name, gen, lo, hi, own, sure=known, repeats=shape == before))
+        before = shape
+    return found
+
+
+def _has(effects: Sequence[Effect], mark: Mark) -> bool:
+    return any(effect.mark == mark for effect in effects)
+
+
+class Attributed:
+    """The effects of all commands. `effect_of` is the one of each row, if there is one; `of` all of a (session, kind)."""
+
+    def __init__(
+        self,
+        entries: dict[Op, Attribution],
+        commands: Commands,
+        effects: Effects,
+        reports: Reports,
+        gapless: Callable[[str, str], bool],
+    ) -> None:
+        self.entries = entries
+        self.effect_of: list[Transition | None] = [None] * len(commands)
+        self.groups: dict[tuple[str, Op], list[int]] = {}
+        self.of: dict[tuple[str, Op], list[Transition]] = {}
+        self.ungenerated: set[str] = set()
+        self._commands, self._effects, self._reports, self._gapless = commands, effects, reports, gapless
+        self._place_starts()
+        self._by_key()
+        self._by_session()
+
+    def level(self, op: Op) -> Level:
+        entry = self.entries.get(op)
+        return entry.level if entry is not None else "none"
+
+    def row_state(self, row: int) -> str | None:
+        """The last word of the platform on this command."""
+        reports = self._reports.commands.get(self._commands.platform_id(row) or "")
+        return reports[-1].state if reports else None
+
+    def rank(self, row: int) -> int:
+        """Who takes an effect first where there is a choice: what the platform calls done, then accepted, then unclear."""
+        if self._commands.outcome[row] != "ok":
+            return 3
+        state = self.row_state(row)
+        return 0 if state == FINISHED else 1 if state is None else 2
+
+    def _place_starts(self) -> None:
+        """A start whose answer is lost has its session from its effect, or from the row that carries its key."""
+        entry = self.entries.get("start")
+        by_key = self._reports.session_of_key()
+        commands = self._commands
+        for row, op in enumerate(commands.op):
+            if op != "start" or commands.session[row] is not None:
+                continue
+            seen = self._effects.keyed.get((entry.ledger, commands.key[row], entry.mark)) if entry else None
+            commands.session[row] = (seen[0].session or seen[0].object) if seen else by_key.get(commands.key[row])
+
+    def _by_key(self) -> None:
+        marks = {op: end_mark(entry) for op, entry in self.entries.items() if entry.level == "keyed"}
+        commands = self._commands
+        for row, op in enumerate(commands.op):
+            if op in marks:
+                found = of_key(self._effects, self.entries[op], marks[op], commands.key[row], commands.lo[row])
+                self.effect_of[row] = min(found, key=lambda transition: transition.hi, default=None)
+
+    def _by_session(self) -> None:
+        for (session, op), rows in self._commands.by_session().items():
+            entry = self.entries.get(op)
+            if entry is None or entry.level not in ("counted", "state"):
+                continue
+            self.groups[session, op] = rows
+            effects = self._effects.sessions.get((entry.ledger, session), [])
+            transitions = of_session(effects, entry.mark, lambda name, ledger=entry.ledger: self._gapless(ledger, name))  # type: ignore[misc]
+            if any(transition.gen is None for transition in transitions) and entry.level == "counted":
+                self.ungenerated.add(session)
+            self.of[session, op] = transitions
+            self._assign(entry.level, rows, transitions)
+
+    def _assign(self, level: Level, rows: Sequence[int], transitions: Sequence[Transition]) -> None:
+        commands = self._commands
+        able = [row for row in rows if commands.outcome[row] != "fail"]
+        if level == "counted":
+            taken, _ = sweep(able, commands.lo, [transition.hi for transition in transitions], self.rank)
+            for row, index in taken.items():
+                self.effect_of[row] = transitions[index]
+            return
+        for row in able:
+            self.effect_of[row] = next((seen for seen in transitions if seen.hi >= commands.lo[row]), None)

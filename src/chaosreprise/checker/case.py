@@ -1,0 +1,97 @@
+"""All that a check looks at: the columns of one history, its coverage, faults, settling and attribution, at one stage.
+
+A check gets a Case and nothing else: no file, no clock, no environment.
+"""
+
+from functools import cached_property
+
+from chaosreprise.checker import table as tables
+from chaosreprise.checker.attribution import Attributed, strongest
+from chaosreprise.checker.coverage import Gap, Watch
+from chaosreprise.checker.life import Life, lives
+from chaosreprise.checker.settle import LIVE, Settle
+from chaosreprise.checker.verdict import Doubt, Span, Stage
+from chaosreprise.history import Contract, History
+from chaosreprise.history.events import LIFECYCLE, Coverage, Op
+
+SECOND = 1e9
+
+
+class Case:
+    """One history at one stage."""
+
+    def __init__(self, history: History, contract: Contract, stage: Stage) -> None:
+        self.history, self.contract, self.stage = history, contract, stage
+        self.live = stage in LIVE
+        self.start = min((segment.mono for segment in history.segments), default=0)
+        self.table = tables.build(history.events)
+        self.commands, self.effects, self.reports = self.table.commands, self.table.effects, self.table.reports
+        self.lives: list[Life] = lives(self.table.faults)
+        self.last_sign = self._last_sign()
+        done = Watch(self.table.coverage, self.last_sign, self.live).done_at("recorder")
+        self.watch = Watch(self.table.coverage, self.last_sign if done is None else done, self.live)
+        self.settle = Settle(
+            self.commands, self.table.phases, self.lives, contract.settle_ns, stage, min(self.last_sign, self.watch.horizon)
+        )
+        self.attributed = Attributed(
+            strongest(contract.attribution), self.commands, self.effects, self.reports, self._gapless
+        )
+
+    @cached_property
+    def first_submit(self) -> int:
+        return min(self.commands.lo, default=self.start)
+
+    @cached_property
+    def first_armed(self) -> int | None:
+        """When the first fault may have begun to act."""
+        return min((life.began for life in self.lives if life.began is not None), default=None)
+
+    @cached_property
+    def watched_until(self) -> int:
+        """The end of what is judged."""
+        settled = self.settle.watched_until()
+        return self.last_sign if settled is None else settled
+
+    @cached_property
+    def known_effects_until(self) -> int:
+        """Up to here each effect's command is surely in the history, even if the load died or still sends."""
+        if self.stage in ("clean", "end") and self.watch.ended("load") is None:
+            return max(self.last_sign, self.watched_until)
+        return max((answer.hi for answer in self.commands.answer if answer is not None), default=self.start)
+
+    def seconds(self, moment: int) -> float:
+        """Since the start of the run."""
+        return round((moment - self.start) / SECOND, 6)
+
+    def span(self, lo: int, hi: int) -> Span:
+        return self.seconds(lo), self.seconds(hi)
+
+    def lifecycle_kinds(self) -> list[Op]:
+        """The kinds of lifecycle commands whose effects some ledger shows."""
+        return [op for op in LIFECYCLE if self.attributed.level(op) != "none"]
+
+    def gap_doubt(self, gap: Gap, suffix: str = "") -> Doubt:
+        lo, hi = max(gap.lo, self.start), min(gap.hi, max(self.watched_until, self.last_sign))
+        what = "source" if gap.of in self.reports.sources else "ledger"
+        lo, hi = min(lo, hi), hi
+        return Doubt(
+            what=f"{what} {gap.of}",
+            why=f"it was not watched from {self.seconds(lo):.3f} s to {self.seconds(hi):.3f} s ({gap.why}){suffix}",
+            do="see logs/recorder.log for why it could not be read then, and run again",
+            window=self.span(lo, hi),
+        )
+
+    def _last_sign(self) -> int:
+        """The last sign of life of the recorder."""
+        signs = [event.hi for event in self.table.coverage if event.of != "load"]
+        for group in (self.effects.sessions, self.reports.commands, self.reports.sessions, self.reports.agents):
+            signs += [events[-1].hi for events in group.values()]
+        return max(signs, default=self.start)
+
+    def _gapless(self, ledger: str, name: str) -> bool:
+        lo, hi = self.first_submit, self.last_sign
+        return not self.watch.gaps(ledger, lo, hi) and not self.watch.gaps(f"{ledger}/{name}", lo, hi)
+
+
+def covers(event: Coverage, of: str) -> bool:
+    return event.of == of or event.of.startswith(f"{of}/")

@@ -1,0 +1,94 @@
+"""The life of each fault as the warden recorded it, and what in it makes a run unknown.
+
+A fault counts for exposure only while it is proven: from `proven` (its end, taken wide) to `undoing` (its beginning). A
+run is unknown when a fault was injected but not proven, is not undone, was undone by its lease, or leaked.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from chaosreprise.history.events import Fault, State
+
+MOMENTARY = ("crash", "restart")
+ACTED: tuple[State, ...] = ("injected", "proven", "undoing", "undone", "leaked")
+ENDS: tuple[State, ...] = ("leaked", "clean", "moot")
+AGENTS = "agents/"
+
+
+@dataclass(slots=True)
+class Life:
+    """One fault; each state by its first event."""
+
+    fault: str
+    kind: str
+    component: str
+    states: dict[State, Fault]
+
+    @property
+    def momentary(self) -> bool:
+        """A crash or a restart is over at once: it is met by what was in flight. Anything else is held."""
+        return self.kind.rpartition(".")[2] in MOMENTARY
+
+    @property
+    def agent(self) -> str | None:
+        return self.component.removeprefix(AGENTS) if self.component.startswith(AGENTS) else None
+
+    @property
+    def proven(self) -> Fault | None:
+        return self.states.get("proven")
+
+    @property
+    def healing(self) -> Fault | None:
+        """The start of its undo."""
+        return self.states.get("undoing") or self.states.get("undone")
+
+    @property
+    def undone(self) -> Fault | None:
+        return self.states.get("undone")
+
+    @property
+    def began(self) -> int | None:
+        """The first moment at which it may have done something; None for one that was only planned."""
+        return min((event.lo for state, event in self.states.items() if state != "planned"), default=None)
+
+    @property
+    def over(self) -> bool:
+        return any(state in self.states for state in ENDS)
+
+    @property
+    def end(self) -> str:
+        """The last state that it reached, in words."""
+        found = next((state for state in ENDS if state in self.states), None)
+        return found or (next(reversed(self.states)) if self.states else "planned")
+
+    def trouble(self) -> tuple[str, str] | None:
+        """Why this fault makes the run unknown, and what to do; None when all is well with it."""
+        undone = self.undone
+        if "leaked" in self.states:
+            return "it leaked: it could not be undone", "run `chaos reprise heal`, then the experiment again"
+        if self.began is None or (self.over and not any(state in self.states for state in ACTED)):
+            return None
+        if self.proven is None:
+            return (
+                "it was injected but not proven: the fault did not bite",
+                "see logs/warden.log for what was looked at and what was seen instead",
+            )
+        if undone is None:
+            return "nothing says that it was undone", "run `chaos reprise heal`, then the experiment again"
+        if undone.by == "lease":
+            return (
+                "it was undone by its lease: the run was hung",
+                "find out what the run waited for, or give the fault a longer planned time",
+            )
+        if not self.over:
+            return "nobody saw its target whole again", "run `chaos reprise heal`, then the experiment again"
+        return None
+
+
+def lives(events: Iterable[Fault]) -> list[Life]:
+    """All faults, in the order in which they appear."""
+    found: dict[str, Life] = {}
+    for event in events:
+        life = found.setdefault(event.fault, Life(event.fault, event.kind, event.component, {}))
+        life.states.setdefault(event.state, event)
+    return list(found.values())

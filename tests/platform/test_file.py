@@ -1,0 +1,88 @@
+"""A platform file is read strictly; what is wrong with it is one sentence: the setting, its value, what was expected."""
+
+import pathlib
+
+import pytest
+
+from chaosreprise.errors import BadInput
+from chaosreprise.platform import file
+
+EMBEDDED = 'version = 1\nkind = "embedded"\nname = "x"\n'
+REMOTE = 'version = 1\nkind = "streamspace"\nname = "x"\n'
+CONTROL = '[control]\nurl = "http://127.0.0.1:1"\nuser = "u"\npassword = { env = "P" }\ntemplate = "t"\n'
+TIMING = "[timing]\nsettle = { backoff_s = 1, reconcile_s = 1, slowest_s = 1 }\n"
+USERS = '[budget]\nusers = ["a"]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (EMBEDDED + '[lab]\nagents = "three"', 'lab.agents = "three": expected a whole number from 1 to 64'),
+        (EMBEDDED + "[lab]\nagents = 0", "lab.agents = 0: expected a whole number from 1 to 64"),
+        (EMBEDDED + "[lab]\nagnts = 3", "lab.agnts is not a setting: did you mean agents?"),
+        (EMBEDDED.replace("embedded", "embeded"), 'kind = "embeded": expected one of embedded, streamspace'),
+        (EMBEDDED.replace("1", "2"), "version = 2: expected one of 1"),
+        ('kind = "embedded"', "version is missing: expected one of 1"),
+        (EMBEDDED + "lab = 3", "lab = 3: expected a table with agents"),
+        (
+            EMBEDDED + '[control]\nurl = "http://x"\nuser = "u"\npassword = {}\ntemplate = "t"',
+            "[control] does not go with kind",
+        ),
+        (EMBEDDED.replace('"x"', '"a b"'), 'name = "a b": expected a name of letters'),
+        (REMOTE, "[control] is missing"),
+        (REMOTE + CONTROL, "[timing] is missing"),
+        (REMOTE + CONTROL + TIMING, "budget.users = []"),
+        (REMOTE + CONTROL + TIMING + USERS + "[lab]\nagents = 3", "[lab] goes only with kind"),
+        (REMOTE + CONTROL + TIMING + USERS + '[evidence.rows]\nkind = "sql"', "evidence.rows.dsn is missing"),
+        (REMOTE + '[evidence.rows]\nkind = "sql"\nhz = 0', "evidence.rows.hz = 0: expected a rate from above 0"),
+        (
+            REMOTE + CONTROL + TIMING + USERS + '[components.agents]\nhow = "process"',
+            "components.agents.keeper is missing",
+        ),
+        (REMOTE + '[control]\nurl = "localhost:80"', 'control.url = "localhost:80": expected a URL'),
+        (REMOTE + '[budget]\nusers = ["a", 3]', "budget.users[1] = 3: expected a text"),
+        (REMOTE + "[allow]\nshare = 2", "allow.share = 2: expected a share from above 0 to 1"),
+        ("a = ", "not TOML"),
+        ("\xff", "not TOML"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_sentence(tmp_path: pathlib.Path, text: str, says: str) -> None:
+    path = tmp_path / "lab.toml"
+    path.write_text(text)
+    with pytest.raises(BadInput) as error:
+        file.load(str(path))
+    assert str(error.value).startswith(f"{path}: {says}")
+    assert "\n" not in str(error.value)
+
+
+def test_bytes_that_are_no_text_are_said(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "lab.toml"
+    path.write_bytes(b"name = '\xff'")
+    with pytest.raises(BadInput, match="not a text in UTF-8"):
+        file.load(str(path))
+
+
+def test_a_file_that_is_not_there_names_the_variable(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(BadInput, match="set REPRISE_PLATFORM"):
+        file.load(str(tmp_path / "no.toml"))
+
+
+def test_a_whole_file_is_read_and_secrets_come_by_reference(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "p.toml"
+    path.write_text(REMOTE + CONTROL + TIMING + USERS + '[evidence.rows]\nkind = "sql"\ndsn = { file = "dsn" }\n')
+    (tmp_path / "dsn").write_text("secret\n")
+    platform = file.load(str(path))
+    assert platform.file.control is not None
+    assert platform.file.evidence["rows"].dsn is not None
+    assert platform.file.evidence["rows"].dsn.read(platform.folder) == "secret"
+    with pytest.raises(BadInput, match="P is not set"):
+        platform.file.control.password.read(platform.folder)
+    monkeypatch.setenv("P", "word")
+    assert platform.file.control.password.read(platform.folder) == "word"
+
+
+def test_settle_is_the_sum_that_the_design_states() -> None:
+    settle = file.Settle(backoff_s=0.5, reconcile_s=0.25, slowest_s=0.1)
+    assert settle.seconds(longest_queue=9) == pytest.approx(0.5 + 2 * 0.25 + 0.1 * 10)

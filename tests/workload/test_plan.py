@@ -1,0 +1,46 @@
+"""The plan of a load: pure, reproducible, inside the budget."""
+
+import pytest
+
+from chaosreprise.errors import BadInput
+from chaosreprise.workload.plan import Plan, Workload, make
+
+EXPOSURE = {"stop": 5, "hibernate": 5, "wake": 5}
+AGENTS = ["a1", "a2", "a3"]
+USERS = [f"u{n}" for n in range(12)]
+
+
+def plan(
+    workload: Workload | None = None,
+    exposure: dict[str, int] | None = None,
+    seed: int = 1,
+    sessions: int = 48,
+    rps: float = 200,
+) -> Plan:
+    return make(workload or Workload(), EXPOSURE if exposure is None else exposure, AGENTS, USERS, sessions, rps, seed)
+
+
+def test_the_default_load_makes_48_sessions_with_n_plus_1_of_each_in_reserve_on_every_agent() -> None:
+    made = plan()
+    assert (made.starts, made.reserve, made.per_agent) == (48, 6, 14)
+    assert made.queue == 4 * 6 + 2 * 3
+
+
+def test_the_seed_draws_the_victim_and_nothing_else_does() -> None:
+    assert {plan(seed=seed).victim for seed in range(30)} == set(AGENTS)
+    assert plan(seed=7) == plan(seed=7)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"sessions": 47}, "48 sessions are needed"),
+        ({"workload": Workload(sessions=40)}, "workload.sessions = 40"),
+        ({"rps": 40}, "45 requests per second: budget.max_rps = 40"),
+        ({"workload": Workload(mix={"stop": 1})}, "workload.mix.stop: not an open-loop operation"),
+        ({"exposure": {"start": 5}}, "exposure.start: can't wait for an absent agent"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_the_sum(arguments: dict[str, object], says: str) -> None:
+    with pytest.raises(BadInput, match=says):
+        plan(**arguments)  # type: ignore[arg-type]
