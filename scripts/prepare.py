@@ -213,10 +213,10 @@ def steps(tool: str, folder: pathlib.Path, plan: Plan) -> list[tuple[str, list[s
     if plan.extras == "dev":
         wanted += project["project"]["optional-dependencies"]["dev"]
     pins = constraints(plan.version)
-    made = [(f"an environment of Python {plan.version}", create)] if plan.anew else []
+    made = [(f"environment of Python {plan.version}", create)] if plan.anew else []
     return [
         *made,
-        (f"the packages that constraints/{pins.name} pins, with {tool}", [*add, "--constraint", str(pins), *wanted]),
+        (f"packages pinned in constraints/{pins.name}, with {tool}", [*add, "--constraint", str(pins), *wanted]),
         ("Reprise itself", [*add, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)]),
     ]
 
@@ -232,7 +232,7 @@ def run(text: str, command: list[str], folder: pathlib.Path, progress: Progress,
             "PIP_ROOT_USER_ACTION": "ignore",
             "UV_PYTHON_DOWNLOADS": "never",
         }
-        if not has_cache():
+        if command[0] == "uv" and not has_cache():
             environment["UV_NO_CACHE"] = "1"
         process = subprocess.Popen(
             command,
@@ -271,7 +271,8 @@ def has_cache() -> bool:
 
 
 def installers(folder: pathlib.Path, anew: bool) -> list[str]:
-    has_pip = importlib.util.find_spec("ensurepip") is not None if anew else (folder / "bin" / "pip").exists()
+    ensurepip = importlib.util.find_spec("ensurepip")
+    has_pip = bool(ensurepip and ensurepip.origin) if anew else (folder / "bin" / "pip").exists()
     return [tool for tool, there in (("uv", shutil.which("uv")), ("pip", has_pip)) if there]
 
 

@@ -106,15 +106,10 @@ class Tiny:
             timeout=60,
         )
 
-    def start(self, script: str, *arguments: str) -> subprocess.Popen[str]:
-        pipe = subprocess.PIPE
+    def start(self, script: str, *arguments: str, **more: str) -> subprocess.Popen[str]:
+        environment, pipe = self.environment | more, subprocess.PIPE
         return subprocess.Popen(
-            self.command(script, *arguments),
-            env=self.environment,
-            cwd=self.machine,
-            stdout=pipe,
-            stderr=pipe,
-            text=True,
+            self.command(script, *arguments), env=environment, cwd=self.machine, stdout=pipe, stderr=pipe, text=True
         )
 
     def processes(self) -> list[int]:
@@ -250,7 +245,7 @@ def test_without_packages_it_says_so_and_leaves_no_stamp(tiny: Tiny):
     assert (done.returncode, done.stdout) == (NO_ENVIRONMENT, "")
     assert "No matching distribution found for tiny-" in done.stderr
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("Reprise can't be prepared: pip failed at this step: the packages")
+    assert last.startswith("Reprise can't be prepared: pip failed at this step: packages")
     assert last.endswith(f"all that it said is in {tiny.venv / 'prepare.log'}")
     assert not tiny.stamp.exists()
 

@@ -6,6 +6,7 @@ Exit codes: `verdict` and `recheck` end with 0 true, 1 false, 2 unknown; whateve
 import functools
 import json
 import pathlib
+import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -128,9 +129,9 @@ def up(agents: int, users: int, heartbeat_s: float, reconcile_s: float) -> None:
 @_errors
 def status() -> None:
     """List the labs that run, with the state of each of their parts."""
-    from chaosreprise.stack import starter  # noqa: PLC0415
+    from chaosreprise.run import labs  # noqa: PLC0415
 
-    for line in starter.describe():
+    for line in labs.describe():
         click.echo(line)
 
 
@@ -139,10 +140,22 @@ def status() -> None:
 @_errors
 def down(ids: tuple[str, ...]) -> None:
     """End labs by their ids; without any, the only one that runs."""
-    from chaosreprise.stack import starter  # noqa: PLC0415
+    from chaosreprise.run import labs  # noqa: PLC0415
 
-    for ended in starter.end(list(ids)):
-        click.echo(f"lab {ended} ended")
+    ended = labs.end(list(ids))
+    for name in ended:
+        click.echo(f"lab {name} ended")
+    if not ended:
+        click.echo("no lab is running")
+
+
+@lab.command()
+@click.option("--json", "as_json", is_flag=True, help="all that is known of each, for machines")
+@click.option("--names", is_flag=True, help="the names alone")
+def defects(as_json: bool, names: bool) -> None:
+    """List the planted defects: REPRISE_LAB_DEFECT=NAME makes a lab with that one."""
+    command = [sys.executable, "-m", "chaosreprise.lab", "defects", *(["--json"] if as_json else []), *(["--names"] if names else [])]
+    sys.exit(subprocess.run(command).returncode)
 
 
 def _fail(say: str) -> NoReturn:

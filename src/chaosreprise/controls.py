@@ -56,6 +56,7 @@ def after_activity_control(context: dict[str, Any], state: dict[str, Any], **_: 
 
 def after_experiment_control(context: dict[str, Any], state: dict[str, Any], **_: Any) -> None:
     """Judge, write, print. Whatever goes wrong in here leaves `deviated` set."""
+    from chaosreprise import report  # noqa: PLC0415
     from chaosreprise.run import current  # noqa: PLC0415
 
     del context
@@ -66,7 +67,7 @@ def after_experiment_control(context: dict[str, Any], state: dict[str, Any], **_
         log.error("no run was open: no verdict, so this experiment does not pass")
         return
     verdict = run.finish(state)
-    print(run.console())
+    print(report.console(verdict, run.directory.path))
     state["deviated"] = before or verdict.value != "true"
 
 

@@ -3,6 +3,7 @@
 A check gets a Case and nothing else: no file, no clock, no environment.
 """
 
+from collections import defaultdict
 from functools import cached_property
 
 from chaosreprise.checker import table as tables
@@ -12,17 +13,18 @@ from chaosreprise.checker.life import Life, lives
 from chaosreprise.checker.settle import LIVE, Settle
 from chaosreprise.checker.verdict import Doubt, Span, Stage
 from chaosreprise.history import Contract, History
-from chaosreprise.history.events import LIFECYCLE, Coverage, Op
+from chaosreprise.history.events import LIFECYCLE, Op
 
 SECOND = 1e9
 
 
 class Case:
-    """One history at one stage."""
+    """One history at one stage. `unclear` is filled once, by `outcome.resolve`."""
 
     def __init__(self, history: History, contract: Contract, stage: Stage) -> None:
         self.history, self.contract, self.stage = history, contract, stage
         self.live = stage in LIVE
+        self.unclear: dict[int, bool | None] | None = None
         self.start = min((segment.mono for segment in history.segments), default=0)
         self.table = tables.build(history.events)
         self.commands, self.effects, self.reports = self.table.commands, self.table.effects, self.table.reports
@@ -59,6 +61,24 @@ class Case:
             return max(self.last_sign, self.watched_until)
         return max((answer.hi for answer in self.commands.answer if answer is not None), default=self.start)
 
+    @cached_property
+    def rows_said(self) -> dict[tuple[str, str], dict[str, str]]:
+        """The platform's command rows by (session, kind): the last state of each by its id."""
+        found: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+        for name, reports in self.reports.commands.items():
+            session, action = reports[-1].fields.get("session"), reports[-1].fields.get("action")
+            if isinstance(session, str) and isinstance(action, str):
+                found[session, action.removesuffix("_session")][name] = reports[-1].state
+        return found
+
+    @cached_property
+    def _rows(self) -> dict[tuple[str, Op], list[int]]:
+        return self.commands.by_session()
+
+    def rows_of(self, session: str, op: Op) -> list[int]:
+        """The commands of one kind for one session, in the order of submission."""
+        return self._rows.get((session, op), [])
+
     def seconds(self, moment: int) -> float:
         """Since the start of the run."""
         return round((moment - self.start) / SECOND, 6)
@@ -71,9 +91,9 @@ class Case:
         return [op for op in LIFECYCLE if self.attributed.level(op) != "none"]
 
     def gap_doubt(self, gap: Gap, suffix: str = "") -> Doubt:
-        lo, hi = max(gap.lo, self.start), min(gap.hi, max(self.watched_until, self.last_sign))
+        hi = min(gap.hi, max(self.watched_until, self.last_sign))
+        lo = min(max(gap.lo, self.start), hi)
         what = "source" if gap.of in self.reports.sources else "ledger"
-        lo, hi = min(lo, hi), hi
         return Doubt(
             what=f"{what} {gap.of}",
             why=f"it was not watched from {self.seconds(lo):.3f} s to {self.seconds(hi):.3f} s ({gap.why}){suffix}",
@@ -92,6 +112,3 @@ class Case:
         lo, hi = self.first_submit, self.last_sign
         return not self.watch.gaps(ledger, lo, hi) and not self.watch.gaps(f"{ledger}/{name}", lo, hi)
 
-
-def covers(event: Coverage, of: str) -> bool:
-    return event.of == of or event.of.startswith(f"{of}/")

@@ -36,19 +36,19 @@ def _superseded(case: Case, row: int, session: str, accepted: int) -> bool:
 
 
 def _ended_otherwise(case: Case, row: int, session: str, accepted: int) -> bool:
+    """A second stop finds its session ended; anything else must not precede a stop that may have ended it."""
     reports = case.reports.sessions.get(session)
-    if not reports or reports[-1].state not in ENDED or not _gone(case, session):
+    if not reports or reports[-1].state not in ENDED or not _gone(case, session, case.settle.until(row)):
         return False
     commands = case.commands
-    if commands.op[row] == "stop":
-        return False
-    return not any(
+    return commands.op[row] == "stop" or not any(
         commands.outcome[stop] != "fail" and commands.hi[stop] > accepted for stop in case.rows_of(session, "stop")
     )
 
 
-def _gone(case: Case, session: str) -> bool:
+def _gone(case: Case, session: str, until: int | None) -> bool:
     entry = case.attributed.entries.get("stop")
-    if entry is None:
+    if entry is None or until is None:
         return False
-    return any(effect.mark == entry.mark for effect in case.effects.sessions.get((entry.ledger, session), ()))
+    effects = case.effects.sessions.get((entry.ledger, session), ())
+    return any(effect.mark == entry.mark and effect.hi <= until for effect in effects)

@@ -78,7 +78,7 @@ class Tail:
 
 def _decode(path: pathlib.Path, number: int, line: bytes) -> AnyEvent:
     try:
-        event = _decoder.decode(line)
+        event: AnyEvent = _decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadInput(f"{path}, line {number}: not an event of a history: {error}") from error
     if isinstance(event, Segment):

@@ -19,6 +19,7 @@ LIMIT_S = 3.0
 CONNECT_TIMEOUT_S = 2
 
 T = TypeVar("T")
+Row = dict[str, Any]
 Connection = psycopg.AsyncConnection[DictRow]
 
 
@@ -50,6 +51,24 @@ class Database:
             return task.result()
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise StoreAway(f"the database is away: {str(error).strip() or type(error).__name__}") from error
+
+    async def one(self, query: str, values: Any) -> Row | None:
+        """The first row of one statement."""
+        return await self.run(lambda connection: one(connection, query, values))
+
+    async def all(self, query: str, values: Any) -> list[Row]:
+        async def work(connection: Connection) -> list[Row]:
+            return await (await connection.execute(query, values)).fetchall()
+
+        return await self.run(work)
+
+    async def do(self, query: str, values: Any) -> int:
+        """How many rows one statement changed."""
+
+        async def work(connection: Connection) -> int:
+            return (await connection.execute(query, values)).rowcount
+
+        return await self.run(work)
 
     async def close(self) -> None:
         while self._idle:
@@ -87,6 +106,11 @@ class Database:
         return await psycopg.AsyncConnection.connect(
             self._dsn, autocommit=True, row_factory=dict_row, connect_timeout=CONNECT_TIMEOUT_S
         )
+
+
+async def one(connection: Connection, query: str, values: Any) -> Row | None:
+    """The first row of one statement, within a transaction."""
+    return await (await connection.execute(query, values)).fetchone()
 
 
 def _has_news(connection: Connection) -> bool:

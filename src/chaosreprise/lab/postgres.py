@@ -129,7 +129,7 @@ def _run(how: Way, command: list[str], stdin: str = "") -> "subprocess.Completed
         text=True,
         cwd="/",
         env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"},
-        preexec_fn=_prepare_child(how),  # noqa: PLW1509 - `prepare` has one thread
+        preexec_fn=_prepare_child(how),
     )
 
 
@@ -155,7 +155,10 @@ def _become_nobody() -> None:
     mask = 1 << CAP_DAC_OVERRIDE
     header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
     sets = (ctypes.c_uint32 * 6)(mask, mask, mask, 0, 0, 0)  # effective, permitted, inheritable; then the upper 32
-    if _libc.capset(header, sets) != 0 or _libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE, 0, 0) != 0:
+    if (
+        _libc.capset(header, sets) != 0
+        or _libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE, 0, 0) != 0
+    ):
         raise OSError(ctypes.get_errno(), "the right to pass closed folders is refused")
 
 
@@ -185,4 +188,3 @@ def _mark_segment(pid_file: pathlib.Path, server: int) -> None:
             _libc.shmctl(int(lines[6].split()[1]), IPC_RMID, None)
             return
         time.sleep(0.01)
-

@@ -15,7 +15,17 @@ MAX_EACH_MILLICPU, MAX_EACH_MEMORY = 2000, 4 * GIB
 MIN_MILLICPU, LARGEST_MILLICPU = 100, 64_000
 MIN_MEMORY, LARGEST_MEMORY = 128 << 20, 512 * GIB
 DEFAULT_CPU, DEFAULT_MEMORY = "1", "2Gi"
-_FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
+_FACTORS = {
+    "": 1,
+    "k": 10**3,
+    "M": 10**6,
+    "G": 10**9,
+    "T": 10**12,
+    "Ki": 1 << 10,
+    "Mi": 1 << 20,
+    "Gi": 1 << 30,
+    "Ti": 1 << 40,
+}
 _MEMORY = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)(k|M|G|T|Ki|Mi|Gi|Ti)?")
 _CPU = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(m)?")
 

@@ -4,6 +4,7 @@ Times are `timestamp` without zone, in UTC, written by the control plane's clock
 order of commands), `command_seq` (how many commands a session has had), and `endpoints`, which only the control plane
 may read, since it holds the tokens of the sessions' interpreters.
 """
+# ruff: noqa: S608 - what is put together here are constants and names of this package, never input
 
 from chaosreprise.lab.settings import TEMPLATE
 

@@ -13,7 +13,7 @@ import socket
 import sys
 
 LISTEN_FD = 3
-TOKEN = "REPRISE_SESSION_TOKEN"  # noqa: S105 - the variable's name
+TOKEN = "REPRISE_SESSION_TOKEN"
 SILENCE_S = 5.0  # a client that connects and says nothing must not keep the others waiting
 READING_S = 30.0  # nor one that does not read its answer
 

@@ -46,7 +46,9 @@ def load(folder: pathlib.Path) -> Settings:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Settings)
     except OSError as error:
-        raise BadInput(f"{path}: can't be read ({error.strerror}): make a lab with `python -m chaosreprise.lab prepare`") from error
+        raise BadInput(
+            f"{path}: can't be read ({error.strerror}): make a lab with `python -m chaosreprise.lab prepare`"
+        ) from error
     except msgspec.DecodeError as error:
         raise BadInput(f"{path}: {error}: make a new lab with `python -m chaosreprise.lab prepare`") from error
 

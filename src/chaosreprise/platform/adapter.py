@@ -74,6 +74,10 @@ class Adapter(Protocol):
         """What the platform itself says of every command and session of this run, read once, in full."""
         ...
 
+    async def tidy(self) -> list[str]:
+        """Stop every session of this run that is still there; their names. One event loop: opens and closes by itself."""
+        ...
+
 
 def make(platform: Platform, run: str) -> Adapter:
     """The adapter for a platform file: the module `chaosreprise.platform.<kind>` is its registration.

@@ -35,7 +35,7 @@ class Strict(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=Tr
     """A table of the platform file."""
 
 
-class Secret(Strict):
+class Secret(Strict, frozen=True):
     """A value that stands elsewhere: in an environment variable or in a file."""
 
     env: str | None = None
@@ -57,20 +57,20 @@ class Secret(Strict):
             raise BadInput(f"{path}: the secret can't be read ({error.strerror})") from error
 
 
-class Lab(Strict):
+class Lab(Strict, frozen=True):
     agents: Agents = 3
     users: Users = 12
     heartbeat_s: Annotated[float, Meta(ge=0.05, le=60, description="seconds from 0.05 to 60")] = 1.0
     reconcile_s: Annotated[float, Meta(ge=0.02, le=60, description="seconds from 0.02 to 60")] = 0.5
 
 
-class Identity(Strict):
+class Identity(Strict, frozen=True):
     host: str | None = None
     context: str | None = None
     cluster_uid: str | None = None
 
 
-class Control(Strict):
+class Control(Strict, frozen=True):
     url: Url
     user: str
     password: Secret
@@ -78,31 +78,31 @@ class Control(Strict):
     steps: Url | None = None
 
 
-class Evidence(Strict):
+class Evidence(Strict, frozen=True):
     kind: Literal["sql", "files"]
     hz: Hertz = 1.0
     dsn: Secret | None = None
     path: str | None = None
 
 
-class Components(Strict):
+class Components(Strict, frozen=True):
     how: Literal["process", "none"]
     keeper: str | None = None
 
 
-class Allow(Strict):
+class Allow(Strict, frozen=True):
     faults: list[str] = []
     share: Share = 0.34
     foreign_sessions: Count = 0
 
 
-class Budget(Strict):
+class Budget(Strict, frozen=True):
     max_sessions: Count = 48
     max_rps: Annotated[float, Meta(gt=0, description="requests per second, above 0")] = 200.0
     users: list[str] = []
 
 
-class Settle(Strict):
+class Settle(Strict, frozen=True):
     backoff_s: Seconds
     reconcile_s: Seconds
     slowest_s: Seconds
@@ -112,7 +112,7 @@ class Settle(Strict):
         return self.backoff_s + 2 * self.reconcile_s + self.slowest_s * (1 + longest_queue)
 
 
-class Bounds(Strict):
+class Bounds(Strict, frozen=True):
     start_s: Seconds = 30.0
     stop_s: Seconds = 10.0
     hibernate_s: Seconds = 10.0
@@ -120,13 +120,13 @@ class Bounds(Strict):
     step_s: Seconds = 30.0
 
 
-class Timing(Strict):
+class Timing(Strict, frozen=True):
     settle: Settle
     bounds: Bounds = Bounds()
     offline_s: Seconds = 60.0
 
 
-class Promises(Strict):
+class Promises(Strict, frozen=True):
     durable: bool = True
     at_most_once: bool = True
     order: bool = True
@@ -136,7 +136,7 @@ class Promises(Strict):
     takeover_s: Seconds | None = None
 
 
-class PlatformFile(Strict):
+class PlatformFile(Strict, frozen=True):
     version: Literal[1]
     kind: Literal["embedded", "streamspace"]
     name: Name

@@ -22,7 +22,7 @@ from chaosreprise.platform.adapter import SECONDS, Component, Description, Opera
 from chaosreprise.platform.file import Platform
 from chaosreprise.platform.ledgers import LEDGER_FILE, slots_parser, step_code, workspaces_parser
 from chaosreprise.platform.streamspace_rows import Rows
-from chaosreprise.stack.client import Keeper
+from chaosreprise.stack.client import Keeper, read_file
 
 TIMEOUT_S = 30.0
 BASE_MEMORY = 128 * 2**20  # the smallest that a create may ask for
@@ -30,6 +30,7 @@ KEYS_A_RUN = 4096
 TAG = "reprise"
 COMMAND_ID = re.compile(r"command: (cmd-[0-9a-f-]+)")
 UNCONNECTED = "unconnected"
+ENDED = ("terminating", "terminated", "failed")
 REFUSALS = [
     Refusal(id="bad-request", status=400),
     Refusal(id="no-token", status=401),
@@ -144,7 +145,7 @@ class StreamSpace:
             if how.keeper is None:
                 found.append(Component(name=group, group=group, reason=f'components.{group}.how = "{how.how}"'))
                 continue
-            with Keeper.of(self._platform.folder / how.keeper) as keeper:
+            with Keeper(read_file(self._platform.folder / how.keeper).socket) as keeper:
                 status = keeper.status()
             for component in status.components:
                 if component.name.startswith(f"{group}/"):
@@ -161,6 +162,19 @@ class StreamSpace:
                 finally:
                     await rows.close()
         return []
+
+    async def tidy(self) -> list[str]:
+        try:
+            await self.open()
+            sessions = (await self._http.get("/api/v1/sessions")).json()["sessions"]
+            left = [session["name"] for session in sessions if self.tag in (session.get("tags") or []) and session["state"] not in ENDED]
+            for name in left:
+                await self._http.delete(f"/api/v1/sessions/{name}")
+        except (httpx.TransportError, ValueError, KeyError) as error:
+            raise Unreachable(f"{self._control.url}: sessions of this run may be left (tag {self.tag}): {error!r}") from error
+        finally:
+            await self.close()
+        return left
 
     def _key_of(self, spec: dict[str, Any]) -> str | None:
         """Our key in what a slot was made from: the memory that the create asked for."""

@@ -5,8 +5,8 @@ method asks for; then heal, canaries away, settled, judged, verdict.json last. W
 verdict unknown; nothing here turns an error into a pass.
 """
 
+import asyncio
 import contextlib
-import json
 import logging
 import time
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from chaosreprise import checker, report
-from chaosreprise.checker import Verdict
+from chaosreprise.checker import Stage, Verdict
 from chaosreprise.errors import NotAllowed, RepriseError, RunBroken
 from chaosreprise.faults import client as faults
 from chaosreprise.history import Phase, Report, Tail, Writer
@@ -27,9 +27,10 @@ from chaosreprise.run.child import Child
 from chaosreprise.run.contract import Arguments
 from chaosreprise.run.directory import Directory, make
 from chaosreprise.stack import starter
+from chaosreprise.stack.client import read_file
 
 log = logging.getLogger("chaostoolkit")
-FRESH_S = 2.0
+STAGES: dict[str, Stage] = {"baseline": "baseline", "clean-done": "clean", "close": "end", "close-done": "end"}
 
 
 class Run:
@@ -44,7 +45,6 @@ class Run:
         self._began = time.monotonic()
         self._agents: dict[str, str] = {}
         self._faults: dict[str, str] = {}
-        self.verdict: Verdict | None = None
 
     def open(self) -> None:
         """Everything up to the end of the baseline. What was started is ended again when this raises."""
@@ -129,8 +129,7 @@ class Run:
 
     def judge(self) -> Verdict:
         """The verdict on what is recorded so far, at the stage that the run has reached."""
-        stage = {"baseline": "baseline", "clean": "end", "close": "end", "judged": "end"}.get(self.phase, "during")
-        return checker.judge(load_history(self.directory.history), stage)  # type: ignore[arg-type]
+        return checker.judge(load_history(self.directory.history), STAGES.get(self.phase, "during"))
 
     def finish(self, journal: dict[str, Any]) -> Verdict:
         """Heal, remove the canaries, settle, judge, write. The run is over afterwards, whatever happened."""
@@ -138,30 +137,40 @@ class Run:
             with self._told("heal"):
                 for number in self._faults.values():
                     self.warden.request("undo", fault=number)
-            with self._told("clean up"):
-                self._close_sessions()
+            if journal.get("status") != "interrupted":
+                with self._told("wind down"):
+                    self._wind_down()
             with self._told("end the recorder"):
                 self.recorder.ask("end")
             with self._told("end the warden"):
                 self.warden.close()
             self._writer.close()
-            self.verdict = checker.judge(load_history(self.directory.history), "end")
+            history = load_history(self.directory.history)
+            verdict = checker.judge(history, "end")
             self.directory.keep("faults.jsonl", self.warden.ledger)
             self.directory.write_json("journal.json", journal)
-            report.write(self.directory.path, self.verdict, load_history(self.directory.history))
-        self.phase = "judged"
-        return self.verdict
+            report.write(self.directory.path, verdict, history)
+        return verdict
 
-    def _close_sessions(self) -> None:
-        if self.phase == "clean-done":
-            self._enter("close")
-        else:  # the method did not get that far: only tidy up
-            self.load.ask("drain")
-            self.load.ask("clean")
+    def _wind_down(self) -> None:
+        """What the method did not get to, then the canaries away and everything settled: no session of ours is left."""
+        if self.phase in ("baseline", "method", "quiet"):
+            self.drain()
+        if self.phase == "drain":
+            self.clean()
+        self._enter("close")
         self.load.ask("close")
         self._leave()
         self.load.ask("end")
         self.recorder.ask("resolve")
+
+    def _tidy(self) -> None:
+        """Stop what sessions of ours are left: none, unless the run broke off."""
+        self.load.close()
+        if self._stack is None:
+            with self._told("tidy up"):
+                for name in asyncio.run(self.adapter.tidy()):
+                    log.info(f"tidied    session {name} of this run was left: stopped")
 
     def _start_processes(self) -> None:
         arguments = ["--run", self.directory.run, "--history", str(self.directory.history)]
@@ -180,6 +189,7 @@ class Run:
         )
         self._exits.callback(self.warden.close)
         self.adapter = adapter.make(self.platform, self.directory.run)
+        self._exits.callback(self._tidy)
 
     def _child(self, name: str, module: str, arguments: list[str]) -> Child:
         child = Child(name, module, arguments, self.directory.logs)
@@ -203,7 +213,7 @@ class Run:
     def _keeper(self) -> str | None:
         for group in self.platform.file.components.values():
             if group.keeper:
-                return json.loads((self.platform.folder / group.keeper).read_text())["socket"]  # type: ignore[no-any-return]
+                return read_file(self.platform.folder / group.keeper).socket
         return None
 
     def _plan(self) -> None:

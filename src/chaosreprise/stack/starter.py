@@ -14,19 +14,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
-from chaosreprise.errors import BadInput, NotPossible, RepriseError, Unreachable
+from chaosreprise.errors import NotPossible, RepriseError, Unreachable
 from chaosreprise.paths import state_dir
-from chaosreprise.procs import Incarnation, is_alive, myself, send_signal, wait_gone
+from chaosreprise.procs import Incarnation, incarnation, is_alive, myself, send_signal, wait_gone
 from chaosreprise.stack import client, protocol
 
 READY_S = 20.0
 PREPARE_S = 60.0
 END_S = 5.0
 POLL_S = 0.01
+LOG_LINES = 3
 GIVE_UP_AFTER = 3  # restarts of one component before it was ready for the first time
 UNMARKED_S = 60.0  # a folder without a maker is a starter in its first millisecond, or litter
 MAKER_FILE = "maker.json"
@@ -55,14 +56,27 @@ class Stack:
 
 
 def start(
-    *, agents: int, users: int, heartbeat_s: float, reconcile_s: float, owned: bool, defect: str | None = None, timeout_s: float = READY_S
+    *,
+    agents: int,
+    users: int,
+    heartbeat_s: float,
+    reconcile_s: float,
+    owned: bool,
+    defect: str | None = None,
+    timeout_s: float = READY_S,
 ) -> Stack:
     """Prepare a lab and run it; returns when it is ready. The environment (REPRISE_LAB_DEFECT) is the lab's to read.
 
     Raises NotPossible with the last lines of the log that tells why.
     """
     sweep()
-    options = {"agents": agents, "users": users, "heartbeat-s": heartbeat_s, "reconcile-s": reconcile_s, "parent": os.getpid()}
+    options = {
+        "agents": agents,
+        "users": users,
+        "heartbeat-s": heartbeat_s,
+        "reconcile-s": reconcile_s,
+        "parent": os.getpid(),
+    }
     arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
     folder = new_folder()
     with contextlib.ExitStack() as undo:
@@ -101,7 +115,11 @@ def launch(folder: pathlib.Path, *, owned: bool, timeout_s: float = READY_S) -> 
 
 def find() -> list[Stack]:
     """The running stacks of this user, oldest first."""
-    return [Stack(folder, keeper) for folder in _folders() if (keeper := _keeper_of(folder)) is not None and is_alive(keeper.inc)]
+    return [
+        Stack(folder, keeper)
+        for folder in _folders()
+        if (keeper := _keeper_of(folder)) is not None and is_alive(keeper.inc)
+    ]
 
 
 def sweep() -> list[pathlib.Path]:
@@ -139,19 +157,107 @@ def _maker_lives(folder: pathlib.Path) -> bool:
 
 
 def _prepare(folder: pathlib.Path, arguments: list[str]) -> None:
-    """Run the lab's `prepare`. Its process group ends with it, whatever ends it; the SIGKILL of ours ends it too (--parent)."""
-    command = [sys.executable, "-P", "-m", "chaosreprise.lab", "prepare", str(folder), *arguments]
+    """Run the lab's `prepare`, which dies with us (--parent). An interrupt or a time-out here ends its whole process group."""
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, "-P", "-m", "chaosreprise.lab", "prepare", str(folder), *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
-    with process:
+    with process, contextlib.ExitStack() as undo:
+        undo.callback(_kill_group, process)
         try:
             _, said = process.communicate(timeout=PREPARE_S)
         except subprocess.TimeoutExpired as error:
-            raise NotPossible(f"the lab was not prepared within {PREPARE_S:.0f} s: is this machine overloaded?") from error
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            raise NotPossible(
+                f"the lab was not prepared within {PREPARE_S:.0f} s: is this machine overloaded?"
+            ) from error
+        undo.pop_all()
     if process.returncode != 0:
-        lines = said.strip().splitlines() or [f"it ended with {process.returncode} and said nothing"]
-        raise (BadInput if process.returncode == BAD_INPUT else NotPossible)(lines[-1])
+        raise NotPossible(
+            (said.strip().splitlines() or [f"the lab's prepare ended with {process.returncode} and said nothing"])[-1]
+        )
+
+
+def _kill_group(process: "subprocess.Popen[str]") -> None:
+    if process.poll() is None:  # not reaped, so the group is still this one's
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _spawn_keeper(folder: pathlib.Path, owner_fd: int | None) -> int:
+    """In a session of its own, so that no terminal and no process group of the starter reaches it."""
+    (folder / "logs").mkdir(mode=0o750, exist_ok=True)
+    command = [sys.executable, "-P", "-m", "chaosreprise.stack.keeper", str(folder)]
+    log = os.open(folder / "logs" / "keeper.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+    try:
+        if owner_fd is not None:
+            command += ["--owner-fd", str(owner_fd)]
+            os.set_inheritable(owner_fd, True)
+        actions: list[tuple[Any, ...]] = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
+        actions += [(os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
+        return os.posix_spawn(sys.executable, command, os.environ, file_actions=actions, setsid=True)
+    finally:
+        os.close(log)
+
+
+def _wait_ready(folder: pathlib.Path, pid: int, deadline: float) -> protocol.KeeperFile:
+    while time.monotonic() < deadline:
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            raise NotPossible(f"the keeper of the stack ended at once: {_last_lines(folder, 'keeper')}")
+        keeper = _keeper_of(folder)
+        if keeper is not None:
+            if keeper.ready:
+                return keeper
+            _give_up_on_crashes(folder, keeper)
+        time.sleep(POLL_S)
+    raise NotPossible(f"the stack was not ready in time: {_unready(folder)}")
+
+
+def _give_up_on_crashes(folder: pathlib.Path, keeper: protocol.KeeperFile) -> None:
+    with client.Keeper(keeper.socket) as connection:
+        for component in connection.status().components:
+            if component.restarts >= GIVE_UP_AFTER and component.state != "up":
+                raise NotPossible(
+                    f"{component.name} of the stack does not stay up: {_last_lines(folder, component.name)}"
+                )
+
+
+def _unready(folder: pathlib.Path) -> str:
+    keeper = _keeper_of(folder)
+    if keeper is None:
+        return f"its keeper says nothing: {_last_lines(folder, 'keeper')}"
+    with client.Keeper(keeper.socket) as connection:
+        for component in connection.status().components:
+            if component.state != "up" and component.inc is not None:
+                return f"{component.name} does not answer: {_last_lines(folder, component.name)}"
+    return "no component is running"
+
+
+def _last_lines(folder: pathlib.Path, name: str) -> str:
+    """The end of a log, on one line."""
+    try:
+        lines = (folder / "logs" / f"{name.replace('/', '-')}.log").read_text(errors="replace").strip().splitlines()
+    except OSError:
+        lines = []
+    return " | ".join(lines[-LOG_LINES:]) or "its log is empty"
+
+
+def _kill(pid: int) -> None:
+    """End a keeper that is a child of ours, and reap it."""
+    inc = incarnation(pid)
+    if inc is not None:
+        send_signal(inc, signal.SIGTERM)
+        _end_keeper(inc)
+    else:
+        os.waitpid(pid, 0)
+
+
+def _end_keeper(inc: Incarnation) -> None:
+    """See it gone, by force if need be: its children die with it."""
+    if not wait_gone(inc, END_S):
+        send_signal(inc, signal.SIGKILL)
+        wait_gone(inc, END_S)
+    with contextlib.suppress(ChildProcessError):  # not started by this process
+        os.waitpid(inc.pid, 0)

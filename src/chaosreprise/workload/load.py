@@ -74,9 +74,8 @@ class Load:
             lambda: all(self._model.state[name] == "hibernated" for name in reserve),
             PATIENCE_S,
         )
-        self._background = [
-            asyncio.create_task(self._open_loop(op, rate)) for op, rate in self._plan.mix.items() if rate > 0
-        ]  # type: ignore[arg-type]
+        rates: dict[Op, float] = {"step": self._plan.mix.get("step", 0.0), "read": self._plan.mix.get("read", 0.0)}
+        self._background = [asyncio.create_task(self._open_loop(op, rate)) for op, rate in rates.items() if rate > 0]
         return {"sessions": len(names), "canaries": self.canaries}
 
     async def baseline(self, seconds: float) -> dict[str, Any]:

@@ -1,0 +1,190 @@
+"""Figures of one machine, all from the same session: start of the lab, a run's phases, cost of the history, CPU and
+memory of every process, error of the recovery times against the lab's own log, and what `chaos --help` pays for us.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+from chaosreprise import history
+from chaosreprise.clock import MS, SECOND
+from chaosreprise.stack import starter
+
+CHAOS = str(pathlib.Path(sys.executable).with_name("chaos"))
+EXPERIMENT = pathlib.Path(__file__).resolve().parent.parent / "experiments" / "agent-failover.json"
+SHORT = ["--var", "hold_s:float=1.5", "--var", "quiet_s:float=0.5", "--var", "baseline_s:float=0.5"]
+EVENTS = 100_000
+NAMES = {
+    "chaosreprise.workload": "load",
+    "chaosreprise.run.recorder": "recorder",
+    "chaosreprise.faults.warden": "warden",
+    "chaosreprise.stack.keeper": "keeper",
+    "chaosreprise.lab prepare": "lab prepare",
+    "chaosreprise.lab control-plane": "control plane",
+    "chaosreprise.lab agent": "agent",
+    "lab/session.py": "session",
+    "postgres": "postgres",
+    "initdb": "initdb",
+    "chaos run": "chaos",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="scripts/bench")
+    parser.add_argument("--runs", type=int, default=5, help="runs on a kept lab, for phases and recovery times")
+    options = parser.parse_args()
+    print(f"history write      {history_cost():.2f} us an event (median of 5 x {EVENTS} events)")
+    ours, plain = help_cost()
+    print(f"chaos --help       {ours:.0f} ms with Reprise, {plain:.0f} ms without its plugin: +{ours - plain:.0f} ms (medians of 15 pairs)")
+    print(f"lab up             {lab_start():.2f} s until ready (median of 3)")
+    whole_run()
+    on_a_kept_lab(options.runs)
+
+
+def history_cost() -> float:
+    event = history.Effect(lo=1, hi=1, ledger="slots", object="user01-python-0a1b2c3d", mark="up", gen=3, inc=["boot", 4026531836, 4711, 123456])
+    costs = []
+    for _ in range(5):
+        with tempfile.TemporaryDirectory() as folder, history.Writer(pathlib.Path(folder), "bench", "bench") as writer:
+            began = time.perf_counter()
+            for _ in range(EVENTS):
+                writer.write(event)
+            writer.flush()
+            costs.append((time.perf_counter() - began) / EVENTS * 1e6)
+    return statistics.median(costs)
+
+
+def help_cost() -> tuple[float, float]:
+    """`chaos --help` with our plugin, and with its entry point hidden, in turns."""
+    hidden = (
+        "import importlib.metadata as m, sys; e = m.entry_points\n"
+        "m.entry_points = lambda **k: () if k.get('group') == 'chaostoolkit.cli_plugins' else e(**k)\n"
+        "sys.modules.pop('importlib_metadata', None)\n"
+        "try:\n import importlib_metadata as i; i.entry_points = m.entry_points\nexcept ImportError: pass\n"
+        "sys.argv = ['chaos', '--help']\nfrom chaostoolkit.__main__ import cli; cli()"
+    )
+    seen = hidden.replace("() if k.get('group') == 'chaostoolkit.cli_plugins' else ", "")
+    times: dict[str, list[float]] = {hidden: [], seen: []}
+    for _ in range(15):
+        for code, taken in times.items():
+            began = time.perf_counter()
+            subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+            taken.append((time.perf_counter() - began) * 1e3)
+    return statistics.median(times[seen]), statistics.median(times[hidden])
+
+
+def lab_start() -> float:
+    taken = []
+    for _ in range(3):
+        began = time.perf_counter()
+        stack = starter.start(agents=3, users=12, heartbeat_s=1, reconcile_s=0.5, owned=False)
+        taken.append(time.perf_counter() - began)
+        stack.end()
+    return statistics.median(taken)
+
+
+def whole_run() -> None:
+    """The default run, with CPU and memory of every process by name."""
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            [CHAOS, "run", str(EXPERIMENT)], cwd=folder, env={**os.environ, "REPRISE_SEED": "7", "REPRISE_RUNS": folder}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        used: dict[int, tuple[str, float, float]] = {}
+        while process.poll() is None:
+            for pid in descendants(process.pid):
+                if (found := usage(pid)) is not None:
+                    used[pid] = found
+            time.sleep(0.1)
+        print(f"chaos run          {time.perf_counter() - began:.1f} s, exit {process.returncode}: {phases(pathlib.Path(folder, 'latest'))}")
+    by_name: dict[str, list[tuple[float, float]]] = {}
+    for name, cpu, memory in used.values():
+        by_name.setdefault(name, []).append((cpu, memory))
+    for name, figures in sorted(by_name.items()):
+        cpu, peak = sum(cpu for cpu, _ in figures), max(memory for _, memory in figures)
+        print(f"  {name:<16} {len(figures):3} processes   {cpu:6.2f} s of CPU in all   {peak:6.1f} MiB the largest (resident)")
+
+
+def on_a_kept_lab(runs: int) -> None:
+    """Short runs on one lab: their wall time, and how far the recovery times are from the lab's own log."""
+    stack = starter.start(agents=3, users=12, heartbeat_s=0.2, reconcile_s=0.1, owned=False)
+    walls, errors = [], []
+    try:
+        for number in range(runs):
+            with tempfile.TemporaryDirectory() as folder:
+                environment = {**os.environ, "REPRISE_SEED": str(number), "REPRISE_RUNS": folder, "REPRISE_PLATFORM": str(stack.platform_file)}
+                began = time.perf_counter()
+                done = subprocess.run([CHAOS, "run", str(EXPERIMENT), *SHORT], cwd=folder, env=environment, capture_output=True, text=True)
+                walls.append(time.perf_counter() - began)
+                if done.returncode:
+                    print(done.stdout, done.stderr)
+                errors += recovery_errors(pathlib.Path(folder, "latest"), stack.dir / "logs" / "lab.jsonl")
+                if number == 0:
+                    print(f"short run          {walls[-1]:.1f} s on a kept lab: {phases(pathlib.Path(folder, 'latest'))}")
+    finally:
+        stack.end()
+    print(f"short runs         {runs} on a kept lab: median {statistics.median(walls):.1f} s, longest {max(walls):.1f} s")
+    if errors:
+        print(f"recovery error     median {statistics.median(errors):.1f} ms, largest {max(errors):.1f} ms ({len(errors)} times of `noticed`, middle of the interval against the lab's log)")
+
+
+def recovery_errors(run: pathlib.Path, log: pathlib.Path) -> list[float]:
+    verdict = json.loads((run / "verdict.json").read_text())
+    segment = json.loads((run / "history" / "owner.jsonl").open().readline())
+    proven = [json.loads(line) for line in (run / "history" / "warden.jsonl").open() if '"proven"' in line]
+    events = [json.loads(line) for line in log.open()]
+    errors = []
+    for fault, told in zip(proven, verdict["recovery"], strict=False):
+        if told["noticed"] is None:
+            continue
+        lo, hi = told["noticed"]
+        agent = fault["component"].partition("/")[2]
+        truth = [event["t"] for event in events if event["event"] == "agent-offline" and event.get("agent") == agent and event["t"] > segment["mono"]]
+        errors += [abs((lo + hi) / 2 - (min(truth) - fault["hi"]) / SECOND) * SECOND / MS] if truth else []
+    return errors
+
+
+def phases(run: pathlib.Path) -> str:
+    told = json.loads((run / "verdict.json").read_text())
+    return told["verdict"] + " · " + " · ".join(f"{phase['name']} {phase['end'] - phase['begin']:.1f} s" for phase in told["phases"] if phase["end"] is not None)
+
+
+def descendants(pid: int) -> set[int]:
+    children: dict[int, list[int]] = {}
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                children.setdefault(int((entry / "stat").read_text().rpartition(")")[2].split()[1]), []).append(int(entry.name))
+            except OSError:
+                continue
+    found, waiting = {pid}, [pid]
+    while waiting:
+        below = children.get(waiting.pop(), [])
+        found.update(below)
+        waiting += below
+    return found
+
+
+def usage(pid: int) -> tuple[str, float, float] | None:
+    """(name, seconds of CPU, peak of resident MiB) of a process."""
+    try:
+        line = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        peak = re.search(r"VmHWM:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())
+    except OSError:
+        return None
+    name = next((name for mark, name in NAMES.items() if mark in line), None)
+    if name is None or peak is None:
+        return None
+    return name, (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), int(peak[1]) / 1024
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""What a check is. One module a check, with `CHECK = Check(...)`; being there is the registration (`registry`)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chaosreprise.checker.case import Case
+from chaosreprise.checker.verdict import Finding
+from chaosreprise.history.events import Level
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """`judge` gives count, witnesses, evidence and doubts; the value follows from them, in one place (`judge`).
+
+    `promise`: the promise of the platform that a violation breaks. `ledgers`: the kinds of evidence that it can't do
+    without. `levels`: the attribution that a kind needs to be judged. `early`: what it finds can't be taken back, so that
+    it is judged during the method too. `says`: one violation, and several, in words.
+    """
+
+    name: str
+    promise: str
+    ledgers: tuple[str, ...]
+    levels: tuple[Level, ...]
+    early: bool
+    says: tuple[str, str]
+    judge: Callable[[Case], Finding]

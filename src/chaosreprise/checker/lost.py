@@ -1,0 +1,209 @@
+"""lost: a command was accepted, and its effect never came.
+
+Definition. A command that is `ok`, or unclear with a row of the platform that says completed, has no effect in covered
+time until it is settled, and is not exempt (`exempt`). Refused commands need no effect.
+
+`keyed`: no effect with its key. `counted`: within one session and kind, effects are matched to commands that were not
+surely submitted after them. What is surely lost is what stays unmatched when effects go first to those that need one;
+what may be lost is what stays unmatched when unclear and exempt commands absorb them first. `state`: no effect at all in
+its session from its submission on.
+
+Labels, by the platform's row: *silent* (says completed), *reported* (says failed), *stuck* (still open); none without a row.
+
+Needs. The ledger of the kind covered from the submission until settled, else that command is undecided; settling. Each
+kind that was sent shows at least one command with its effect, else nobody knows whether the ledger shows that kind.
+
+Witness. The command, its row, the faults and agents around it, the end of the watch. Which of several commands of one
+session and kind was lost is not known when they are counted: the one that the platform calls done is taken to be done.
+
+Limits. Where commands are counted, a second effect of one can hide the loss of another of the same kind and session; at
+level `state` any effect of another one can.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from chaosreprise.checker import exempt, outcome, witness
+from chaosreprise.checker.case import Case
+from chaosreprise.checker.check import Check
+from chaosreprise.checker.coverage import Gap
+from chaosreprise.checker.matching import sweep
+from chaosreprise.checker.verdict import Doubt, Finding, NotTested
+from chaosreprise.history.events import Op
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was found so far. `open`: not settled, or not watched; `mixed`: others may have absorbed its effect."""
+
+    lost: list[int] = field(default_factory=list)
+    exempt: int = 0
+    open: int = 0
+    mixed: int = 0
+    overdue: list[int] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+
+
+def judge(case: Case) -> Finding:
+    tally = Tally()
+    for row, op in enumerate(case.commands.op):
+        if case.attributed.level(op) in ("keyed", "state") and _needs_effect(case, row):
+            _sort(case, row, tally)
+    for (session, op), rows in case.attributed.groups.items():
+        if case.attributed.level(op) == "counted":
+            _count(case, session, op, rows, tally)
+    tally.lost.sort()
+    kinds = _kinds(case)
+    lost = len(tally.lost)
+    return Finding(
+        count=(lost, lost + tally.open + tally.mixed + len(tally.overdue)),
+        levels={op: case.attributed.level(op) for op in kinds},
+        baseline=sum(_is_baseline(case, row) for row in tally.lost),
+        labels=dict(Counter(_label(case, row) or "without a row" for row in tally.lost)),
+        exempt=tally.exempt,
+        evidence=sum(seen is not None for seen in case.attributed.effect_of),
+        witnesses=[_witness(case, row) for row in tally.lost[: witness.LIMIT]],
+        scope=[*_gap_doubts(case, tally), *_other_doubts(case, tally), *_unseen(case, kinds)],
+        untested=[NotTested(what=f"loss of {op}", why="no ledger shows its effect") for op in _dark(case, kinds)],
+    )
+
+
+def _needs_effect(case: Case, row: int) -> bool:
+    return case.attributed.effect_of[row] is None and _promised(case, row)
+
+
+def _promised(case: Case, row: int) -> bool:
+    return case.commands.outcome[row] == "ok" or outcome.claimed(case, row)
+
+
+def _sort(case: Case, row: int, tally: Tally) -> None:
+    """File one command that has no effect under what is known of it."""
+    if exempt.reason(case, row):
+        tally.exempt += 1
+    elif _decided(case, row):
+        tally.lost.append(row)
+    else:
+        _file_undecided(case, row, tally)
+
+
+def _decided(case: Case, row: int) -> bool:
+    """Whether its effect would have been seen by now, if it had come."""
+    until = case.settle.until(row)
+    return until is not None and not outcome.gaps(case, row, until)
+
+
+def _file_undecided(case: Case, row: int, tally: Tally) -> None:
+    until = case.settle.until(row)
+    if until is not None:
+        tally.open += 1
+        tally.gaps += outcome.gaps(case, row, until)
+    elif case.stage == "baseline":
+        bound = case.contract.bounds.get(case.commands.op[row], case.settle.settle_ns)
+        if case.commands.hi[row] + bound <= case.last_sign:
+            tally.overdue.append(row)
+    elif case.settle.group_of(row) in case.settle.groups:
+        tally.open += 1
+
+
+def _count(case: Case, session: str, op: Op, rows: Sequence[int], tally: Tally) -> None:
+    """One session and kind, where only the number of effects tells."""
+    promised = {row for row in rows if _promised(case, row)}
+    unclear = [row for row in rows if case.commands.outcome[row] == "info" and row not in promised]
+    effect_of = case.attributed.effect_of
+    if not unclear and all(effect_of[row] is not None for row in promised):
+        return
+    excused = {row for row in promised if effect_of[row] is None and exempt.reason(case, row)}
+    decided = {row for row in promised - excused if _decided(case, row)}
+    happened = [transition.hi for transition in case.attributed.of[session, op]]
+    able, rank = [*promised, *unclear], case.attributed.rank
+    taken, _ = sweep(able, case.commands.lo, happened, lambda row: rank(row) if row in decided else 9)
+    lost = decided - taken.keys()
+    absorbed, _ = sweep(able, case.commands.lo, happened, lambda row: int(row in promised - excused))
+    missing = promised - excused - absorbed.keys()
+    tally.lost += lost
+    tally.exempt += len(excused - taken.keys())
+    undecided = [row for row in promised - excused - decided if row not in taken]
+    for row in undecided:
+        _file_undecided(case, row, tally)
+    tally.mixed += max(0, len(missing & decided) - len(lost))
+
+
+def _kinds(case: Case) -> list[Op]:
+    """The kinds that were sent, or that the experiment wants exposed."""
+    sent = {op for op in case.commands.op if op != "read"}
+    return sorted(sent | {op for op in case.contract.exposure if op != "read"})  # type: ignore[arg-type]
+
+
+def _dark(case: Case, kinds: Sequence[Op]) -> list[Op]:
+    return [op for op in kinds if case.attributed.level(op) == "none" and op not in case.contract.exposure]
+
+
+def _is_baseline(case: Case, row: int) -> bool:
+    """Whether its effect was due before the first fault was armed."""
+    bound = case.contract.bounds.get(case.commands.op[row], case.settle.settle_ns)
+    return case.first_armed is None or case.commands.hi[row] + bound <= case.first_armed
+
+
+def _label(case: Case, row: int) -> witness.Label | None:
+    return witness.label_of(case, row, case.settle.until(row) or 0)
+
+
+def _witness(case: Case, row: int) -> witness.Witness:
+    until = case.settle.until(row) or case.last_sign
+    accepted = case.commands.accepted_at(row)
+    said = f"accepted at {case.seconds(accepted):.3f} s" if accepted is not None else "its row says completed"
+    say = f"{witness.name_of(case, row)}: {said}, no effect until {case.seconds(until):.3f} s"
+    ledger = case.attributed.entries[case.commands.op[row]].ledger
+    missing = f"still no effect in the ledger `{ledger}`, watched throughout; settled"
+    baseline, label = _is_baseline(case, row), _label(case, row)
+    return witness.build(case, row, say, until, [], baseline=baseline, label=label, missing=missing)
+
+
+def _gap_doubts(case: Case, tally: Tally) -> list[Doubt]:
+    counts = Counter(tally.gaps)
+    return [case.gap_doubt(gap, f": {n} accepted commands are undecided") for gap, n in counts.items()]
+
+
+def _other_doubts(case: Case, tally: Tally) -> list[Doubt]:
+    found = []
+    if tally.mixed:
+        why = f"{tally.mixed} accepted commands share their session and kind with unclear ones, which may have had the effect"
+        found.append(Doubt(what="lost", why=why, do="run again: fewer commands without a clear answer decide it"))
+    if tally.overdue:
+        names = ", ".join(case.commands.cmd[row] for row in tally.overdue[:3])
+        why = f"{len(tally.overdue)} accepted commands have no effect yet and are past their bound ({names})"
+        found.append(Doubt(what="lost", why=why, do="look at the platform: it is slower than its bounds, or loses commands"))
+    if case.attributed.ungenerated:
+        why = f"effects of {len(case.attributed.ungenerated)} sessions carry no generation, so they can't be counted"
+        found.append(Doubt(what="lost", why=why, do="let the ledger record `gen` for each transition"))
+    return found
+
+
+def _unseen(case: Case, kinds: Sequence[Op]) -> list[Doubt]:
+    """Kinds of which not one was seen to take effect: nobody knows whether the ledger would show it."""
+    if case.stage in ("baseline", "during"):
+        return []
+    effect_of, commands = case.attributed.effect_of, case.commands
+    seen = {op for row, op in enumerate(commands.op) if commands.outcome[row] == "ok" and effect_of[row] is not None}
+    dark = _dark(case, kinds)
+    return [
+        Doubt(
+            what=op,
+            why=f"not one {op} was accepted and seen to take effect in this run",
+            do=f"see whether the platform accepts {op}, and whether the ledger of its effects is the right one",
+        )
+        for op in kinds
+        if op not in seen and op not in dark
+    ]
+
+
+CHECK = Check(
+    name="lost",
+    promise="durable",
+    ledgers=("slots",),
+    levels=("keyed", "counted", "state"),
+    early=False,
+    says=("an accepted command never took effect", "accepted commands never took effect"),
+    judge=judge,
+)

@@ -1,0 +1,101 @@
+"""`python -m chaosreprise.lab`: the door to the lab. `prepare` makes one, the others are run by its keeper.
+
+Each command imports what it needs and no more: an agent must not pay for the control plane's libraries.
+"""
+# ruff: noqa: PLC0415
+
+import argparse
+import json
+import pathlib
+import sys
+
+from chaosreprise.errors import RepriseError
+
+
+def main() -> int:
+    arguments = _parser().parse_args()
+    try:
+        return int(arguments.run(arguments) or 0)
+    except RepriseError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m chaosreprise.lab", description="The embedded platform.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    prepare = commands.add_parser("prepare", help="make a lab's folder")
+    prepare.add_argument("folder", type=pathlib.Path)
+    prepare.add_argument("--agents", type=int, default=3)
+    prepare.add_argument("--users", type=int, default=12)
+    prepare.add_argument("--heartbeat-s", type=float, default=1.0)
+    prepare.add_argument("--reconcile-s", type=float, default=0.5)
+    prepare.add_argument(
+        "--backoff-s", type=float, default=0.2, help="the longest pause of an agent between two tries to connect"
+    )
+    prepare.add_argument("--parent", type=int, help="end when this process, our parent, dies")
+    prepare.set_defaults(run=_prepare)
+    listing = commands.add_parser("defects", help="the defects that REPRISE_LAB_DEFECT can plant")
+    how = listing.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true")
+    how.add_argument("--names", action="store_true")
+    listing.set_defaults(run=_defects)
+    control = commands.add_parser("control-plane", help="run the control plane (for the keeper)")
+    control.add_argument("folder", type=pathlib.Path)
+    control.set_defaults(run=_control)
+    agent = commands.add_parser("agent", help="run an agent (for the keeper)")
+    agent.add_argument("folder", type=pathlib.Path)
+    agent.add_argument("name")
+    agent.set_defaults(run=_agent)
+    database = commands.add_parser("postgres", help="become PostgreSQL where namespaces are refused (for the keeper)")
+    database.add_argument("data", type=pathlib.Path)
+    database.add_argument("--port", type=int, required=True)
+    database.add_argument("--way", required=True)
+    database.set_defaults(run=_postgres)
+    return parser
+
+
+def _prepare(arguments: argparse.Namespace) -> None:
+    from chaosreprise.lab.prepare import Options, prepare
+    from chaosreprise.procs import die_with_parent
+
+    if arguments.parent is not None:
+        die_with_parent(arguments.parent)
+    prepare(arguments.folder, Options(*(getattr(arguments, name) for name in Options._fields)))
+
+
+def _defects(arguments: argparse.Namespace) -> None:
+    from chaosreprise.lab.defects import DEFECTS
+
+    if arguments.json:
+        told = ("name", "check", "label", "experiment", "why")
+        sys.stdout.write(
+            json.dumps([{name: getattr(d, name) for name in told} for d in DEFECTS.values()], indent=2) + "\n"
+        )
+    elif arguments.names:
+        sys.stdout.write("".join(f"{name}\n" for name in DEFECTS))
+    else:
+        width = max(map(len, DEFECTS))
+        sys.stdout.write("".join(f"{d.name:{width}}  {d.check}: {d.why}\n" for d in DEFECTS.values()))
+
+
+def _control(arguments: argparse.Namespace) -> None:
+    from chaosreprise.lab.control import main as control
+
+    control(arguments.folder)
+
+
+def _agent(arguments: argparse.Namespace) -> None:
+    from chaosreprise.lab.agent import main as agent
+
+    agent(arguments.name, arguments.folder)
+
+
+def _postgres(arguments: argparse.Namespace) -> None:
+    from chaosreprise.lab import postgres
+
+    postgres.become_server(arguments.data, arguments.port, postgres.Way(arguments.way))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

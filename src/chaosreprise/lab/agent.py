@@ -1,0 +1,137 @@
+"""An agent: it works on one command at a time, in order, and tells the control plane. It may die at any moment.
+
+It keeps nothing of its own: what has been applied stands in the slots, what is to be done comes from the control plane,
+and both survive it. Every connection begins from scratch, so losing it and dying are the same case. It writes no ledger.
+"""
+
+import asyncio
+import contextlib
+import pathlib
+import signal
+import socket
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from chaosreprise.errors import RepriseError, Unreachable
+from chaosreprise.lab import defects
+from chaosreprise.lab.hands import Hands, Order
+from chaosreprise.lab.settings import PLATFORM, Settings, load, secret
+from chaosreprise.stack.client import AsyncKeeper, read_file
+from chaosreprise.stack.protocol import KEEPER_FILE
+
+FIRST_BACKOFF_S = 0.05
+CALL_LIMIT_S = 5.0
+CAPACITY = {"maxSessions": 64, "cpu": "64", "memory": "128Gi", "storage": "100Gi"}
+
+
+class Agent:
+    def __init__(self, name: str, folder: pathlib.Path, settings: Settings) -> None:
+        self._name, self._folder, self._settings = name, folder, settings
+        self._hands = defects.chosen().hands
+        self._serving: set[str] = set()  # sessions that this life has brought up: a figure for the heartbeat, no more
+
+    async def run(self) -> None:
+        """Stay connected for ever; between attempts wait, longer each time, at most backoff_s."""
+        headers = {"X-Agent-API-Key": secret(self._folder, f"agents/{self._name}")}
+        limit = aiohttp.ClientTimeout(total=CALL_LIMIT_S)
+        backoff = FIRST_BACKOFF_S
+        async with aiohttp.ClientSession(
+            f"{self._settings.control_url}/api/v1/", headers=headers, timeout=limit
+        ) as http:
+            while True:
+                try:
+                    await self._register(http)
+                    async with http.ws_connect("agents/connect", params={"agent_id": self._name}) as link:
+                        backoff = FIRST_BACKOFF_S
+                        await self._serve(link)
+                except (aiohttp.ClientError, OSError, TimeoutError, Unreachable):
+                    pass
+                await asyncio.sleep(min(backoff, self._settings.backoff_s))
+                backoff *= 2
+
+    async def _register(self, http: aiohttp.ClientSession) -> None:
+        info = {
+            "agentId": self._name,
+            "platform": PLATFORM,
+            "capacity": CAPACITY,
+            "metadata": {"host": socket.gethostname()},
+        }
+        async with http.post("agents/register", json=info) as answer:
+            answer.raise_for_status()
+
+    async def _serve(self, link: aiohttp.ClientWebSocketResponse) -> None:
+        """One connection. Its end ends what is under way: the command comes again, and the slot knows how far it got."""
+        address = read_file(self._folder / KEEPER_FILE).socket
+        async with await AsyncKeeper.connect(address) as keeper:
+            commands: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+            tasks = [
+                asyncio.create_task(self._listen(link, commands)),
+                asyncio.create_task(self._work(link, self._hands(keeper), commands)),
+                asyncio.create_task(self._beat(link)),
+            ]
+            try:
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+            for task in tasks:
+                if not task.cancelled() and (error := task.exception()) is not None:
+                    raise error
+
+    async def _listen(self, link: aiohttp.ClientWebSocketResponse, commands: "asyncio.Queue[dict[str, Any]]") -> None:
+        async for frame in link:
+            if frame.type is not aiohttp.WSMsgType.TEXT:
+                return
+            message = msgspec.json.decode(frame.data)
+            if message["type"] == "command":
+                commands.put_nowait(message["payload"])
+
+    async def _beat(self, link: aiohttp.ClientWebSocketResponse) -> None:
+        while True:
+            beat = {"status": "online", "activeSessions": len(self._serving), "capacity": CAPACITY}
+            await _say(link, "heartbeat", beat)
+            await asyncio.sleep(self._settings.heartbeat_s)
+
+    async def _work(
+        self, link: aiohttp.ClientWebSocketResponse, hands: Hands, commands: "asyncio.Queue[dict[str, Any]]"
+    ) -> None:
+        while True:
+            command = await commands.get()
+            number, payload = command["commandId"], command["payload"]
+            order = Order(payload["sessionId"], command["action"], payload["seq"], payload)
+            await _say(link, "ack", {"commandId": number})
+            try:
+                done = await hands.do(order)
+            except Unreachable:
+                raise  # the keeper is gone, and with it this agent: nothing is known about the command
+            except RepriseError as error:
+                await _say(link, "failed", {"commandId": number, "error": str(error)})
+                continue
+            (self._serving.add if done.state == "running" else self._serving.discard)(order.session)
+            report = {
+                "commandId": number,
+                "sessionId": order.session,
+                "state": done.state,
+                "platformMetadata": done.pod,
+            }
+            await _say(link, "status", report)
+            await _say(link, "complete", {"commandId": number, "result": {"state": done.state}})
+
+
+def main(name: str, folder: pathlib.Path) -> None:
+    with contextlib.suppress(asyncio.CancelledError, KeyboardInterrupt):
+        asyncio.run(_run(Agent(name, folder, load(folder))))
+
+
+async def _run(agent: Agent) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    await agent.run()
+
+
+async def _say(link: aiohttp.ClientWebSocketResponse, kind: str, payload: dict[str, Any]) -> None:
+    await link.send_str(msgspec.json.encode({"type": kind, "payload": payload}).decode())

@@ -1,0 +1,209 @@
+"""The control plane over HTTP: login, sessions, steps, agents. What is decided is decided in `store`; here it gets its status.
+
+Without the database every call that needs it answers 500 within the database's limit, never "not found" and never from
+a cache. Errors are `{error, message}`.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from chaosreprise import __version__
+from chaosreprise.lab import auth, quota, views
+from chaosreprise.lab.database import Row, StoreAway
+from chaosreprise.lab.interpreter import InterpreterLost, ask
+from chaosreprise.lab.refusals import Refused, bad_request
+from chaosreprise.lab.requests import AgentInfo, Create, Heartbeat, Login, Step, read
+from chaosreprise.lab.roster import FILTERS, Roster
+from chaosreprise.lab.sockets import PING_S, Link, Switchboard
+from chaosreprise.lab.store import HIBERNATE, STOP, WAKE, Change, Store
+
+STEP_LIMIT_S = 30.0
+LONGEST_BODY = 16 << 20
+PUBLIC = ("/health", "/version", "/api/v1/auth/login", "/api/v1/agents/")
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Api:
+    def __init__(self, secret: str, store: Store, roster: Roster, switchboard: Switchboard) -> None:
+        self._secret, self._store, self._roster, self._switchboard = secret, store, roster, switchboard
+        self._last_step = 0
+
+    def application(self) -> web.Application:
+        application = web.Application(middlewares=[self._guard], client_max_size=LONGEST_BODY)
+        application.add_routes([
+            web.get("/health", self.health),
+            web.get("/health/agents/{agent}", self.agent_health),
+            web.get("/version", self.version),
+            web.post("/api/v1/auth/login", self.login),
+            web.get("/api/v1/sessions", self.sessions),
+            web.post("/api/v1/sessions", self.create),
+            web.get("/api/v1/sessions/{name}", self.session),
+            web.delete("/api/v1/sessions/{name}", self._changing(STOP, "Session termination in progress")),
+            web.put("/api/v1/sessions/{name}/hibernate", self._changing(HIBERNATE, "Session hibernation in progress")),
+            web.put("/api/v1/sessions/{name}/wake", self._changing(WAKE, "Session wake in progress")),
+            web.post("/sessions/{name}/steps", self.step),
+            web.get("/api/v1/admin/agents", self.agents),
+            web.get("/api/v1/admin/agents/{agent}", self.agent),
+            web.post("/api/v1/agents/register", self.register),
+            web.post("/api/v1/agents/{agent}/heartbeat", self.heartbeat),
+            web.get("/api/v1/agents/connect", self.connect),
+        ])  # fmt: skip
+        return application
+
+    async def health(self, _: web.Request) -> web.Response:
+        return _json({"status": "healthy", "service": "reprise-lab"})
+
+    async def agent_health(self, request: web.Request) -> web.Response:
+        """Beyond the contract, for the keeper: 200 while this agent is connected."""
+        connected = request.match_info["agent"] in self._switchboard.connected()
+        return _json({"connected": connected}, 200 if connected else 503)
+
+    async def version(self, _: web.Request) -> web.Response:
+        return _json({"version": __version__, "service": "reprise-lab"})
+
+    async def login(self, request: web.Request) -> web.Response:
+        given = read(await request.read(), Login)
+        if not given.username or not given.password:
+            raise bad_request("username and password are required")
+        user = await self._store.user(given.username)
+        if user is None or not auth.password_fits(given.password, user["password_hash"]):
+            raise Refused(401, "Invalid credentials", "username or password is wrong")
+        token, expires = auth.make_token(self._secret, user["id"], user["role"])
+        ends = views.instant(datetime.fromtimestamp(expires, UTC).replace(tzinfo=None))
+        names = {"id": "id", "username": "username", "email": "email", "fullName": "full_name", "role": "role"}
+        return _json(
+            {"token": token, "expiresAt": ends, "user": {name: user[column] for name, column in names.items()}}
+        )
+
+    async def sessions(self, request: web.Request) -> web.Response:
+        rows = await self._store.sessions(request.query.get("user"))
+        return _json({"sessions": [views.session(row) for row in rows], "total": len(rows)})
+
+    async def session(self, request: web.Request) -> web.Response:
+        return _json(views.session(await self._store.session(request.match_info["name"])))
+
+    async def create(self, request: web.Request) -> web.Response:
+        asked = read(await request.read(), Create)
+        if not asked.user or not asked.template:
+            raise bad_request("user and template are required")
+        size = quota.size(asked.resources.cpu, asked.resources.memory)
+        quota.check_range(size)
+        session, command = await self._store.create(asked, size, self._switchboard.connected())
+        await self._switchboard.accepted(command)
+        return _json(views.created(session, command.agent, command.id), 202)
+
+    async def step(self, request: web.Request) -> web.Response:
+        """Run code in the session, over its own port: the agent has no part in it."""
+        command = read(await request.read(), Step).command
+        if not command.strip():
+            raise bad_request("command is required")
+        session = request.match_info["name"]
+        endpoint = await self._store.endpoint(session)
+        number = self._step_number()
+        try:
+            said = await ask(endpoint["port"], endpoint["token"], number, command, STEP_LIMIT_S)
+        except InterpreterLost as error:
+            raise Refused(500, "Session not reachable", str(error)) from error
+        await self._store.record_step(number, session, command)
+        return _json({"id": number, "status": "accepted", "stdout": said.stdout, "stderr": said.stderr}, 202)
+
+    async def agents(self, request: web.Request) -> web.Response:
+        rows = await self._roster.agents({name: request.query[name] for name in FILTERS if request.query.get(name)})
+        return _json({"agents": [views.agent(row, with_approval=True) for row in rows], "total": len(rows)})
+
+    async def agent(self, request: web.Request) -> web.Response:
+        row = await self._roster.agent(request.match_info["agent"])
+        if row is None:
+            raise _agent_not_found(request.match_info["agent"])
+        return _json(views.agent(row, with_approval=False))
+
+    async def register(self, request: web.Request) -> web.Response:
+        key = _agent_key(request)
+        info = read(await request.read(), AgentInfo)
+        if not info.agentId:
+            raise bad_request("agentId is required")
+        await self._authenticate(key, info.agentId)
+        return _json(views.agent(await self._roster.register(info), with_approval=True))
+
+    async def heartbeat(self, request: web.Request) -> web.Response:
+        key, agent = _agent_key(request), request.match_info["agent"]
+        said = read(await request.read(), Heartbeat)
+        await self._authenticate(key, agent)
+        at = await self._roster.heard(agent, said)
+        return _json(
+            {
+                "agentId": agent,
+                "status": said.status,
+                "lastHeartbeat": views.instant(at),
+                "message": "Heartbeat received",
+            }
+        )
+
+    async def connect(self, request: web.Request) -> web.StreamResponse:
+        key, agent = _agent_key(request), request.query.get("agent_id")
+        if not agent:
+            raise bad_request("agent_id is required")
+        if not self._switchboard.ready.is_set():
+            raise StoreAway("the control plane is still waiting for its database")
+        await self._authenticate(key, agent)
+        socket = web.WebSocketResponse(heartbeat=PING_S)
+        await socket.prepare(request)
+        if isinstance(request.transport, asyncio.Transport):
+            await self._switchboard.serve(Link(agent, socket, request.transport))
+        return socket
+
+    def _changing(self, change: Change, message: str) -> Handler:
+        async def handler(request: web.Request) -> web.Response:
+            name = request.match_info["name"]
+            command = await self._store.change(name, change)
+            await self._switchboard.accepted(command)
+            return _json({"name": name, "commandId": command.id, "message": message}, 202)
+
+        return handler
+
+    async def _authenticate(self, key: str, agent: str) -> Row:
+        row = await self._roster.agent(agent)
+        if row is None:
+            raise _agent_not_found(agent)
+        if not auth.key_fits(key, row["api_key_hash"]):
+            raise Refused(403, "Invalid API key", f"the key is not that of agent {agent}")
+        return row
+
+    def _step_number(self) -> str:
+        """The UTC time in nanoseconds, never the same twice."""
+        self._last_step = max(time.time_ns(), self._last_step + 1)
+        seconds, rest = divmod(self._last_step, 10**9)
+        return f"step-{time.strftime('%Y%m%d%H%M%S', time.gmtime(seconds))}.{rest:09d}"
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Who asks, and what an exception is on the wire."""
+        try:
+            if not request.path.startswith(PUBLIC):
+                auth.check_token(self._secret, request.headers.get("Authorization"))
+            return await handler(request)
+        except Refused as refused:
+            return _json({"error": refused.error, "message": refused.message}, refused.status)
+        except StoreAway as away:
+            return _json({"error": "Database unavailable", "message": str(away)}, 500)
+
+
+def _json(value: Any, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
+
+
+def _agent_key(request: web.Request) -> str:
+    key = request.headers.get("X-Agent-API-Key", "")
+    if not auth.AGENT_KEY.fullmatch(key):
+        raise Refused(401, "API key required", "send X-Agent-API-Key with 64 hex digits")
+    return key
+
+
+def _agent_not_found(agent: str) -> Refused:
+    return Refused(404, "Agent not found", f"no agent {agent}")

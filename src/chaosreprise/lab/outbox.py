@@ -1,0 +1,122 @@
+"""The commands of agents on their way: sent, acknowledged, completed or failed; and what agents report of sessions.
+
+Everything may come late or twice. A final status is never overwritten, and a report counts only while its command is the
+session's last one and the state fits: so a replayed wake does not revive what has been terminated since.
+"""
+# ruff: noqa: S608 - what is put together here are constants and names of this package, never input
+
+from typing import Any
+
+from chaosreprise.lab.database import Connection, Database, Row, one
+from chaosreprise.lab.schema import OPEN
+from chaosreprise.lab.store import COMMAND_COLUMNS, Command, now
+
+FOLLOWS = {  # what an agent may report -> the states that it may follow
+    "running": ["pending", "starting", "waking"],
+    "hibernated": ["hibernating"],
+    "terminated": ["terminating"],
+}
+_REPORT = """
+update sessions s set state = %(state)s, pod_name = coalesce(%(pod)s, s.pod_name), url = %(url)s, last_activity = %(now)s,
+  updated_at = %(now)s, terminated_at = case when %(state)s = 'terminated' then %(now)s else s.terminated_at end
+from agent_commands c
+where c.command_id = %(command)s and c.agent_id = %(agent)s and s.id = c.session_id
+  and (c.payload->>'seq')::integer = s.command_seq and s.state = any(%(follows)s)
+returning s.id"""
+
+
+class Outbox:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def unfinished(self, agent: str) -> list[Command]:
+        """All that this agent has not finished, in the order of acceptance."""
+        return await self._commands(OPEN, agent)
+
+    async def pending(self, agent: str) -> list[Command]:
+        return await self._commands("status = 'pending'", agent)
+
+    async def finished(self, agent: str) -> list[Command]:
+        return await self._commands("status = 'completed'", agent)
+
+    async def sent(self, commands: list[Command]) -> None:
+        """They are about to leave. Those that had left before keep their time."""
+        await self._database.do(
+            "update agent_commands set status = 'sent', sent_at = %(now)s, updated_at = %(now)s "
+            "where command_id = any(%(commands)s) and status = 'pending'",
+            {"commands": [command.id for command in commands], "now": now()},
+        )
+
+    async def acknowledged(self, agent: str, command: str) -> None:
+        """The agent has it; a session that waits for its start is starting."""
+        values = {"agent": agent, "command": command, "now": now()}
+
+        async def work(connection: Connection) -> None:
+            await connection.execute(
+                "update agent_commands set status = 'ack', acknowledged_at = %(now)s, updated_at = %(now)s "
+                "where command_id = %(command)s and agent_id = %(agent)s and status in ('pending', 'sent')",
+                values,
+            )
+            await connection.execute(
+                "update sessions s set state = 'starting', updated_at = %(now)s from agent_commands c "
+                "where c.command_id = %(command)s and c.agent_id = %(agent)s and c.action = 'start_session' "
+                "and s.id = c.session_id and s.state = 'pending'",
+                values,
+            )
+
+        await self._database.run(work)
+
+    async def reported(self, agent: str, command: str, state: str, pod: Row) -> None:
+        """The state of a session after a command, and where its interpreter listens if it has one."""
+        values: dict[str, Any] = {
+            "agent": agent,
+            "command": command,
+            "state": state,
+            "follows": FOLLOWS[state],
+            "now": now(),
+            "pod": pod.get("podName"),
+            "url": f"tcp://{pod['podIP']}:{pod['port']}" if "port" in pod else None,
+        }
+
+        async def work(connection: Connection) -> None:
+            session = await one(connection, _REPORT, values)
+            if session is None:
+                return
+            await connection.execute("delete from endpoints where session_id = %s", (session["id"],))
+            if "port" in pod:
+                endpoint = (session["id"], pod["port"], pod["token"])
+                await connection.execute("insert into endpoints values (%s, %s, %s)", endpoint)
+
+        await self._database.run(work)
+
+    async def completed(self, agent: str, command: str) -> bool:
+        """Whether this is what completed it."""
+        changed = await self._database.do(
+            "update agent_commands set status = 'completed', completed_at = %(now)s, updated_at = %(now)s "
+            f"where command_id = %(command)s and agent_id = %(agent)s and {OPEN}",
+            {"agent": agent, "command": command, "now": now()},
+        )
+        return changed > 0
+
+    async def failed(self, agent: str, command: str, why: str) -> None:
+        """It can't be done, and its session has failed with it unless that has gone on since."""
+        values = {"agent": agent, "command": command, "why": why, "now": now()}
+
+        async def work(connection: Connection) -> None:
+            row = await one(
+                connection,
+                "update agent_commands set status = 'failed', error_message = %(why)s, updated_at = %(now)s "
+                f"where command_id = %(command)s and agent_id = %(agent)s and {OPEN} returning session_id, payload",
+                values,
+            )
+            if row is not None:
+                await connection.execute(
+                    "update sessions set state = 'failed', updated_at = %s where id = %s and command_seq = %s",
+                    (values["now"], row["session_id"], row["payload"]["seq"]),
+                )
+
+        await self._database.run(work)
+
+    async def _commands(self, condition: str, agent: str) -> list[Command]:
+        query = f"select {COMMAND_COLUMNS} from agent_commands where agent_id = %s and {condition} order by position"
+        return [Command(*row.values()) for row in await self._database.all(query, (agent,))]

@@ -1,0 +1,224 @@
+"""Makes a lab's folder: the database cluster, the secrets, and the three files that say what runs and how to reach it.
+
+Everything is made inside the folder and is readable by its owner only; a failure removes what was made. Numbers for
+`timing` were measured on two cores (`scripts/bench`): a platform file that promises less than it keeps makes runs slow,
+one that promises more makes them wrong.
+"""
+
+import math
+import os
+import pathlib
+import random
+import secrets
+import shutil
+import socket
+import sys
+from typing import NamedTuple
+
+from chaosreprise.errors import BadInput, NotPossible
+from chaosreprise.lab import auth, defects, postgres, schema, settings
+from chaosreprise.lab.settings import Settings
+from chaosreprise.stack.spec import ComponentSpec, Ready, SessionSpec, StackSpec
+from chaosreprise.stack.spec import save as save_stack
+
+PORTS = range(20_000, 32_768)  # below the ports that Linux gives to clients, so that none of them takes ours in between
+KEEPER_BACKOFF_S = 0.2
+AGENT_START_S = 1.0  # a Python process until it is connected, three of them at once
+SLOWEST_COMMAND_S = 0.3
+BOUND_S = 5
+MAKER_FILE = "maker.json"  # who starts the stack, written by the starter beforehand
+
+
+class Options(NamedTuple):
+    """What is asked for. Times in seconds."""
+
+    agents: int = 3
+    users: int = 12
+    heartbeat_s: float = 1.0
+    reconcile_s: float = 0.5
+    backoff_s: float = 0.2
+
+
+def prepare(folder: pathlib.Path, options: Options) -> None:
+    """Make a lab in a folder that does not exist yet or is empty. Raises BadInput or NotPossible, and leaves nothing then."""
+    _check(options)
+    defects.chosen()
+    os.umask(0o077)
+    try:
+        if folder.exists() and any(entry.name != MAKER_FILE for entry in folder.iterdir()):
+            raise BadInput(f"{folder}: is not empty: name a folder that does not exist yet")
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"{folder}: can't be made ({error.strerror}): name a folder that you may write") from error
+    folder.chmod(0o700)
+    try:
+        _fill(folder, _settings(options))
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _check(options: Options) -> None:
+    for name, low, high in (("agents", 1, 64), ("users", 1, 1000)):
+        if not low <= getattr(options, name) <= high:
+            raise BadInput(f"--{name} {getattr(options, name)}: expected a number from {low} to {high}")
+    for name in ("heartbeat_s", "reconcile_s", "backoff_s"):
+        if not 0.02 <= getattr(options, name) <= 60:
+            raise BadInput(f"--{name.replace('_', '-')} {getattr(options, name):g}: expected seconds from 0.02 to 60")
+
+
+def _settings(options: Options) -> Settings:
+    control_port, database_port = _free_ports(2)
+    return Settings(
+        id=f"lab-{secrets.token_hex(3)}",
+        agents=[f"a{number}" for number in range(1, options.agents + 1)],
+        users=[f"user{number:02d}" for number in range(1, options.users + 1)],
+        heartbeat_s=options.heartbeat_s,
+        reconcile_s=options.reconcile_s,
+        backoff_s=options.backoff_s,
+        control_port=control_port,
+        database_port=database_port,
+    )
+
+
+def _free_ports(count: int) -> list[int]:
+    found: list[int] = []
+    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        found.append(port)
+        if len(found) == count:
+            return found
+    raise NotPossible(f"no {count} free ports of 127.0.0.1 from {PORTS.start} to {PORTS.stop - 1}")
+
+
+def _fill(folder: pathlib.Path, lab: Settings) -> None:
+    way = postgres.way()
+    passwords = {role: secrets.token_hex(16) for role in (schema.OWNER, schema.READER)}
+    keys = {agent: secrets.token_hex(32) for agent in lab.agents}
+    admin = secrets.token_urlsafe(12)
+    _write_secrets(folder / "secrets", lab, passwords, keys, admin)
+    key_hashes = {agent: auth.hash_key(key) for agent, key in keys.items()}
+    rows = schema.new_database(passwords, lab.users, auth.hash_password(admin), key_hashes)
+    postgres.make_cluster(folder / "data", folder / "secrets" / "superuser", way, rows)
+    settings.save(folder, lab)
+    (folder / "platform.toml").write_text(platform_file(lab))
+    save_stack(folder, _stack(folder, lab, way))
+
+
+def _write_secrets(
+    folder: pathlib.Path, lab: Settings, passwords: dict[str, str], keys: dict[str, str], admin: str
+) -> None:
+    (folder / "agents").mkdir(parents=True)
+    dsn = f"postgresql://{{}}:{{}}@127.0.0.1:{lab.database_port}/{postgres.DATABASE}"
+    values = {
+        "admin": admin,
+        "token": secrets.token_hex(32),
+        "superuser": secrets.token_hex(16),
+        "control.dsn": dsn.format(schema.OWNER, passwords[schema.OWNER]),
+        "reader.dsn": dsn.format(schema.READER, passwords[schema.READER]),
+    } | {f"agents/{agent}": key for agent, key in keys.items()}
+    for name, value in values.items():
+        (folder / name).write_text(value)
+
+
+def _stack(folder: pathlib.Path, lab: Settings, way: postgres.Way) -> StackSpec:
+    folder = folder.absolute()
+    defect = {defects.VARIABLE: os.environ[defects.VARIABLE]} if os.environ.get(defects.VARIABLE) else {}
+    lab_command = [sys.executable, "-P", "-m", "chaosreprise.lab"]
+    data = folder / "data"
+    by_launcher = [*lab_command, "postgres", str(data), "--port", str(lab.database_port), "--way", way]
+    database = ComponentSpec(
+        name="database",
+        command=postgres.server_command(data, lab.database_port) if way is postgres.Way.NAMESPACE else by_launcher,
+        env={"LC_ALL": "C", "TZ": "UTC"},
+        ready=Ready(tcp=lab.database_port),
+        stop_signal="QUIT",  # PostgreSQL's immediate shutdown: what ends here is not used again
+        userns=way is postgres.Way.NAMESPACE,
+    )
+    control = ComponentSpec(
+        name="control-plane",
+        command=[*lab_command, "control-plane", str(folder)],
+        env=defect,
+        listen=lab.control_port,
+        ready=Ready(http=f"{lab.control_url}/health"),
+    )
+    agents = [
+        ComponentSpec(
+            name=f"agents/{agent}",
+            command=[*lab_command, "agent", str(folder), agent],
+            env=defect,
+            ready=Ready(http=f"{lab.control_url}/health/agents/{agent}"),
+            backoff_s=KEEPER_BACKOFF_S,
+        )
+        for agent in lab.agents
+    ]
+    session = [sys.executable, "-I", "-S", str(pathlib.Path(__file__).with_name("session.py"))]
+    return StackSpec(v=1, id=lab.id, session=SessionSpec(command=session), components=[database, control, *agents])
+
+
+def platform_file(lab: Settings) -> str:
+    """platform.toml, which is all that Reprise is told of a lab. Its paths are relative to it."""
+    backoff_s = lab.backoff_s + KEEPER_BACKOFF_S + AGENT_START_S
+    share = math.ceil(100 / len(lab.agents)) / 100
+    users = ", ".join(f'"{user}"' for user in lab.users)
+    return f"""\
+version = 1
+kind = "streamspace"
+name = "{lab.id}"
+
+[identity]
+host = "{socket.gethostname()}"
+
+[control]
+url = "{lab.control_url}"
+user = "admin"
+password = {{ file = "secrets/admin" }}
+template = "{settings.TEMPLATE}"
+steps = "{lab.control_url}"
+
+[evidence.rows]
+kind = "sql"
+dsn = {{ file = "secrets/reader.dsn" }}
+hz = 50
+
+[evidence.slots]
+kind = "files"
+path = "slots.jsonl"
+hz = 50
+
+[evidence.workspaces]
+kind = "files"
+path = "workspaces"
+hz = 50
+
+[components.agents]
+how = "process"
+keeper = "keeper.json"
+
+[allow]
+faults = ["agents.take_away"]
+share = {share}
+foreign_sessions = 0
+
+[budget]
+max_sessions = 48
+max_rps = 200
+users = [{users}]
+
+[timing]
+settle = {{ backoff_s = {backoff_s:g}, reconcile_s = {lab.reconcile_s:g}, slowest_s = {SLOWEST_COMMAND_S:g} }}
+bounds = {{ start_s = {BOUND_S}, stop_s = {BOUND_S}, hibernate_s = {BOUND_S}, wake_s = {BOUND_S}, step_s = {BOUND_S} }}
+offline_s = {lab.offline_s:g}
+
+[promises]
+durable = true
+at_most_once = true
+order = true
+coalesce = false
+files = true
+memory = false
+"""

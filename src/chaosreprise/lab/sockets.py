@@ -1,0 +1,188 @@
+"""The agents' WebSockets: who is connected, what is sent to whom, what they say.
+
+The newest connection of an agent is the agent; an older one is cut, and its end says nothing about the agent. A closed
+socket is an agent offline at once, a silent one after MISSED_HEARTBEATS. A message that could not be written down cuts
+the connection: the agent comes back, and what is not finished is delivered again, so nothing is lost in between.
+"""
+
+import asyncio
+import contextlib
+import time
+from typing import Any, Literal
+
+import msgspec
+from aiohttp import ClientConnectionResetError, WSMsgType, web
+
+from chaosreprise.lab.database import StoreAway
+from chaosreprise.lab.delivery import Delivery
+from chaosreprise.lab.log import LabLog
+from chaosreprise.lab.outbox import Outbox
+from chaosreprise.lab.requests import Heartbeat
+from chaosreprise.lab.roster import Roster
+from chaosreprise.lab.store import Command
+
+RETRY_S = 0.1
+PING_S = 54.0
+
+
+class Payload(msgspec.Struct):
+    """The fields of all messages of an agent; which are set follows from the type."""
+
+    commandId: str = ""  # noqa: N815 - the names on the wire
+    sessionId: str = ""  # noqa: N815
+    state: Literal["", "running", "hibernated", "terminated"] = ""
+    error: str = ""
+    status: Literal["online", "draining"] = "online"
+    capacity: dict[str, Any] = {}
+    platformMetadata: dict[str, Any] = {}  # noqa: N815
+
+
+class Message(msgspec.Struct):
+    type: Literal["heartbeat", "ack", "complete", "failed", "status"]
+    payload: Payload
+
+
+class Link:
+    """One connection of an agent."""
+
+    def __init__(self, agent: str, socket: web.WebSocketResponse, transport: asyncio.Transport) -> None:
+        self.agent = agent
+        self.socket = socket
+        self.heard = time.monotonic()
+        self.news = asyncio.Event()
+        self._transport = transport
+
+    def cut(self) -> None:
+        """End it now: a peer that is frozen would not answer a closing handshake."""
+        self._transport.abort()
+
+
+class Switchboard:
+    def __init__(self, outbox: Outbox, roster: Roster, delivery: Delivery, log: LabLog, offline_s: float) -> None:
+        self._outbox, self._roster, self._delivery, self._log = outbox, roster, delivery, log
+        self._offline_s = offline_s
+        self._links: dict[str, Link] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self.ready = asyncio.Event()
+
+    def connected(self) -> list[str]:
+        return list(self._links)
+
+    async def accepted(self, command: Command) -> None:
+        """A command is stored: tell its agent."""
+        link = self._links.get(command.agent)
+        if link is None:
+            await self._delivery.while_away(command)
+        else:
+            link.news.set()
+
+    async def serve(self, link: Link) -> None:
+        """A connection from its beginning to its end."""
+        older = self._links.get(link.agent)
+        self._links[link.agent] = link
+        if older is not None:
+            older.cut()
+        delivering = None
+        try:
+            async with self._lock(link.agent):
+                await self._roster.heard(link.agent, Heartbeat())
+            self._log.write("agent-online", agent=link.agent)
+            delivering = asyncio.create_task(self._deliver(link))
+            await self._listen(link)
+        except (StoreAway, msgspec.DecodeError) as error:
+            self._log.write("link-cut", agent=link.agent, why=str(error))
+        finally:
+            link.cut()
+            if delivering is not None:
+                delivering.cancel()
+            await self._left(link)
+
+    async def start(self, reconcile_s: float) -> None:
+        """Wait for the database, then look after the agents for ever."""
+        while not self.ready.is_set():
+            try:
+                await self._roster.all_offline()
+                self.ready.set()
+            except StoreAway:
+                await asyncio.sleep(RETRY_S)
+        while True:
+            await asyncio.sleep(reconcile_s)
+            for link in list(self._links.values()):
+                link.news.set()  # a command may have been stored although its caller got an error
+                if time.monotonic() - link.heard > self._offline_s:
+                    link.cut()
+            with contextlib.suppress(StoreAway):
+                for agent in await self._roster.stale_offline():
+                    self._log.write("agent-offline", agent=agent, why="silent")
+
+    def cut_all(self) -> None:
+        for link in list(self._links.values()):
+            link.cut()
+
+    async def _left(self, link: Link) -> None:
+        if self._links.get(link.agent) is not link:
+            return  # a newer connection took over
+        del self._links[link.agent]
+        self._log.write("agent-offline", agent=link.agent, why="socket closed")
+        with contextlib.suppress(StoreAway):  # then its silence will tell
+            async with self._lock(link.agent):
+                if link.agent not in self._links:
+                    await self._roster.offline(link.agent)
+
+    async def _deliver(self, link: Link) -> None:
+        look = self._delivery.on_connect
+        while True:
+            link.news.clear()
+            try:
+                await self._send(link, await look(link.agent))
+            except StoreAway:
+                await asyncio.sleep(RETRY_S)
+                continue
+            except ClientConnectionResetError:
+                return
+            look = self._delivery.afterwards
+            await link.news.wait()
+
+    async def _send(self, link: Link, commands: list[Command]) -> None:
+        """Marked as sent first: the other way round an acknowledgement could come before the mark."""
+        if not commands:
+            return
+        await self._outbox.sent(commands)
+        for command in commands:
+            payload = {"commandId": command.id, "action": command.action, "payload": command.payload}
+            await link.socket.send_str(envelope("command", payload))
+            self._log.write("command-sent", agent=link.agent, command=command.id)
+
+    async def _listen(self, link: Link) -> None:
+        async for frame in link.socket:
+            if frame.type is not WSMsgType.TEXT:
+                return
+            link.heard = time.monotonic()
+            message = msgspec.json.decode(frame.data, type=Message)
+            await self._take(link.agent, message.type, message.payload)
+
+    async def _take(self, agent: str, kind: str, said: Payload) -> None:
+        match kind:
+            case "heartbeat":
+                await self._roster.heard(agent, Heartbeat(status=said.status, capacity=said.capacity))
+            case "ack":
+                await self._outbox.acknowledged(agent, said.commandId)
+            case "status" if said.state:
+                await self._outbox.reported(agent, said.commandId, said.state, said.platformMetadata)
+            case "complete":
+                if await self._outbox.completed(agent, said.commandId):
+                    self._log.write("command-completed", agent=agent, command=said.commandId)
+            case "failed":
+                await self._outbox.failed(agent, said.commandId, said.error)
+                self._log.write("command-failed", agent=agent, command=said.commandId, why=said.error)
+
+    def _lock(self, agent: str) -> asyncio.Lock:
+        """Coming and going of one agent are written down one after the other."""
+        return self._locks.setdefault(agent, asyncio.Lock())
+
+
+def envelope(kind: str, payload: dict[str, Any]) -> str:
+    at = time.time_ns()
+    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at // 10**9))
+    message = {"type": kind, "timestamp": f"{seconds}.{at % 10**9 // 1000:06d}Z", "payload": payload}
+    return msgspec.json.encode(message).decode()

@@ -1,0 +1,78 @@
+"""Rows as the contract's JSON: a session S, an agent A. Absent values are left out where the contract allows it."""
+
+from datetime import datetime
+from typing import Any
+
+from chaosreprise.lab.database import Row
+
+
+def session(row: Row) -> dict[str, Any]:
+    seen = {"lastActivity": instant(row["last_activity"])} if row["last_activity"] else {}
+    return {
+        "name": row["id"],
+        "namespace": row["namespace"],
+        "user": row["user_id"],
+        "template": row["template_name"],
+        "state": row["state"],
+        "persistentHome": row["persistent_home"],
+        "idleTimeout": row["idle_timeout"],
+        "maxSessionDuration": row["max_session_duration"],
+        "platform": row["platform"],
+        "activeConnections": 0,
+        "createdAt": instant(row["created_at"]),
+        "streamingProtocol": "",
+        "streamingPort": 0,
+        "streamingPath": "",
+        "tags": row["tags"],
+        "status": {
+            "phase": row["state"].capitalize(),
+            "url": row["url"] or "",
+            "podName": row["pod_name"] or "",
+            **seen,
+        },
+        "resources": {"memory": row["memory"], "cpu": row["cpu"]},
+    }
+
+
+def created(row: Row, agent: str, command: str) -> dict[str, Any]:
+    """The answer to a create: the one place where HTTP names the agent and the command."""
+    message = f"Session provisioning in progress (agent: {agent}, command: {command})"
+    kept = (
+        "name",
+        "namespace",
+        "user",
+        "template",
+        "state",
+        "persistentHome",
+        "idleTimeout",
+        "maxSessionDuration",
+        "resources",
+        "tags",
+    )
+    whole = session(row)
+    return {name: whole[name] for name in kept} | {"status": {"phase": "Pending", "message": message}}
+
+
+def agent(row: Row, with_approval: bool) -> dict[str, Any]:
+    """One agent asked for by itself has an empty `approvalStatus`; the list has it."""
+    found = {
+        "id": str(row["id"]),
+        "agentId": row["agent_id"],
+        "platform": row["platform"],
+        "region": row["region"],
+        "status": row["status"],
+        "capacity": row["capacity"],
+        "lastHeartbeat": instant(row["last_heartbeat"]),
+        "metadata": row["metadata"],
+        "approvalStatus": row["approval_status"] if with_approval else "",
+        "approvedAt": instant(row["approved_at"]),
+        "approvedBy": row["approved_by"],
+        "createdAt": instant(row["created_at"]),
+        "updatedAt": instant(row["updated_at"]),
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def instant(at: datetime | None) -> str | None:
+    """RFC 3339 in UTC."""
+    return f"{at.isoformat()}Z" if at is not None else None

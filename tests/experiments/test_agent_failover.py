@@ -1,0 +1,75 @@
+"""agent-failover on the lab: passes when nothing is wrong, ten seeds in a row, and leaves nothing behind."""
+
+import json
+import pathlib
+import shutil
+import subprocess
+import xml.etree.ElementTree as ET
+
+import pytest
+from runs import CHAOS, CLEAN, EXPERIMENT, Begin
+
+from chaosreprise.stack import starter
+from chaosreprise.stack.client import Keeper
+
+@pytest.mark.parametrize("seed", range(10))
+def test_ten_seeds_in_a_row_pass(lab: starter.Stack, begin: Begin, seed: int) -> None:
+    ran = begin(lab.platform_file, REPRISE_SEED=str(seed)).finish()
+    assert ran.code == 0, ran
+    verdict = ran.verdict()
+    assert verdict["verdict"] == "true"
+    assert {name: check["count"] for name, check in verdict["checks"].items()} == {"lost": [0, 0], "duplicate": [0, 0]}
+    assert all(verdict["exposure"][kind]["during"] >= 2 for kind in ("stop", "hibernate", "wake"))
+    assert verdict["recovery"][0]["noticed"] is not None
+    assert verdict["recovery"][0]["elsewhere"] is not None
+    assert verdict["recovery"][0]["drained"] is not None
+
+
+def test_a_run_leaves_the_lab_as_it_was_and_no_session(lab: starter.Stack, begin: Begin) -> None:
+    begin(lab.platform_file).finish()
+    with Keeper(lab.address) as keeper:
+        status = keeper.status()
+    assert all(component.state == "up" and component.held_by is None for component in status.components)
+    assert [slot.slot for slot in status.slots if slot.processes] == []
+
+
+def test_every_file_of_a_run_is_there_and_recheck_needs_the_history_alone(lab: starter.Stack, begin: Begin, tmp_path: pathlib.Path) -> None:
+    ran = begin(lab.platform_file).finish()
+    names = {path.name for path in ran.directory.iterdir()}
+    assert {"plan.json", "history", "faults.jsonl", "journal.json", "verdict.json", "report.html", "junit.xml", "logs"} <= names
+    assert {path.name for path in (ran.directory / "history").iterdir()} == {"owner.jsonl", "load.jsonl", "recorder.jsonl", "warden.jsonl"}
+    assert ET.parse(ran.directory / "junit.xml").getroot().get("failures") == "0"
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(ran.directory / "history", copy / "history")
+    again = subprocess.run([CHAOS, "reprise", "recheck", str(copy)], env=CLEAN, capture_output=True, text=True)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert "PASS" in again.stdout
+    said = subprocess.run([CHAOS, "reprise", "verdict", str(ran.directory)], env=CLEAN, capture_output=True, text=True)
+    assert (said.returncode, said.stdout) == (0, "true\n")
+
+
+def test_the_same_seed_draws_the_same_victim_and_plan_tells_it_beforehand(lab: starter.Stack, begin: Begin) -> None:
+    ran = begin(lab.platform_file, REPRISE_SEED="11").finish()
+    victim = json.loads((ran.directory / "plan.json").read_text())["target"]["name"]
+    environment = {**CLEAN, "REPRISE_PLATFORM": str(lab.platform_file), "REPRISE_SEED": "11"}
+    plan = subprocess.run([CHAOS, "reprise", "plan", str(EXPERIMENT)], env=environment, capture_output=True, text=True)
+    assert plan.returncode == 0, plan.stderr
+    assert f"would take away   {victim}, pid " in plan.stdout
+
+
+def test_two_runs_with_platforms_of_their_own_go_side_by_side(begin: Begin, tmp_path: pathlib.Path) -> None:
+    platform = tmp_path / "lab.toml"
+    platform.write_text('version = 1\nkind = "embedded"\nname = "embedded"\n[lab]\nheartbeat_s = 0.2\nreconcile_s = 0.05\n')
+    runs = [begin(platform, folder=name) for name in ("one", "two")]
+    for run in runs:
+        ran = run.finish()
+        assert ran.code == 0, ran
+
+
+def test_a_second_run_on_one_platform_is_refused_and_the_first_is_not_disturbed(lab: starter.Stack, begin: Begin) -> None:
+    first = begin(lab.platform_file, folder="first")
+    first.until("owner", lambda event: event.get("name") == "baseline")
+    second = begin(lab.platform_file, folder="second").finish()
+    assert second.code == 1
+    assert "another run" in second.output
+    assert first.finish().code == 0

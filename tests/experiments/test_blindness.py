@@ -1,0 +1,119 @@
+"""No pass by blindness: whatever evidence is taken away while a run goes on, its verdict is not true."""
+
+import os
+import pathlib
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from runs import Begin, Running, start_lab
+
+from chaosreprise.stack import starter
+
+
+def kill(writer: str) -> Callable[[Running, starter.Stack], None]:
+    def act(running: Running, lab: starter.Stack) -> None:
+        del lab
+        os.kill(running.pid_of(writer), signal.SIGKILL)
+
+    return act
+
+
+def truncate_slots(running: Running, lab: starter.Stack) -> None:
+    del running
+    os.truncate(lab.dir / "slots.jsonl", 100)
+
+
+def remove_slots(running: Running, lab: starter.Stack) -> None:
+    del running
+    (lab.dir / "slots.jsonl").unlink()
+
+
+def remove_ledgers_of_sessions(running: Running, lab: starter.Stack) -> None:
+    del running
+    for ledger in (lab.dir / "workspaces").glob("*/ledger"):
+        ledger.unlink()
+
+
+@pytest.mark.parametrize(
+    ("blind", "because"),
+    [
+        (kill("load"), "load"),
+        (kill("recorder"), "recorder"),
+        (truncate_slots, "slots"),
+        (remove_slots, "slots"),
+        (remove_ledgers_of_sessions, "workspaces"),
+    ],
+)
+def test_evidence_that_goes_while_the_fault_is_on_makes_it_unknown(blind: Callable[[Running, starter.Stack], None], because: str, begin: Begin) -> None:
+    lab = start_lab()
+    try:
+        running = begin(lab.platform_file)
+        running.until_fault("proven")
+        blind(running, lab)
+        ran = running.finish()
+    finally:
+        lab.end()
+    assert ran.code == 1, ran
+    verdict = ran.verdict()
+    assert verdict["verdict"] == "unknown", ran
+    assert because in " ".join(verdict["why"])
+    assert "UNKNOWN  agent-failover" in ran.output
+
+
+def without(experiment: dict[str, Any], *functions: str) -> dict[str, Any]:
+    experiment["method"] = [step for step in experiment["method"] if step["provider"]["func"] not in functions]
+    return experiment
+
+
+@pytest.mark.parametrize(
+    ("functions", "because"),
+    [(("take_away", "send"), "nothing was broken"), (("send",), "stop"), (("drain",), "settle"), (("clean",), "")],
+)
+def test_a_method_that_leaves_out_a_step_never_passes_by_it(functions: tuple[str, ...], because: str, lab: starter.Stack, failover: dict[str, Any], begin: Begin) -> None:
+    ran = begin(lab.platform_file, experiment=without(failover, *functions)).finish()
+    assert ran.code == 1, ran
+    assert because in ran.output
+
+
+def test_a_fault_that_is_over_before_the_commands_come_exposes_nothing(lab: starter.Stack, failover: dict[str, Any], begin: Begin) -> None:
+    steps = failover["method"]
+    steps[1], steps[2] = steps[2], steps[1]
+    ran = begin(lab.platform_file, experiment=failover).finish()
+    assert ran.code == 1, ran
+    assert ran.verdict()["verdict"] == "unknown"
+    assert "no fault is proven at this moment" in ran.output
+
+
+def test_without_its_control_the_experiment_does_not_pass(lab: starter.Stack, failover: dict[str, Any], begin: Begin) -> None:
+    del failover["controls"]
+    ran = begin(lab.platform_file, experiment=failover).finish()
+    assert ran.code == 1
+    assert "no run of Reprise is open" in ran.output
+
+
+def test_with_a_control_module_that_does_not_exist_it_does_not_pass(lab: starter.Stack, failover: dict[str, Any], begin: Begin) -> None:
+    failover["controls"][0]["provider"]["module"] = "chaosreprise.control"
+    ran = begin(lab.platform_file, experiment=failover).finish()
+    assert ran.code == 1
+    assert "no run of Reprise is open" in ran.output
+
+
+@pytest.mark.parametrize("dry", ["probes", "actions", "activities", "pause"])
+def test_a_dry_run_is_refused_before_anything_is_started(dry: str, lab: starter.Stack, begin: Begin) -> None:
+    ran = begin(lab.platform_file, "--dry", dry).finish()
+    assert ran.code == 1
+    assert f"--dry {dry}" in ran.output
+    assert "chaos reprise plan" in ran.output
+
+
+@pytest.mark.parametrize("arguments", [("--hypothesis-strategy", "before-method-only"), ("--hypothesis-strategy", "skip"), ("--rollback-strategy", "never"), ("--no-validation",)])
+def test_no_strategy_hides_a_false_verdict(arguments: tuple[str, ...], begin: Begin) -> None:
+    lab = start_lab("drop-queue")
+    try:
+        ran = begin(lab.platform_file, *arguments).finish()
+    finally:
+        lab.end()
+    assert ran.code == 1, ran
+    assert ran.verdict()["verdict"] == "false"

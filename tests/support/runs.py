@@ -1,0 +1,92 @@
+"""Real runs of real experiments, by the same command line as everybody's, and a look at them while they go on."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from chaosreprise.stack import starter
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CHAOS = str(pathlib.Path(sys.executable).with_name("chaos"))
+EXPERIMENT = ROOT / "experiments" / "agent-failover.json"
+# Short, so that many runs fit: reserve of 3 and 3 an agent, held for 1.2 s; the lab below settles in about a second.
+SHORT = ["--var", "hold_s:float=1.2", "--var", "quiet_s:float=0.3", "--var", "baseline_s:float=0.5", "--var", "exposure:int=2"]
+
+CLEAN = {key: value for key, value in os.environ.items() if not key.startswith("REPRISE_")}
+JUDGE = """
+import json, pathlib, sys
+from chaosreprise import checker, history
+print(json.dumps(checker.judge(history.load(pathlib.Path(sys.argv[1])), "end").to_json()))
+"""
+
+
+def start_lab(defect: str | None = None) -> starter.Stack:
+    return starter.start(agents=3, users=12, heartbeat_s=0.2, reconcile_s=0.05, owned=False, defect=defect)
+
+
+class Ran:
+    """A finished run: exit code, what it printed, its directory."""
+
+    def __init__(self, code: int, output: str, directory: pathlib.Path) -> None:
+        self.code, self.output, self.directory = code, output, directory
+
+    def verdict(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.directory / "verdict.json").read_text())
+        return found
+
+    def __repr__(self) -> str:
+        return f"exit {self.code}\n{self.output}"
+
+
+class Running:
+    """An experiment under way, of which a test waits for a moment, to break something then."""
+
+    def __init__(self, platform: pathlib.Path | str, folder: pathlib.Path, experiment: pathlib.Path, arguments: list[str], env: dict[str, str]) -> None:
+        self.folder = folder
+        environment = {**os.environ, "REPRISE_PLATFORM": str(platform), "REPRISE_RUNS": str(folder / "runs"), "REPRISE_SEED": "7", **env}
+        self.process = subprocess.Popen(
+            [CHAOS, "--no-version-check", "run", *arguments, str(experiment)], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def events(self, writer: str) -> list[dict[str, Any]]:
+        path = self.folder / "runs" / "latest" / "history" / f"{writer}.jsonl"
+        if not path.exists():
+            return []
+        return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
+
+    def until(self, writer: str, holds: Callable[[dict[str, Any]], bool], timeout_s: float = 60) -> dict[str, Any]:
+        """Wait for an event in the growing history."""
+        end = time.monotonic() + timeout_s
+        while time.monotonic() < end and self.process.poll() is None:
+            for event in self.events(writer):
+                if holds(event):
+                    return event
+            time.sleep(0.01)
+        raise AssertionError(f"no such event in {writer}: {self.finish()!r}")
+
+    def until_fault(self, state: str) -> dict[str, Any]:
+        return self.until("warden", lambda event: event.get("state") == state)
+
+    def pid_of(self, writer: str) -> int:
+        return int(self.until(writer, lambda event: event["type"] == "segment")["pid"])
+
+    def finish(self) -> Ran:
+        output, _ = self.process.communicate(timeout=120)
+        return Ran(self.process.returncode, output, (self.folder / "runs" / "latest").resolve())
+
+
+Begin = Callable[..., Running]
+
+
+def recheck(history: pathlib.Path, to: pathlib.Path) -> tuple[int, str, dict[str, Any]]:
+    """`chaos reprise recheck` of a copy, without REPRISE_* and with no lab to look at: exit code, text, verdict."""
+    shutil.copytree(history, to / "history")
+    done = subprocess.run([CHAOS, "reprise", "recheck", str(to)], env=CLEAN, capture_output=True, text=True)
+    judged = subprocess.run([sys.executable, "-c", JUDGE, str(to / "history")], env=CLEAN, capture_output=True, text=True, check=True)
+    return done.returncode, done.stdout + done.stderr, json.loads(judged.stdout)
