@@ -1,1 +1,38 @@
-"""What judges a history: columns, checks, exposure, the verdict."""
+"""What judges a history: columns, checks, exposure, the verdict.
+
+`judge` is a pure function of a recorded history: no environment, no files, no clock. A wrong pass is the worst that it
+could do, a wrong fail the second; unknown is honest. A new check is one module in here with a `CHECK`.
+"""
+
+from chaosreprise.checker.judging import judge, stage_of
+from chaosreprise.checker.registry import known, lacking, needs
+from chaosreprise.checker.verdict import (
+    Doubt,
+    FaultTold,
+    Finding,
+    KindExposure,
+    Recovery,
+    Stage,
+    Value,
+    Verdict,
+    Witness,
+    merge,
+)
+
+__all__ = [
+    "Doubt",
+    "FaultTold",
+    "Finding",
+    "KindExposure",
+    "Recovery",
+    "Stage",
+    "Value",
+    "Verdict",
+    "Witness",
+    "judge",
+    "known",
+    "lacking",
+    "merge",
+    "needs",
+    "stage_of",
+]

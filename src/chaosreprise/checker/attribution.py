@@ -9,11 +9,12 @@ no wake, `down` together with `gone` is a stop and no hibernation; `crash` and `
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from chaosreprise.checker.matching import sweep
 from chaosreprise.checker.table import FINISHED, Commands, Effects, Reports
-from chaosreprise.history.events import Attribution, Effect, Level, Mark, Op
+from chaosreprise.history.events import Attribution, Effect, Level, Mark
 
 STRENGTH: dict[Level, int] = {"none": 0, "state": 1, "counted": 2, "keyed": 3}
 PARTNER: dict[Mark, Mark] = {"up": "made", "down": "gone"}
@@ -38,9 +39,9 @@ class Transition(NamedTuple):
     repeats: bool = False
 
 
-def strongest(entries: Iterable[Attribution]) -> dict[Op, Attribution]:
+def strongest(entries: Iterable[Attribution]) -> dict[str, Attribution]:
     """The strongest entry of each kind."""
-    found: dict[Op, Attribution] = {}
+    found: dict[str, Attribution] = {}
     for entry in entries:
         if entry.op not in found or STRENGTH[entry.level] > STRENGTH[found[entry.op].level]:
             found[entry.op] = entry
@@ -106,11 +107,15 @@ def _has(effects: Sequence[Effect], mark: Mark) -> bool:
 
 
 class Attributed:
-    """The effects of all commands. `effect_of` is the one of each row, if there is one; `of` all of a (session, kind)."""
+    """The effects of all commands.
+
+    `effect_of` is the one of each row, if there is one. By (session, kind), for the kinds that are not keyed: `groups` are
+    the rows, `of` all effects, also those of a kind that was never sent there.
+    """
 
     def __init__(
         self,
-        entries: dict[Op, Attribution],
+        entries: dict[str, Attribution],
         commands: Commands,
         effects: Effects,
         reports: Reports,
@@ -118,15 +123,15 @@ class Attributed:
     ) -> None:
         self.entries = entries
         self.effect_of: list[Transition | None] = [None] * len(commands)
-        self.groups: dict[tuple[str, Op], list[int]] = {}
-        self.of: dict[tuple[str, Op], list[Transition]] = {}
+        self.groups: dict[tuple[str, str], list[int]] = {}
+        self.of: dict[tuple[str, str], list[Transition]] = {}
         self.ungenerated: set[str] = set()
         self._commands, self._effects, self._reports, self._gapless = commands, effects, reports, gapless
         self._place_starts()
         self._by_key()
         self._by_session()
 
-    def level(self, op: Op) -> Level:
+    def level(self, op: str) -> Level:
         entry = self.entries.get(op)
         return entry.level if entry is not None else "none"
 
@@ -162,17 +167,20 @@ class Attributed:
                 self.effect_of[row] = min(found, key=lambda transition: transition.hi, default=None)
 
     def _by_session(self) -> None:
-        for (session, op), rows in self._commands.by_session().items():
-            entry = self.entries.get(op)
-            if entry is None or entry.level not in ("counted", "state"):
+        rows_of = self._commands.by_session()
+        sessions = {session for session, _ in rows_of}
+        for entry in self.entries.values():
+            if entry.level not in ("counted", "state"):
                 continue
-            self.groups[session, op] = rows
-            effects = self._effects.sessions.get((entry.ledger, session), [])
-            transitions = of_session(effects, entry.mark, lambda name, ledger=entry.ledger: self._gapless(ledger, name))  # type: ignore[misc]
-            if any(transition.gen is None for transition in transitions) and entry.level == "counted":
-                self.ungenerated.add(session)
-            self.of[session, op] = transitions
-            self._assign(entry.level, rows, transitions)
+            for session in sessions:
+                rows = rows_of.get((session, entry.op), [])
+                effects = self._effects.sessions.get((entry.ledger, session), [])
+                transitions = of_session(effects, entry.mark, partial(self._gapless, entry.ledger))
+                if entry.level == "counted" and any(transition.gen is None for transition in transitions):
+                    self.ungenerated.add(session)
+                self.groups[session, entry.op] = rows
+                self.of[session, entry.op] = transitions
+                self._assign(entry.level, rows, transitions)
 
     def _assign(self, level: Level, rows: Sequence[int], transitions: Sequence[Transition]) -> None:
         commands = self._commands

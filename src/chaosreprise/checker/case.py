@@ -33,7 +33,12 @@ class Case:
         done = Watch(self.table.coverage, self.last_sign, self.live).done_at("recorder")
         self.watch = Watch(self.table.coverage, self.last_sign if done is None else done, self.live)
         self.settle = Settle(
-            self.commands, self.table.phases, self.lives, contract.settle_ns, stage, min(self.last_sign, self.watch.horizon)
+            self.commands,
+            self.table.phases,
+            self.lives,
+            contract.settle_ns,
+            stage,
+            min(self.last_sign, self.watch.horizon),
         )
         self.attributed = Attributed(
             strongest(contract.attribution), self.commands, self.effects, self.reports, self._gapless
@@ -56,10 +61,11 @@ class Case:
 
     @cached_property
     def known_effects_until(self) -> int:
-        """Up to here each effect's command is surely in the history, even if the load died or still sends."""
+        """Up to here the command behind each effect is surely in the history, even if the load died or still sends."""
         if self.stage in ("clean", "end") and self.watch.ended("load") is None:
             return max(self.last_sign, self.watched_until)
-        return max((answer.hi for answer in self.commands.answer if answer is not None), default=self.start)
+        answered = (answer.hi for answer in self.commands.answer if answer is not None)
+        return max([*answered, *self.commands.hi], default=self.start)
 
     @cached_property
     def rows_said(self) -> dict[tuple[str, str], dict[str, str]]:
@@ -72,12 +78,16 @@ class Case:
         return found
 
     @cached_property
-    def _rows(self) -> dict[tuple[str, Op], list[int]]:
+    def _rows(self) -> dict[tuple[str, str], list[int]]:
         return self.commands.by_session()
 
-    def rows_of(self, session: str, op: Op) -> list[int]:
+    def rows_of(self, session: str, op: str) -> list[int]:
         """The commands of one kind for one session, in the order of submission."""
         return self._rows.get((session, op), [])
+
+    @cached_property
+    def our_sessions(self) -> list[str]:
+        return sorted({session for session in self.commands.session if session is not None})
 
     def seconds(self, moment: int) -> float:
         """Since the start of the run."""
@@ -111,4 +121,3 @@ class Case:
     def _gapless(self, ledger: str, name: str) -> bool:
         lo, hi = self.first_submit, self.last_sign
         return not self.watch.gaps(ledger, lo, hi) and not self.watch.gaps(f"{ledger}/{name}", lo, hi)
-

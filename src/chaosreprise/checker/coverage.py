@@ -39,10 +39,11 @@ class Watch:
     def gaps(self, of: str, lo: int, hi: int, *, dead_or_alive: bool = False) -> list[Gap]:
         """The gaps of `of` that touch [lo, hi].
 
-        While a run lives (`live`), the recorder is taken to be alive after its last sign, unless `dead_or_alive`.
+        While a run lives (`live`), the recorder is taken to be alive after its last sign, unless `dead_or_alive`. An object
+        has only its own gaps here: ask for those of its ledger as well.
         """
         found = [gap for gap in self._own_gaps(of) if gap.lo < hi and gap.hi > lo]
-        if hi > self.horizon and (dead_or_alive or not self.live):
+        if "/" not in of and hi > self.horizon and (dead_or_alive or not self.live):
             found.append(Gap(of, max(lo, self.horizon), hi, "the recorder had ended or died"))
         return found
 

@@ -29,8 +29,7 @@ from chaosreprise.checker.case import Case
 from chaosreprise.checker.check import Check
 from chaosreprise.checker.coverage import Gap
 from chaosreprise.checker.matching import sweep
-from chaosreprise.checker.verdict import Doubt, Finding, NotTested
-from chaosreprise.history.events import Op
+from chaosreprise.checker.verdict import Doubt, Finding, Label, NotTested, Witness
 
 
 @dataclass(slots=True)
@@ -50,9 +49,9 @@ def judge(case: Case) -> Finding:
     for row, op in enumerate(case.commands.op):
         if case.attributed.level(op) in ("keyed", "state") and _needs_effect(case, row):
             _sort(case, row, tally)
-    for (session, op), rows in case.attributed.groups.items():
-        if case.attributed.level(op) == "counted":
-            _count(case, session, op, rows, tally)
+    for (session, kind), rows in case.attributed.groups.items():
+        if case.attributed.level(kind) == "counted":
+            _count(case, session, kind, rows, tally)
     tally.lost.sort()
     kinds = _kinds(case)
     lost = len(tally.lost)
@@ -106,7 +105,7 @@ def _file_undecided(case: Case, row: int, tally: Tally) -> None:
         tally.open += 1
 
 
-def _count(case: Case, session: str, op: Op, rows: Sequence[int], tally: Tally) -> None:
+def _count(case: Case, session: str, op: str, rows: Sequence[int], tally: Tally) -> None:
     """One session and kind, where only the number of effects tells."""
     promised = {row for row in rows if _promised(case, row)}
     unclear = [row for row in rows if case.commands.outcome[row] == "info" and row not in promised]
@@ -129,13 +128,13 @@ def _count(case: Case, session: str, op: Op, rows: Sequence[int], tally: Tally) 
     tally.mixed += max(0, len(missing & decided) - len(lost))
 
 
-def _kinds(case: Case) -> list[Op]:
+def _kinds(case: Case) -> list[str]:
     """The kinds that were sent, or that the experiment wants exposed."""
     sent = {op for op in case.commands.op if op != "read"}
-    return sorted(sent | {op for op in case.contract.exposure if op != "read"})  # type: ignore[arg-type]
+    return sorted(sent | {op for op in case.contract.exposure if op != "read"})
 
 
-def _dark(case: Case, kinds: Sequence[Op]) -> list[Op]:
+def _dark(case: Case, kinds: Sequence[str]) -> list[str]:
     return [op for op in kinds if case.attributed.level(op) == "none" and op not in case.contract.exposure]
 
 
@@ -145,11 +144,11 @@ def _is_baseline(case: Case, row: int) -> bool:
     return case.first_armed is None or case.commands.hi[row] + bound <= case.first_armed
 
 
-def _label(case: Case, row: int) -> witness.Label | None:
+def _label(case: Case, row: int) -> Label | None:
     return witness.label_of(case, row, case.settle.until(row) or 0)
 
 
-def _witness(case: Case, row: int) -> witness.Witness:
+def _witness(case: Case, row: int) -> Witness:
     until = case.settle.until(row) or case.last_sign
     accepted = case.commands.accepted_at(row)
     said = f"accepted at {case.seconds(accepted):.3f} s" if accepted is not None else "its row says completed"
@@ -173,14 +172,16 @@ def _other_doubts(case: Case, tally: Tally) -> list[Doubt]:
     if tally.overdue:
         names = ", ".join(case.commands.cmd[row] for row in tally.overdue[:3])
         why = f"{len(tally.overdue)} accepted commands have no effect yet and are past their bound ({names})"
-        found.append(Doubt(what="lost", why=why, do="look at the platform: it is slower than its bounds, or loses commands"))
+        found.append(
+            Doubt(what="lost", why=why, do="look at the platform: it is slower than its bounds, or loses commands")
+        )
     if case.attributed.ungenerated:
         why = f"effects of {len(case.attributed.ungenerated)} sessions carry no generation, so they can't be counted"
         found.append(Doubt(what="lost", why=why, do="let the ledger record `gen` for each transition"))
     return found
 
 
-def _unseen(case: Case, kinds: Sequence[Op]) -> list[Doubt]:
+def _unseen(case: Case, kinds: Sequence[str]) -> list[Doubt]:
     """Kinds of which not one was seen to take effect: nobody knows whether the ledger would show it."""
     if case.stage in ("baseline", "during"):
         return []

@@ -12,7 +12,7 @@ def sweep(
     rows: Iterable[int],
     submitted: Sequence[int],
     effects: Sequence[int],
-    rank: Callable[[int], int] = lambda row: 0,
+    rank: Callable[[int], int] | None = None,
 ) -> tuple[dict[int, int], list[int]]:
     """Match rows to effects, each given by the latest moment at which it happened, in ascending order.
 
@@ -27,7 +27,7 @@ def sweep(
     for index, happened in enumerate(effects):
         while next_row < len(waiting) and submitted[waiting[next_row]] <= happened:
             row = waiting[next_row]
-            heapq.heappush(able, (rank(row), next_row, row))
+            heapq.heappush(able, (rank(row) if rank else 0, next_row, row))
             next_row += 1
         if able:
             taken[heapq.heappop(able)[2]] = index

@@ -16,7 +16,9 @@ from chaosreprise.checker.table import FINISHED
 def resolve(case: Case) -> dict[int, bool | None]:
     """For each unclear command but reads: whether it happened; None: nobody knows."""
     if case.unclear is None:
-        rows = [row for row, kind in enumerate(case.commands.outcome) if kind == "info" and case.commands.op[row] != "read"]
+        rows = [
+            row for row, kind in enumerate(case.commands.outcome) if kind == "info" and case.commands.op[row] != "read"
+        ]
         ambiguous = _ambiguous(case)
         case.unclear = {row: None if row in ambiguous else _resolve(case, row) for row in rows}
     return case.unclear
@@ -48,7 +50,7 @@ def gaps(case: Case, row: int, until: int) -> list[Gap]:
     lo, session = case.commands.lo[row], case.commands.session[row]
     found = case.watch.gaps(entry.ledger, lo, until, dead_or_alive=True)
     if session is not None:
-        found += [gap for gap in case.watch.gaps(f"{entry.ledger}/{session}", lo, until) if gap.hi <= case.watch.horizon]
+        found += case.watch.gaps(f"{entry.ledger}/{session}", lo, until)
     return found
 
 
@@ -79,7 +81,7 @@ def _ambiguous(case: Case) -> set[int]:
 
 
 def _undecided(case: Case, group: tuple[str, str], rows: Sequence[int], unclear: Sequence[int]) -> bool:
-    effects = [transition.hi for transition in case.attributed.of[group]]  # type: ignore[index]
+    effects = [transition.hi for transition in case.attributed.of[group]]
     able = [row for row in rows if case.commands.outcome[row] != "fail"]
     if case.attributed.level(case.commands.op[rows[0]]) == "state":
         return bool(effects) and len(able) > 1

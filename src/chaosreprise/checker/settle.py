@@ -19,11 +19,12 @@ LIVE: tuple[Stage, ...] = ("baseline", "during", "clean")
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """`since`: from when settling is counted; `until`: the moment from which it is settled; None: it is not."""
+    """`since`: from when settling is counted; `until`: the moment from which it is settled, None: it is not."""
 
     phase: str
     since: int | None
     until: int | None
+    ended: int | None = None
     why: str = ""
 
 
@@ -79,17 +80,19 @@ class Settle:
     def _group(self, phase: str, last: int | None) -> Group:
         ended = self._ends.get(phase)
         if ended is None:
-            return Group(phase, None, None, f"the phase `{phase}` did not end")
+            return Group(phase, None, None, None, f"the phase `{phase}` did not end")
         if self.unhealed:
-            return Group(phase, None, None, f"nothing says that {self.unhealed} was undone")
+            return Group(phase, None, None, ended, f"nothing says that {self.unhealed} was undone")
         since = max((moment for moment in (last, self.healed) if moment is not None), default=None)
         if since is None:
-            return Group(phase, None, ended)
+            return Group(phase, None, ended, ended)
         until = since + self.settle_ns
         if ended < until:
             short = (until - ended) / 1e9
-            return Group(phase, since, None, f"the phase `{phase}` ended {short:.3f} s before everything was settled")
-        return Group(phase, since, until)
+            return Group(
+                phase, since, None, ended, f"the phase `{phase}` ended {short:.3f} s before everything was settled"
+            )
+        return Group(phase, since, until, ended)
 
 
 def _healed(lives: Sequence[Life]) -> tuple[int | None, str]:

@@ -80,9 +80,9 @@ class Commands:
         answer = self.answer[row]
         return answer.id if answer is not None else None
 
-    def by_session(self) -> dict[tuple[str, Op], list[int]]:
+    def by_session(self) -> dict[tuple[str, str], list[int]]:
         """Rows by (session, kind), in the order of submission; without those whose session is not known."""
-        groups: dict[tuple[str, Op], list[int]] = defaultdict(list)
+        groups: dict[tuple[str, str], list[int]] = defaultdict(list)
         for row, (session, op) in enumerate(zip(self.session, self.op, strict=True)):
             if session is not None:
                 groups[session, op].append(row)

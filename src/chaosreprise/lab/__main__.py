@@ -6,6 +6,7 @@ Each command imports what it needs and no more: an agent must not pay for the co
 
 import argparse
 import json
+import os
 import pathlib
 import sys
 
@@ -32,6 +33,9 @@ def _parser() -> argparse.ArgumentParser:
     prepare.add_argument("--reconcile-s", type=float, default=0.5)
     prepare.add_argument(
         "--backoff-s", type=float, default=0.2, help="the longest pause of an agent between two tries to connect"
+    )
+    prepare.add_argument(
+        "--defect", default=os.environ.get("REPRISE_LAB_DEFECT"), help="by default $REPRISE_LAB_DEFECT"
     )
     prepare.add_argument("--parent", type=int, help="end when this process, our parent, dies")
     prepare.set_defaults(run=_prepare)

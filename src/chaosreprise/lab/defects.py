@@ -113,8 +113,12 @@ NONE = Defect("none", "", None, "", "the lab as it should be")
 
 
 def chosen() -> Defect:
-    """What $REPRISE_LAB_DEFECT names; BadInput for a name that is not known."""
-    name = os.environ.get(VARIABLE, "")
+    """What $REPRISE_LAB_DEFECT names, for the processes of a lab."""
+    return named(os.environ.get(VARIABLE))
+
+
+def named(name: str | None) -> Defect:
+    """The defect of this name, none for no name; BadInput for one that is not known."""
     if not name:
         return NONE
     if name in DEFECTS:

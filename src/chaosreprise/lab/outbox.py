@@ -18,7 +18,7 @@ FOLLOWS = {  # what an agent may report -> the states that it may follow
 }
 _REPORT = """
 update sessions s set state = %(state)s, pod_name = coalesce(%(pod)s, s.pod_name), url = %(url)s, last_activity = %(now)s,
-  updated_at = %(now)s, terminated_at = case when %(state)s = 'terminated' then %(now)s else s.terminated_at end
+  updated_at = %(now)s, terminated_at = case when %(state)s::varchar = 'terminated' then %(now)s else s.terminated_at end
 from agent_commands c
 where c.command_id = %(command)s and c.agent_id = %(agent)s and s.id = c.session_id
   and (c.payload->>'seq')::integer = s.command_seq and s.state = any(%(follows)s)
@@ -68,12 +68,14 @@ class Outbox:
 
     async def reported(self, agent: str, command: str, state: str, pod: Row) -> None:
         """The state of a session after a command, and where its interpreter listens if it has one."""
+        at = now()
         values: dict[str, Any] = {
             "agent": agent,
             "command": command,
             "state": state,
             "follows": FOLLOWS[state],
-            "now": now(),
+            "now": at,
+            "ended": at if state == "terminated" else None,
             "pod": pod.get("podName"),
             "url": f"tcp://{pod['podIP']}:{pod['port']}" if "port" in pod else None,
         }

@@ -38,6 +38,10 @@ class SlotGone(Conflict):
     code = "gone"
 
 
+class StackEnded(Unreachable):
+    """Nobody listens at the keeper's address, or it closed the connection: addresses are not used twice, so it is dead."""
+
+
 class Keeper:
     """A blocking client; one connection, one request at a time. Not for several threads."""
 
@@ -182,7 +186,7 @@ class AsyncKeeper:
 
     async def _ask(self, request: protocol.Request) -> protocol.Answer:
         if self._reading.done():
-            raise Unreachable(f"keeper {self.address}: the connection is closed: is the stack still running?")
+            raise StackEnded(f"keeper {self.address}: the connection is closed: the stack has ended")
         waiting = self._waiting[request.id] = asyncio.get_running_loop().create_future()
         try:
             self._writer.write(msgspec.json.encode(request) + b"\n")
@@ -236,13 +240,15 @@ def _check_peer(connection: socket.socket, address: str) -> None:
 
 
 def _unreachable(address: str, error: OSError) -> Unreachable:
+    if isinstance(error, ConnectionError):
+        return StackEnded(f"keeper {address}: {error.strerror or error}: the stack has ended")
     why = "no answer in time" if isinstance(error, TimeoutError) else error.strerror or str(error)
     return Unreachable(f"keeper {address}: {why}: is the stack still running?")
 
 
 def _checked(address: str, line: bytes) -> protocol.Answer:
     if not line:
-        raise Unreachable(f"keeper {address}: it closed the connection: the stack has ended")
+        raise StackEnded(f"keeper {address}: it closed the connection: the stack has ended")
     answer = _answers.decode(line)
     if answer.ok:
         return answer

@@ -1,0 +1,180 @@
+"""Exposure: which commands crossed what was broken while it surely was. Without them nothing was tested.
+
+*during*: submitted surely after the fault was proven and surely before its undo began. *in flight*: submitted surely
+before it was proven, and not surely finished then. Only commands count that were accepted or happened (a refused one tests
+nothing), are not exempt, and cross the broken component: for an agent, the session's row named it when the command was
+sent (a start: the row that it made). A held fault needs n *during* of each kind in the contract's `exposure`, a crash or
+restart n *in flight*; 0 lost of n excludes, with 95 % confidence, only loss rates above 1 - 0.05 ** (1/n).
+"""
+
+from collections.abc import Iterator
+
+from chaosreprise.checker import exempt, outcome
+from chaosreprise.checker.attribution import shows_repeat
+from chaosreprise.checker.case import Case
+from chaosreprise.checker.life import Life
+from chaosreprise.checker.verdict import Doubt, FaultTold, KindExposure, Span, excludes_above
+from chaosreprise.history.events import Fault
+
+
+def tell(case: Case) -> list[FaultTold]:
+    """Every fault with what it was exposed to."""
+    return [_told(case, life) for life in case.lives]
+
+
+def in_all(case: Case) -> dict[str, KindExposure]:
+    """By kind, over all proven faults; a command that crossed two of them counts once."""
+    proven = [life for life in case.lives if life.proven is not None]
+    measure_in_flight = bool(proven) and all(life.momentary for life in proven)
+    found = _empty(case, in_flight=measure_in_flight)
+    in_flight: set[int] = set()
+    during: set[int] = set()
+    for life in proven:
+        in_flight.update(rows_in_flight(case, life))
+        during.update(rows_during(case, life))
+    return _filled(case, found, in_flight, during)
+
+
+def rows_during(case: Case, life: Life) -> Iterator[int]:
+    if life.proven is None or life.healing is None:
+        return
+    lo, hi = life.proven.hi, life.healing.lo
+    commands = case.commands
+    for row, submitted in enumerate(commands.lo):
+        if lo <= submitted and commands.hi[row] <= hi and _counts(case, row, life):
+            yield row
+
+
+def rows_in_flight(case: Case, life: Life) -> Iterator[int]:
+    if life.proven is None:
+        return
+    commands = case.commands
+    for row, submitted in enumerate(commands.hi):
+        if submitted > life.proven.lo:
+            continue
+        effect = case.attributed.effect_of[row]
+        if (effect is None or effect.lo >= life.proven.hi) and _counts(case, row, life):
+            yield row
+
+
+def doubts(case: Case) -> list[Doubt]:
+    """What keeps the exposure from being enough."""
+    needs = case.contract.exposure
+    if not needs or any(n < 1 for n in needs.values()):
+        why = "the contract asks for no exposure" if not needs else f"the contract asks for an exposure of {needs}"
+        return [
+            Doubt(what="exposure", why=why, do="say in `exposure` how many commands of which kind must cross the fault")
+        ]
+    found = []
+    for life in case.lives:
+        if life.proven is not None:
+            found += _missing(case, life)
+            found += _unknown_agents(case, life)
+    return found
+
+
+def _told(case: Case, life: Life) -> FaultTold:
+    exposure = _empty(case, in_flight=life.momentary)
+    in_flight, during = set(rows_in_flight(case, life)), set(rows_during(case, life))
+    return FaultTold(
+        fault=life.fault,
+        kind=life.kind,
+        component=life.component,
+        end=life.end,
+        proven=_span(case, life.proven),
+        undoing=_span(case, life.states.get("undoing")),
+        undone=_span(case, life.undone),
+        by=life.undone.by if life.undone else None,
+        exposure=_filled(case, exposure, in_flight, during),
+    )
+
+
+def _span(case: Case, event: Fault | None) -> Span | None:
+    return case.span(event.lo, event.hi) if event is not None else None
+
+
+def _empty(case: Case, *, in_flight: bool) -> dict[str, KindExposure]:
+    entries = case.attributed.entries
+    return {
+        kind: KindExposure(
+            need=need,
+            measure="in_flight" if in_flight else "during",
+            shows_repeat=shows_repeat(entries.get(kind)),
+        )
+        for kind, need in case.contract.exposure.items()
+    }
+
+
+def _filled(
+    case: Case, found: dict[str, KindExposure], in_flight: set[int], during: set[int]
+) -> dict[str, KindExposure]:
+    for row in in_flight | during:
+        kind = case.commands.op[row]
+        if kind not in found:
+            found[kind] = KindExposure(shows_repeat=shows_repeat(case.attributed.entries.get(kind)))
+        found[kind].in_flight += row in in_flight
+        found[kind].during += row in during
+    for exposure in found.values():
+        exposure.excludes_above = excludes_above(exposure.n)
+    return found
+
+
+def _counts(case: Case, row: int, life: Life) -> bool:
+    if case.commands.op[row] == "read" or not crosses(case, row, life):
+        return False
+    if not outcome.happened(case, row):
+        return False
+    return case.attributed.effect_of[row] is not None or exempt.reason(case, row) is None
+
+
+def crosses(case: Case, row: int, life: Life) -> bool:
+    """Whether the command's path crosses the broken component; for an agent its session's row must say so as well."""
+    path, session = case.commands.path[row], case.commands.session[row]
+    agent = life.agent
+    if agent is None:
+        return life.component in path
+    if session is None:
+        return False
+    if case.commands.op[row] == "start":
+        return case.reports.first_owner(session) == agent
+    return life.component in path and case.reports.owner_at(session, case.commands.hi[row]) == agent
+
+
+def _missing(case: Case, life: Life) -> list[Doubt]:
+    told = _told(case, life).exposure
+    found = []
+    for kind, need in case.contract.exposure.items():
+        have, when = told[kind].n, "in flight when it broke" if life.momentary else "while it was broken"
+        if have < need:
+            why = f"{have} of {need} {kind} commands crossed {life.component} {when}{_wrong_ones(case, life, kind)}"
+            do = "hold the fault longer, keep more sessions in reserve on it, or ask for less in `exposure`"
+            found.append(Doubt(what=kind, why=why, do=do))
+    return found
+
+
+def _wrong_ones(case: Case, life: Life, kind: str) -> str:
+    """How many were sent in time but do not count, and why."""
+    if life.proven is None or life.healing is None:
+        return ""
+    lo, hi, commands = life.proven.hi, life.healing.lo, case.commands
+    sent = [
+        row for row, op in enumerate(commands.op) if op == kind and lo <= commands.lo[row] and commands.hi[row] <= hi
+    ]
+    refused = sum(commands.outcome[row] == "fail" for row in sent)
+    elsewhere = sum(not crosses(case, row, life) for row in sent)
+    return f" ({len(sent)} were sent then: {elsewhere} crossed others, {refused} were refused)" if sent else ""
+
+
+def _unknown_agents(case: Case, life: Life) -> list[Doubt]:
+    """An agent's exposure rests on the rows that name it: they must have been watched while it was broken."""
+    if life.agent is None or life.proven is None:
+        return []
+    lo = life.began if life.began is not None else life.proven.lo
+    hi = life.healing.lo if life.healing is not None else life.proven.hi
+    gaps = [gap for source in sorted(case.reports.sources) for gap in case.watch.gaps(source, lo, hi)]
+    return [case.gap_doubt(gap, f": it is not known which sessions were on {life.component}") for gap in gaps]
+
+
+def kinds_not_exposed(case: Case) -> list[str]:
+    """Kinds that the load sent and the contract does not want exposed."""
+    return sorted({op for op in case.commands.op if op != "read" and op not in case.contract.exposure})

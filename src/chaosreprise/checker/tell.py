@@ -1,0 +1,156 @@
+"""The facts of a run beside its checks: counts, evidence, phases, the watch, what was not tested, and the reasons in words."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from chaosreprise.checker import exposure, outcome
+from chaosreprise.checker.attribution import STRENGTH
+from chaosreprise.checker.case import Case
+from chaosreprise.checker.registry import checks
+from chaosreprise.checker.verdict import (
+    Counts,
+    Evidence,
+    Finding,
+    NotTested,
+    PhaseTold,
+    Stage,
+    Verdict,
+    Watched,
+)
+from chaosreprise.history import History
+from chaosreprise.history.events import Level, Phase
+
+FAMILIES = ("agents", "control plane", "database", "network", "sessions")
+"""What a platform of this kind can lose; a fault's family is its kind up to the dot."""
+
+
+def blank(history: History, stage: Stage) -> Verdict:
+    """A verdict with nothing in it but whose it is."""
+    verdict = Verdict(value="unknown", stage=stage)
+    if history.segments:
+        first = min(history.segments, key=lambda segment: segment.mono)
+        verdict.run, verdict.started = first.run, first.wall / 1e9
+    if contract := history.contract:
+        verdict.experiment, verdict.platform, verdict.seed = contract.experiment, contract.platform, contract.seed
+    return verdict
+
+
+def facts(case: Case, verdict: Verdict) -> None:
+    """Fill in everything that is no judgement."""
+    verdict.phases = _phases_told(case)
+    verdict.counts = _counts(case)
+    verdict.evidence = _evidence(case)
+    verdict.watch = _watch(case)
+    verdict.faults = exposure.tell(case)
+    verdict.exposure = exposure.in_all(case)
+
+
+def phases(history: History) -> list[Phase]:
+    return [event for event in history.events if isinstance(event, Phase)]
+
+
+def weakest(levels: Iterable[Level]) -> Level:
+    """The weakest attribution among the kinds that a check judged."""
+    return min((level for level in levels if level != "none"), key=lambda level: STRENGTH[level], default="none")
+
+
+def not_tested(case: Case, verdict: Verdict) -> list[NotTested]:
+    """Kinds of faults and commands that this run says nothing about, and checks that were not asked for or had no evidence."""
+    asked = {*case.contract.require, *case.contract.optional}
+    found = [NotTested(what=name, why="the experiment does not ask for it") for name in checks() if name not in asked]
+    for name, finding in verdict.checks.items():
+        found += finding.untested
+        if finding.value == "unknown" and not finding.required:
+            found.append(NotTested(what=name, why=finding.scope[0].why if finding.scope else "the run is unknown"))
+    for kind in exposure.kinds_not_exposed(case):
+        found.append(NotTested(what=f"{kind} through the fault", why="the contract asks for no exposure of it"))
+    broken = {fault.kind.partition(".")[0].replace("_", " ") for fault in verdict.faults if fault.proven is not None}
+    found += [
+        NotTested(what=f"faults: {family}", why="none in this run") for family in FAMILIES if family not in broken
+    ]
+    if case.contract.objectives:
+        found.append(NotTested(what="objectives", why="no check for them is built"))
+    return found
+
+
+def why(verdict: Verdict) -> list[str]:
+    """The reasons of a verdict, the ones that decided it first."""
+    broken = [_violation(name, found) for name, found in verdict.checks.items() if found.value == "false"]
+    if verdict.value == "false":
+        return broken
+    if verdict.value == "true":
+        return [_held(verdict), *(f"{reason}; not promised, so only told" for reason in broken)]
+    reasons = [f"{doubt.what}: {doubt.why}" for doubt in verdict.doubts]
+    for name, found in verdict.checks.items():
+        if found.value == "false" and found.required:
+            reasons.append(f"{_violation(name, found)}; required, but not promised by the platform")
+        elif found.value == "unknown" and found.required:
+            reasons += [f"{name}: {doubt.what}: {doubt.why}" for doubt in found.scope]
+    return list(dict.fromkeys(reasons))
+
+
+def _violation(name: str, found: Finding) -> str:
+    count = found.count[0]
+    labels = ", ".join(f"{label} {n}" for label, n in sorted(found.labels.items()))
+    says = checks()[name].says[0 if count == 1 else 1]
+    text = f"{name} {count}: {says}" + (f" ({labels})" if labels else "")
+    if found.baseline == count:
+        return f"baseline: {text}, before anything was broken"
+    return text + (f"; {found.baseline} of them in the baseline" if found.baseline else "")
+
+
+def _held(verdict: Verdict) -> str:
+    names = ", ".join(f"no {name}" for name, found in verdict.checks.items() if found.value == "true")
+    if verdict.watch is None:
+        return names or "nothing against it so far"
+    return f"{names} within {verdict.watch.seconds:g} s after {verdict.watch.after}"
+
+
+def _phases_told(case: Case) -> list[PhaseTold]:
+    found: list[PhaseTold] = []
+    for phase in case.table.phases:
+        if phase.edge == "begin":
+            found.append(PhaseTold(name=phase.name, begin=case.seconds(phase.lo)))
+        else:
+            open_ones = [told for told in found if told.name == phase.name and told.end is None]
+            for told in open_ones[-1:]:
+                told.end = case.seconds(phase.hi)
+    return found
+
+
+def _counts(case: Case) -> Counts:
+    commands = case.commands
+    outcomes = Counter(result for op, result in zip(commands.op, commands.outcome, strict=True) if op != "read")
+    unclear = Counter(outcome.resolve(case).values())
+    by_op = Counter(commands.op)
+    reads = by_op.pop("read", 0)
+    return Counts(
+        sent=sum(by_op.values()),
+        accepted=outcomes["ok"],
+        refused=outcomes["fail"],
+        undecided=unclear[None],
+        happened=unclear[True],
+        absent=unclear[False],
+        reads=reads,
+        by_op=dict(sorted(by_op.items())),
+    )
+
+
+def _evidence(case: Case) -> Evidence:
+    lags = [event.value for event in case.table.observed if (event.source, event.signal) == ("load", "lag_ms")]
+    numbers = [float(lag) for lag in lags if isinstance(lag, int | float)]
+    return Evidence(
+        effects=dict(sorted(case.effects.count.items())),
+        objects={ledger: len(names) for ledger, names in sorted(case.effects.objects.items())},
+        reports=case.reports.count,
+        lag_ms=max(numbers, default=None),
+    )
+
+
+def _watch(case: Case) -> Watched | None:
+    group = case.settle.groups.get("drain")
+    if group is None or group.since is None or group.until is None or group.ended is None:
+        return None
+    after_heal = case.settle.healed is not None and case.settle.healed == group.since
+    seconds = round((group.ended - group.since) / 1e9, 3)
+    return Watched(seconds=seconds, after="heal" if after_heal else "last command")

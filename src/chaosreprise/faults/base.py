@@ -1,0 +1,59 @@
+"""The contract of a fault. Each is one module that defines `FAULT`; `registry` finds it by its file's name.
+
+`plan` looks and decides, everything after it acts only on what was planned. A target is plain JSON, since it is written
+to the ledger before `inject`, and whoever finds it there (the warden, the owner, the next run) must be able to `undo`.
+"""
+
+from typing import Any, NamedTuple, Protocol
+
+from chaosreprise.procs import Incarnation
+
+Target = dict[str, Any]
+
+
+class Context(NamedTuple):
+    """What a fault may use. `owners` (the warden and its run): when all are dead, a hold at the keeper ends."""
+
+    keeper: str | None
+    owners: list[Incarnation]
+
+
+class Proof(NamedTuple):
+    """The fault bit at some moment of [lo, hi], CLOCK_MONOTONIC in ns. `seen` is what was looked at, for people."""
+
+    lo: int
+    hi: int
+    seen: dict[str, Any]
+
+
+class Fault(Protocol):
+    """One way to break a platform, and the way back.
+
+    `mark` names this fault on whatever it changes; undo touches nothing that does not carry it.
+    """
+
+    undo_s: float
+    """The longest time that `undo` and `verify` need together."""
+
+    async def plan(self, context: Context, on: str, args: dict[str, Any]) -> Target:
+        """The exact target, and what undo needs. Changes nothing. Raises NotPossible or NotAllowed."""
+        ...
+
+    async def inject(self, context: Context, mark: str, target: Target, lease_end: int) -> None:
+        """Break it. Raises NotPossible when the target is not what was planned any more."""
+        ...
+
+    async def prove(self, context: Context, target: Target) -> Proof:
+        """Wait, for a bounded time, until it is seen to bite. Raises NotProven with what was seen instead."""
+        ...
+
+    async def undo(self, context: Context, mark: str, target: Target) -> str | None:
+        """Make it whole, from any state, also for the second time. Who had done so already (`lease`, `keeper`), or None.
+
+        Raises StackEnded when there is nothing left to mend, any other RepriseError when it is not whole in time.
+        """
+        ...
+
+    async def verify(self, context: Context, mark: str, target: Target) -> None:
+        """Look once more that it is whole and carries no mark. Raises as `undo` does."""
+        ...

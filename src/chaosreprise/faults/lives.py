@@ -1,0 +1,176 @@
+"""The faults of one run, each led through its states; used by the warden, and by whoever repairs what a warden left.
+
+    planned -> armed (on disk) -> injected -> proven -> undoing -> undone {by} -> clean | moot | leaked
+
+What can't be written is not injected; what was injected is undone whether or not that can be written.
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from chaosreprise.clock import SECOND, boottime
+from chaosreprise.errors import NotAllowed, NotPossible, NotProven, RepriseError, RunBroken
+from chaosreprise.faults import ledger, registry
+from chaosreprise.faults.base import Context
+from chaosreprise.faults.ledger import Record
+from chaosreprise.history.events import Fault, State
+from chaosreprise.stack.client import StackEnded
+
+SPARE_S = 10.0
+ACTIVE: tuple[State, ...] = ("armed", "injected", "proven", "undoing", "undone", "leaked")
+BACK_ALREADY: tuple[State, ...] = ("clean", "moot", "planned")
+Tell = Callable[[Fault], None]
+
+
+class Busy(NotAllowed):
+    """Another fault is on this component."""
+
+    code = "busy"
+
+
+class Lives:
+    """All faults of a run by their name. `tell` writes the history; it may raise RunBroken, which never stops an undo."""
+
+    def __init__(self, run: str, platform: str, context: Context, tell: Tell) -> None:
+        self._run = run
+        self._platform = platform
+        self._context = context
+        self._tell = tell
+        self._records: dict[str, Record] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._untold: str | None = None
+
+    def adopt(self, records: Iterable[Record]) -> None:
+        """Faults that somebody else made, from the ledger."""
+        self._records.update({record.fault: record for record in records})
+
+    def get(self, fault: str) -> Record:
+        if fault not in self._records:
+            raise NotPossible(f"no fault {fault!r} in this run: it has {', '.join(self._records) or 'none'}")
+        return self._records[fault]
+
+    def all(self) -> list[Record]:
+        return list(self._records.values())
+
+    async def plan(self, fault: str, kind: str, on: str, args: dict[str, Any]) -> Record:
+        """What would be done, on record. Changes nothing."""
+        async with self._lock(fault):
+            return await self._plan(fault, kind, on, args)
+
+    async def inject(self, fault: str, kind: str, on: str, hold_ns: int, args: dict[str, Any]) -> Record:
+        """Break it; returns when that is proven. If not, it has been undone when this raises NotProven."""
+        async with self._lock(fault):
+            record = await self._plan(fault, kind, on, args)
+            if record.state == "proven":
+                return record
+            what = registry.get(kind)
+            lease_end = boottime() + hold_ns + int((what.undo_s + SPARE_S) * SECOND)
+            record = self._reach(record, "armed", lease_end=lease_end)
+            try:
+                lo = time.monotonic_ns()
+                await what.inject(self._context, record.mark, record.target, lease_end)
+                record = self._reach(record, "injected", lo=lo)
+                proof = await what.prove(self._context, record.target)
+                return self._reach(record, "proven", lo=max(lo, proof.lo), hi=proof.hi, proof=proof.seen)
+            except RepriseError as error:
+                undone = await self._undo(fault, "warden")
+                raise type(error)(f"{error}; it has been undone ({undone.state})") from error
+
+    async def undo(self, fault: str, by: str) -> Record:
+        """Make it whole, and see that it is. Does nothing for a fault that is over, or was planned only."""
+        async with self._lock(fault):
+            return await self._undo(fault, by)
+
+    async def undo_all(self, by: str) -> list[Record]:
+        """Undo everything that is not over, side by side."""
+        open_faults = [record.fault for record in self.all() if record.state in ACTIVE]
+        return await asyncio.gather(*(self.undo(fault, by) for fault in open_faults))
+
+    def expired(self) -> list[str]:
+        """The faults whose lease has ended and that are still on."""
+        now = boottime()
+        return [r.fault for r in self.all() if r.state in ("armed", "injected", "proven") and now >= r.lease_end]
+
+    async def _plan(self, fault: str, kind: str, on: str, args: dict[str, Any]) -> Record:
+        known = self._records.get(fault)
+        if known is not None:
+            if (known.kind, known.on) != (kind, on) or known.state not in ("planned", "proven"):
+                raise NotAllowed(f"fault {fault!r} is {known.kind} on {known.on}, {known.state}: give another fault another name")
+            if known.state == "proven":
+                return known
+        if self._untold is not None:
+            raise NotAllowed(f"nothing is injected any more, since the history can't be written: {self._untold}")
+        other = next((r for r in self.all() if r.on == on and r.state in ACTIVE and r.fault != fault), None)
+        if other is not None:
+            raise Busy(f"{on} is under fault {other.fault} ({other.kind}, {other.state}) already: undo that first")
+        now = time.monotonic_ns()
+        target = await registry.get(kind).plan(self._context, on, args)
+        if known is not None and known.target.get("inc") != target.get("inc"):
+            raise NotPossible(f"{on} is another process than the one that fault {fault!r} was planned for: plan it again under another name")
+        names = {"platform": self._platform, "run": self._run, "fault": fault, "kind": kind, "on": on}
+        record = Record(**names, state="planned", lo=now, hi=time.monotonic_ns(), target=target, keeper=self._context.keeper)
+        if known is None:
+            ledger.append(record)
+            self._say(record)
+        self._records[fault] = record
+        return record
+
+    async def _undo(self, fault: str, by: str) -> Record:
+        record = self.get(fault)
+        if record.state in BACK_ALREADY:
+            return record
+        what = registry.get(record.kind)
+        context = self._context._replace(keeper=record.keeper)
+        lo = time.monotonic_ns()
+        record = self._reach(record, "undoing", needed=False, by=by)
+        try:
+            done_by = await what.undo(context, record.mark, record.target)
+            record = self._reach(record, "undone", needed=False, lo=lo, by=done_by or by)
+            await what.verify(context, record.mark, record.target)
+        except StackEnded as error:
+            return self._reach(record, "moot", needed=False, say=str(error))
+        except RepriseError as error:
+            return self._reach(record, "leaked", needed=False, say=str(error))
+        return self._reach(record, "clean", needed=False)
+
+    def _reach(self, record: Record, state: State, *, needed: bool = True, lo: int | None = None, **changes: Any) -> Record:
+        """Put a state on record. `needed`: not being able to is a reason not to go on."""
+        now = time.monotonic_ns()
+        record = msgspec.structs.replace(record, **{"state": state, "lo": now if lo is None else lo, "hi": now} | changes)
+        self._records[record.fault] = record
+        try:
+            ledger.append(record)
+        except RunBroken as error:
+            if needed:
+                raise
+            sys.stderr.write(f"{error}\n")
+        self._say(record)
+        return record
+
+    def _say(self, record: Record) -> None:
+        inc = None if record.inc is None else list(record.inc)
+        event = Fault(
+            lo=record.lo,
+            hi=record.hi,
+            fault=record.fault,
+            kind=record.kind,
+            component=record.on,
+            state=record.state,
+            inc=inc,
+            by=record.by,
+            lease_end=record.lease_end or None,
+            proof=record.proof,
+        )
+        try:
+            self._tell(event)
+        except RunBroken as error:
+            self._untold = str(error)
+            sys.stderr.write(f"{error}\n")
+
+    def _lock(self, fault: str) -> asyncio.Lock:
+        return self._locks.setdefault(fault, asyncio.Lock())
