@@ -42,14 +42,24 @@ def main() -> None:
     options = parser.parse_args()
     print(f"history write      {history_cost():.2f} us an event (median of 5 x {EVENTS} events)")
     ours, plain = help_cost()
-    print(f"chaos --help       {ours:.0f} ms with Reprise, {plain:.0f} ms without its plugin: +{ours - plain:.0f} ms (medians of 15 pairs)")
+    print(
+        f"chaos --help       {ours:.0f} ms with Reprise, {plain:.0f} ms without its plugin: +{ours - plain:.0f} ms (medians of 15 pairs)"
+    )
     print(f"lab up             {lab_start():.2f} s until ready (median of 3)")
     whole_run()
     on_a_kept_lab(options.runs)
 
 
 def history_cost() -> float:
-    event = history.Effect(lo=1, hi=1, ledger="slots", object="user01-python-0a1b2c3d", mark="up", gen=3, inc=["boot", 4026531836, 4711, 123456])
+    event = history.Effect(
+        lo=1,
+        hi=1,
+        ledger="slots",
+        object="user01-python-0a1b2c3d",
+        mark="up",
+        gen=3,
+        inc=["boot", 4026531836, 4711, 123456],
+    )
     costs = []
     for _ in range(5):
         with tempfile.TemporaryDirectory() as folder, history.Writer(pathlib.Path(folder), "bench", "bench") as writer:
@@ -95,7 +105,11 @@ def whole_run() -> None:
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         process = subprocess.Popen(
-            [CHAOS, "run", str(EXPERIMENT)], cwd=folder, env={**os.environ, "REPRISE_SEED": "7", "REPRISE_RUNS": folder}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [CHAOS, "run", str(EXPERIMENT)],
+            cwd=folder,
+            env={**os.environ, "REPRISE_SEED": "7", "REPRISE_RUNS": folder},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         used: dict[int, tuple[str, float, float]] = {}
         while process.poll() is None:
@@ -103,13 +117,17 @@ def whole_run() -> None:
                 if (found := usage(pid)) is not None:
                     used[pid] = found
             time.sleep(0.1)
-        print(f"chaos run          {time.perf_counter() - began:.1f} s, exit {process.returncode}: {phases(pathlib.Path(folder, 'latest'))}")
+        print(
+            f"chaos run          {time.perf_counter() - began:.1f} s, exit {process.returncode}: {phases(pathlib.Path(folder, 'latest'))}"
+        )
     by_name: dict[str, list[tuple[float, float]]] = {}
     for name, cpu, memory in used.values():
         by_name.setdefault(name, []).append((cpu, memory))
     for name, figures in sorted(by_name.items()):
         cpu, peak = sum(cpu for cpu, _ in figures), max(memory for _, memory in figures)
-        print(f"  {name:<16} {len(figures):3} processes   {cpu:6.2f} s of CPU in all   {peak:6.1f} MiB the largest (resident)")
+        print(
+            f"  {name:<16} {len(figures):3} processes   {cpu:6.2f} s of CPU in all   {peak:6.1f} MiB the largest (resident)"
+        )
 
 
 def on_a_kept_lab(runs: int) -> None:
@@ -119,20 +137,33 @@ def on_a_kept_lab(runs: int) -> None:
     try:
         for number in range(runs):
             with tempfile.TemporaryDirectory() as folder:
-                environment = {**os.environ, "REPRISE_SEED": str(number), "REPRISE_RUNS": folder, "REPRISE_PLATFORM": str(stack.platform_file)}
+                environment = {
+                    **os.environ,
+                    "REPRISE_SEED": str(number),
+                    "REPRISE_RUNS": folder,
+                    "REPRISE_PLATFORM": str(stack.platform_file),
+                }
                 began = time.perf_counter()
-                done = subprocess.run([CHAOS, "run", str(EXPERIMENT), *SHORT], cwd=folder, env=environment, capture_output=True, text=True)
+                done = subprocess.run(
+                    [CHAOS, "run", str(EXPERIMENT), *SHORT], cwd=folder, env=environment, capture_output=True, text=True
+                )
                 walls.append(time.perf_counter() - began)
                 if done.returncode:
                     print(done.stdout, done.stderr)
                 errors += recovery_errors(pathlib.Path(folder, "latest"), stack.dir / "logs" / "lab.jsonl")
                 if number == 0:
-                    print(f"short run          {walls[-1]:.1f} s on a kept lab: {phases(pathlib.Path(folder, 'latest'))}")
+                    print(
+                        f"short run          {walls[-1]:.1f} s on a kept lab: {phases(pathlib.Path(folder, 'latest'))}"
+                    )
     finally:
         stack.end()
-    print(f"short runs         {runs} on a kept lab: median {statistics.median(walls):.1f} s, longest {max(walls):.1f} s")
+    print(
+        f"short runs         {runs} on a kept lab: median {statistics.median(walls):.1f} s, longest {max(walls):.1f} s"
+    )
     if errors:
-        print(f"recovery error     median {statistics.median(errors):.1f} ms, largest {max(errors):.1f} ms ({len(errors)} times of `noticed`, middle of the interval against the lab's log)")
+        print(
+            f"recovery error     median {statistics.median(errors):.1f} ms, largest {max(errors):.1f} ms ({len(errors)} times of `noticed`, middle of the interval against the lab's log)"
+        )
 
 
 def recovery_errors(run: pathlib.Path, log: pathlib.Path) -> list[float]:
@@ -146,14 +177,26 @@ def recovery_errors(run: pathlib.Path, log: pathlib.Path) -> list[float]:
             continue
         lo, hi = told["noticed"]
         agent = fault["component"].partition("/")[2]
-        truth = [event["t"] for event in events if event["event"] == "agent-offline" and event.get("agent") == agent and event["t"] > segment["mono"]]
+        truth = [
+            event["t"]
+            for event in events
+            if event["event"] == "agent-offline" and event.get("agent") == agent and event["t"] > segment["mono"]
+        ]
         errors += [abs((lo + hi) / 2 - (min(truth) - fault["hi"]) / SECOND) * SECOND / MS] if truth else []
     return errors
 
 
 def phases(run: pathlib.Path) -> str:
     told = json.loads((run / "verdict.json").read_text())
-    return told["verdict"] + " · " + " · ".join(f"{phase['name']} {phase['end'] - phase['begin']:.1f} s" for phase in told["phases"] if phase["end"] is not None)
+    return (
+        told["verdict"]
+        + " · "
+        + " · ".join(
+            f"{phase['name']} {phase['end'] - phase['begin']:.1f} s"
+            for phase in told["phases"]
+            if phase["end"] is not None
+        )
+    )
 
 
 def descendants(pid: int) -> set[int]:
@@ -161,7 +204,9 @@ def descendants(pid: int) -> set[int]:
     for entry in pathlib.Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                children.setdefault(int((entry / "stat").read_text().rpartition(")")[2].split()[1]), []).append(int(entry.name))
+                children.setdefault(int((entry / "stat").read_text().rpartition(")")[2].split()[1]), []).append(
+                    int(entry.name)
+                )
             except OSError:
                 continue
     found, waiting = {pid}, [pid]

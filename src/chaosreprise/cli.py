@@ -154,7 +154,14 @@ def down(ids: tuple[str, ...]) -> None:
 @click.option("--names", is_flag=True, help="the names alone")
 def defects(as_json: bool, names: bool) -> None:
     """List the planted defects: REPRISE_LAB_DEFECT=NAME makes a lab with that one."""
-    command = [sys.executable, "-m", "chaosreprise.lab", "defects", *(["--json"] if as_json else []), *(["--names"] if names else [])]
+    command = [
+        sys.executable,
+        "-m",
+        "chaosreprise.lab",
+        "defects",
+        *(["--json"] if as_json else []),
+        *(["--names"] if names else []),
+    ]
     sys.exit(subprocess.run(command).returncode)
 
 

@@ -25,7 +25,13 @@ def begin(tmp_path: pathlib.Path) -> Iterator[Begin]:
     """Begin a short run of agent-failover; whatever a failing test leaves is ended."""
     running: list[Running] = []
 
-    def start(platform: pathlib.Path | str, *arguments: str, experiment: pathlib.Path | dict[str, Any] = EXPERIMENT, folder: str = "run", **env: str) -> Running:
+    def start(
+        platform: pathlib.Path | str,
+        *arguments: str,
+        experiment: pathlib.Path | dict[str, Any] = EXPERIMENT,
+        folder: str = "run",
+        **env: str,
+    ) -> Running:
         place = tmp_path / folder
         place.mkdir(exist_ok=True)
         if isinstance(experiment, dict):

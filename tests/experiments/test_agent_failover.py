@@ -12,6 +12,7 @@ from runs import CHAOS, CLEAN, EXPERIMENT, Begin
 from chaosreprise.stack import starter
 from chaosreprise.stack.client import Keeper
 
+
 @pytest.mark.parametrize("seed", range(10))
 def test_ten_seeds_in_a_row_pass(lab: starter.Stack, begin: Begin, seed: int) -> None:
     ran = begin(lab.platform_file, REPRISE_SEED=str(seed)).finish()
@@ -33,11 +34,27 @@ def test_a_run_leaves_the_lab_as_it_was_and_no_session(lab: starter.Stack, begin
     assert [slot.slot for slot in status.slots if slot.processes] == []
 
 
-def test_every_file_of_a_run_is_there_and_recheck_needs_the_history_alone(lab: starter.Stack, begin: Begin, tmp_path: pathlib.Path) -> None:
+def test_every_file_of_a_run_is_there_and_recheck_needs_the_history_alone(
+    lab: starter.Stack, begin: Begin, tmp_path: pathlib.Path
+) -> None:
     ran = begin(lab.platform_file).finish()
     names = {path.name for path in ran.directory.iterdir()}
-    assert {"plan.json", "history", "faults.jsonl", "journal.json", "verdict.json", "report.html", "junit.xml", "logs"} <= names
-    assert {path.name for path in (ran.directory / "history").iterdir()} == {"owner.jsonl", "load.jsonl", "recorder.jsonl", "warden.jsonl"}
+    assert {
+        "plan.json",
+        "history",
+        "faults.jsonl",
+        "journal.json",
+        "verdict.json",
+        "report.html",
+        "junit.xml",
+        "logs",
+    } <= names
+    assert {path.name for path in (ran.directory / "history").iterdir()} == {
+        "owner.jsonl",
+        "load.jsonl",
+        "recorder.jsonl",
+        "warden.jsonl",
+    }
     assert ET.parse(ran.directory / "junit.xml").getroot().get("failures") == "0"
     copy = tmp_path / "elsewhere"
     shutil.copytree(ran.directory / "history", copy / "history")
@@ -59,14 +76,18 @@ def test_the_same_seed_draws_the_same_victim_and_plan_tells_it_beforehand(lab: s
 
 def test_two_runs_with_platforms_of_their_own_go_side_by_side(begin: Begin, tmp_path: pathlib.Path) -> None:
     platform = tmp_path / "lab.toml"
-    platform.write_text('version = 1\nkind = "embedded"\nname = "embedded"\n[lab]\nheartbeat_s = 0.2\nreconcile_s = 0.05\n')
+    platform.write_text(
+        'version = 1\nkind = "embedded"\nname = "embedded"\n[lab]\nheartbeat_s = 0.2\nreconcile_s = 0.05\n'
+    )
     runs = [begin(platform, folder=name) for name in ("one", "two")]
     for run in runs:
         ran = run.finish()
         assert ran.code == 0, ran
 
 
-def test_a_second_run_on_one_platform_is_refused_and_the_first_is_not_disturbed(lab: starter.Stack, begin: Begin) -> None:
+def test_a_second_run_on_one_platform_is_refused_and_the_first_is_not_disturbed(
+    lab: starter.Stack, begin: Begin
+) -> None:
     first = begin(lab.platform_file, folder="first")
     first.until("owner", lambda event: event.get("name") == "baseline")
     second = begin(lab.platform_file, folder="second").finish()

@@ -46,7 +46,9 @@ def remove_ledgers_of_sessions(running: Running, lab: starter.Stack) -> None:
         (remove_ledgers_of_sessions, "workspaces"),
     ],
 )
-def test_evidence_that_goes_while_the_fault_is_on_makes_it_unknown(blind: Callable[[Running, starter.Stack], None], because: str, begin: Begin) -> None:
+def test_evidence_that_goes_while_the_fault_is_on_makes_it_unknown(
+    blind: Callable[[Running, starter.Stack], None], because: str, begin: Begin
+) -> None:
     lab = start_lab()
     try:
         running = begin(lab.platform_file)
@@ -71,13 +73,17 @@ def without(experiment: dict[str, Any], *functions: str) -> dict[str, Any]:
     ("functions", "because"),
     [(("take_away", "send"), "nothing was broken"), (("send",), "stop"), (("drain",), "settle"), (("clean",), "")],
 )
-def test_a_method_that_leaves_out_a_step_never_passes_by_it(functions: tuple[str, ...], because: str, lab: starter.Stack, failover: dict[str, Any], begin: Begin) -> None:
+def test_a_method_that_leaves_out_a_step_never_passes_by_it(
+    functions: tuple[str, ...], because: str, lab: starter.Stack, failover: dict[str, Any], begin: Begin
+) -> None:
     ran = begin(lab.platform_file, experiment=without(failover, *functions)).finish()
     assert ran.code == 1, ran
     assert because in ran.output
 
 
-def test_a_fault_that_is_over_before_the_commands_come_exposes_nothing(lab: starter.Stack, failover: dict[str, Any], begin: Begin) -> None:
+def test_a_fault_that_is_over_before_the_commands_come_exposes_nothing(
+    lab: starter.Stack, failover: dict[str, Any], begin: Begin
+) -> None:
     steps = failover["method"]
     steps[1], steps[2] = steps[2], steps[1]
     ran = begin(lab.platform_file, experiment=failover).finish()
@@ -86,14 +92,18 @@ def test_a_fault_that_is_over_before_the_commands_come_exposes_nothing(lab: star
     assert "no fault is proven at this moment" in ran.output
 
 
-def test_without_its_control_the_experiment_does_not_pass(lab: starter.Stack, failover: dict[str, Any], begin: Begin) -> None:
+def test_without_its_control_the_experiment_does_not_pass(
+    lab: starter.Stack, failover: dict[str, Any], begin: Begin
+) -> None:
     del failover["controls"]
     ran = begin(lab.platform_file, experiment=failover).finish()
     assert ran.code == 1
     assert "no run of Reprise is open" in ran.output
 
 
-def test_with_a_control_module_that_does_not_exist_it_does_not_pass(lab: starter.Stack, failover: dict[str, Any], begin: Begin) -> None:
+def test_with_a_control_module_that_does_not_exist_it_does_not_pass(
+    lab: starter.Stack, failover: dict[str, Any], begin: Begin
+) -> None:
     failover["controls"][0]["provider"]["module"] = "chaosreprise.control"
     ran = begin(lab.platform_file, experiment=failover).finish()
     assert ran.code == 1
@@ -108,7 +118,15 @@ def test_a_dry_run_is_refused_before_anything_is_started(dry: str, lab: starter.
     assert "chaos reprise plan" in ran.output
 
 
-@pytest.mark.parametrize("arguments", [("--hypothesis-strategy", "before-method-only"), ("--hypothesis-strategy", "skip"), ("--rollback-strategy", "never"), ("--no-validation",)])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--hypothesis-strategy", "before-method-only"),
+        ("--hypothesis-strategy", "skip"),
+        ("--rollback-strategy", "never"),
+        ("--no-validation",),
+    ],
+)
 def test_no_strategy_hides_a_false_verdict(arguments: tuple[str, ...], begin: Begin) -> None:
     lab = start_lab("drop-queue")
     try:

@@ -16,7 +16,9 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("defect", EXPECTED)
-def test_a_planted_defect_is_found_by_its_check_from_a_copy_of_the_history(defect: str, begin: Begin, tmp_path: pathlib.Path) -> None:
+def test_a_planted_defect_is_found_by_its_check_from_a_copy_of_the_history(
+    defect: str, begin: Begin, tmp_path: pathlib.Path
+) -> None:
     check, label = EXPECTED[defect]
     lab = start_lab(defect)
     try:
@@ -27,7 +29,10 @@ def test_a_planted_defect_is_found_by_its_check_from_a_copy_of_the_history(defec
     assert "FAIL  agent-failover" in ran.output
     code, text, verdict = recheck(ran.directory / "history", tmp_path / "copy")
     assert (code, verdict["verdict"]) == (1, "false"), text
-    assert {name: found["verdict"] for name, found in verdict["checks"].items()} == {"lost": "true", "duplicate": "true"} | {check: "false"}, text
+    assert {name: found["verdict"] for name, found in verdict["checks"].items()} == {
+        "lost": "true",
+        "duplicate": "true",
+    } | {check: "false"}, text
     found = verdict["checks"][check]
     assert found["count"][0] >= 2
     assert found["baseline"] == 0
@@ -36,7 +41,9 @@ def test_a_planted_defect_is_found_by_its_check_from_a_copy_of_the_history(defec
 
 
 @pytest.mark.parametrize("defect", ["replay-twice", "replay-completed"])
-def test_a_replayed_command_really_starts_a_second_interpreter_or_makes_the_slot_again(defect: str, begin: Begin) -> None:
+def test_a_replayed_command_really_starts_a_second_interpreter_or_makes_the_slot_again(
+    defect: str, begin: Begin
+) -> None:
     lab = start_lab(defect)
     try:
         begin(lab.platform_file).finish()
@@ -61,7 +68,13 @@ def test_a_replayed_command_really_starts_a_second_interpreter_or_makes_the_slot
 
 
 def test_the_lab_lists_its_defects_for_machines_and_people() -> None:
-    done = subprocess.run([CHAOS, "reprise", "lab", "defects", "--json"], env=CLEAN, capture_output=True, text=True, check=True)
-    assert {entry["name"]: entry["check"] for entry in json.loads(done.stdout)} == {name: check for name, (check, _) in EXPECTED.items()}
-    names = subprocess.run([CHAOS, "reprise", "lab", "defects", "--names"], env=CLEAN, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [CHAOS, "reprise", "lab", "defects", "--json"], env=CLEAN, capture_output=True, text=True, check=True
+    )
+    assert {entry["name"]: entry["check"] for entry in json.loads(done.stdout)} == {
+        name: check for name, (check, _) in EXPECTED.items()
+    }
+    names = subprocess.run(
+        [CHAOS, "reprise", "lab", "defects", "--names"], env=CLEAN, capture_output=True, text=True, check=True
+    )
     assert names.stdout.split() == list(EXPECTED)

@@ -13,7 +13,19 @@ from chaosreprise import procs
 from chaosreprise.stack import starter
 from chaosreprise.stack.client import Keeper
 
-MOMENTS = ["segment", "contract", "baseline", "armed", "injected", "proven", "undoing", "undone", "drain", "clean", "close"]
+MOMENTS = [
+    "segment",
+    "contract",
+    "baseline",
+    "armed",
+    "injected",
+    "proven",
+    "undoing",
+    "undone",
+    "drain",
+    "clean",
+    "close",
+]
 GONE_S = 15.0
 
 
@@ -38,10 +50,14 @@ def processes_of(folder: pathlib.Path) -> dict[int, str]:
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_at_a_moment_of_a_run_on_its_own_lab_nothing_is_left(moment: str, begin: Begin, tmp_path: pathlib.Path) -> None:
+def test_killed_at_a_moment_of_a_run_on_its_own_lab_nothing_is_left(
+    moment: str, begin: Begin, tmp_path: pathlib.Path
+) -> None:
     state = tmp_path / "state"
     platform = tmp_path / "lab.toml"
-    platform.write_text('version = 1\nkind = "embedded"\nname = "embedded"\n[lab]\nheartbeat_s = 0.2\nreconcile_s = 0.05\n')
+    platform.write_text(
+        'version = 1\nkind = "embedded"\nname = "embedded"\n[lab]\nheartbeat_s = 0.2\nreconcile_s = 0.05\n'
+    )
     running = begin(platform, XDG_STATE_HOME=str(state))
     wait_for(running, moment)
     os.kill(running.process.pid, signal.SIGKILL)
@@ -54,7 +70,9 @@ def test_killed_at_a_moment_of_a_run_on_its_own_lab_nothing_is_left(moment: str,
 
 
 @pytest.mark.parametrize("moment", ["armed", "injected", "proven", "undoing"])
-def test_killed_while_an_agent_of_a_kept_lab_is_away_it_comes_back_and_the_next_run_passes(moment: str, lab: starter.Stack, begin: Begin) -> None:
+def test_killed_while_an_agent_of_a_kept_lab_is_away_it_comes_back_and_the_next_run_passes(
+    moment: str, lab: starter.Stack, begin: Begin
+) -> None:
     running = begin(lab.platform_file, folder="killed")
     victim = wait_for_victim(running, moment)
     os.kill(running.process.pid, signal.SIGKILL)

@@ -64,7 +64,9 @@ class Lab:
         return answer.json()["name"]
 
     def change(self, name, verb):
-        answer = self.call("DELETE", f"/sessions/{name}") if verb == "stop" else self.call("PUT", f"/sessions/{name}/{verb}")
+        answer = (
+            self.call("DELETE", f"/sessions/{name}") if verb == "stop" else self.call("PUT", f"/sessions/{name}/{verb}")
+        )
         assert answer.status_code == 202, answer.text
         return answer.json()["commandId"]
 

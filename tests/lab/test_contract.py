@@ -91,7 +91,9 @@ def test_what_a_create_asks_for_comes_back_word_for_word(lab):
     assert re.fullmatch(r"user01-python-[0-9a-f]{8}", created["name"])
     assert {name: created[name] for name in asked} == asked
     assert (created["state"], created["status"]["phase"], created["namespace"]) == ("pending", "Pending", "lab")
-    message = re.fullmatch(r"Session provisioning in progress \(agent: (a\d), command: (cmd-[0-9a-f]{8})\)", created["status"]["message"])
+    message = re.fullmatch(
+        r"Session provisioning in progress \(agent: (a\d), command: (cmd-[0-9a-f]{8})\)", created["status"]["message"]
+    )
     lab.wait(created["name"], "running")
     seen = lab.call("GET", f"/sessions/{created['name']}").json()
     assert {name: seen[name] for name in asked} == asked
@@ -103,11 +105,19 @@ def test_what_a_create_asks_for_comes_back_word_for_word(lab):
     assert (row["idle_timeout"], row["max_session_duration"], row["persistent_home"]) == ("31m7s", "2h0m1s", True)
     assert row["tags"] == asked["tags"]
     spec = lab.slot(created["name"]).spec
-    assert spec == {"session": created["name"], "user": "user01", "template": "python", "memory": "268435457", "cpu": "0.25"} | {
-        name: asked[name] for name in ("persistentHome", "idleTimeout", "maxSessionDuration", "tags")
-    }
+    assert spec == {
+        "session": created["name"],
+        "user": "user01",
+        "template": "python",
+        "memory": "268435457",
+        "cpu": "0.25",
+    } | {name: asked[name] for name in ("persistentHome", "idleTimeout", "maxSessionDuration", "tags")}
     command = lab.command(message[2])
-    assert (command["action"], command["session_id"], command["status"]) == ("start_session", created["name"], "completed")
+    assert (command["action"], command["session_id"], command["status"]) == (
+        "start_session",
+        created["name"],
+        "completed",
+    )
     assert command["created_at"] <= command["sent_at"] <= command["acknowledged_at"] <= command["completed_at"]
 
 
@@ -182,7 +192,12 @@ def test_one_agent_is_shown_bare(lab):
 
 @pytest.mark.parametrize(
     ("headers", "agent", "status"),
-    [({}, "a1", 401), ({"X-Agent-API-Key": "short"}, "a1", 401), ({"X-Agent-API-Key": KEY}, "a1", 403), ({"X-Agent-API-Key": KEY}, "a9", 404)],
+    [
+        ({}, "a1", 401),
+        ({"X-Agent-API-Key": "short"}, "a1", 401),
+        ({"X-Agent-API-Key": KEY}, "a1", 403),
+        ({"X-Agent-API-Key": KEY}, "a9", 404),
+    ],
 )
 def test_who_is_not_this_agent_is_refused_on_its_side(lab, headers, agent, status):
     register = lab.call("POST", "/agents/register", {"agentId": agent}, headers=headers)

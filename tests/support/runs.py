@@ -16,7 +16,16 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CHAOS = str(pathlib.Path(sys.executable).with_name("chaos"))
 EXPERIMENT = ROOT / "experiments" / "agent-failover.json"
 # Short, so that many runs fit: reserve of 3 and 3 an agent, held for 1.2 s; the lab below settles in about a second.
-SHORT = ["--var", "hold_s:float=1.2", "--var", "quiet_s:float=0.3", "--var", "baseline_s:float=0.5", "--var", "exposure:int=2"]
+SHORT = [
+    "--var",
+    "hold_s:float=1.2",
+    "--var",
+    "quiet_s:float=0.3",
+    "--var",
+    "baseline_s:float=0.5",
+    "--var",
+    "exposure:int=2",
+]
 
 CLEAN = {key: value for key, value in os.environ.items() if not key.startswith("REPRISE_")}
 JUDGE = """
@@ -47,11 +56,29 @@ class Ran:
 class Running:
     """An experiment under way, of which a test waits for a moment, to break something then."""
 
-    def __init__(self, platform: pathlib.Path | str, folder: pathlib.Path, experiment: pathlib.Path, arguments: list[str], env: dict[str, str]) -> None:
+    def __init__(
+        self,
+        platform: pathlib.Path | str,
+        folder: pathlib.Path,
+        experiment: pathlib.Path,
+        arguments: list[str],
+        env: dict[str, str],
+    ) -> None:
         self.folder = folder
-        environment = {**os.environ, "REPRISE_PLATFORM": str(platform), "REPRISE_RUNS": str(folder / "runs"), "REPRISE_SEED": "7", **env}
+        environment = {
+            **os.environ,
+            "REPRISE_PLATFORM": str(platform),
+            "REPRISE_RUNS": str(folder / "runs"),
+            "REPRISE_SEED": "7",
+            **env,
+        }
         self.process = subprocess.Popen(
-            [CHAOS, "--no-version-check", "run", *arguments, str(experiment)], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            [CHAOS, "--no-version-check", "run", *arguments, str(experiment)],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
 
     def events(self, writer: str) -> list[dict[str, Any]]:
@@ -88,5 +115,7 @@ def recheck(history: pathlib.Path, to: pathlib.Path) -> tuple[int, str, dict[str
     """`chaos reprise recheck` of a copy, without REPRISE_* and with no lab to look at: exit code, text, verdict."""
     shutil.copytree(history, to / "history")
     done = subprocess.run([CHAOS, "reprise", "recheck", str(to)], env=CLEAN, capture_output=True, text=True)
-    judged = subprocess.run([sys.executable, "-c", JUDGE, str(to / "history")], env=CLEAN, capture_output=True, text=True, check=True)
+    judged = subprocess.run(
+        [sys.executable, "-c", JUDGE, str(to / "history")], env=CLEAN, capture_output=True, text=True, check=True
+    )
     return done.returncode, done.stdout + done.stderr, json.loads(judged.stdout)

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from chaosreprise.errors import NotPossible, NotProven, Unreachable
-from chaosreprise.faults.base import Context, Proof, Target
+from chaosreprise.faults.base import Context, Target
 from chaosreprise.procs import ESTABLISHED, LISTEN, Incarnation, connections, connections_of, is_alive, send_signal
 from chaosreprise.stack import protocol
 from chaosreprise.stack.client import AsyncKeeper, Conflict
@@ -43,7 +43,9 @@ class TakeAway:
         async with await _keeper(context) as keeper:
             component = await _component(keeper, on)
         if component.held_by is not None or component.state != "up" or component.inc is None:
-            raise NotPossible(f"{on} is {component.state}, held by {component.held_by or 'nobody'}: only an agent that is up can be taken away")
+            raise NotPossible(
+                f"{on} is {component.state}, held by {component.held_by or 'nobody'}: only an agent that is up can be taken away"
+            )
         agent = _look(on, component.inc)
         if not agent.homes:
             raise NotPossible(f"{on} (pid {agent.inc.pid}) has no connection to anywhere: its loss could not be proven")
@@ -60,20 +62,15 @@ class TakeAway:
         if not send_signal(agent.inc, signal.SIGKILL):
             raise NotPossible(f"{agent.component} (pid {agent.inc.pid}) died by itself just before it was taken away")
 
-    async def prove(self, context: Context, target: Target) -> Proof:
+    async def prove(self, context: Context, target: Target) -> dict[str, Any]:
         agent = msgspec.convert(target, _Agent)
-        lo = began = time.monotonic_ns()
-        while True:
-            looked = time.monotonic_ns()
-            alive, still = is_alive(agent.inc), _established(agent)
-            if not alive and not still:
-                seen = {"process": "gone", "pid": agent.inc.pid, "connections_closed": len(agent.connections)}
-                return Proof(lo, time.monotonic_ns(), seen)
-            if looked - began > PROVE_S * 1e9:
+        deadline = time.monotonic() + PROVE_S
+        while (alive := is_alive(agent.inc)) or (still := _established(agent)):
+            if time.monotonic() > deadline:
                 what = "its process still runs" if alive else f"its connection {still[0]} is still established"
                 raise NotProven(f"{agent.component} (pid {agent.inc.pid}) was killed, but {what} {PROVE_S:g} s later")
-            lo = looked
             await asyncio.sleep(LOOK_EVERY_S)
+        return {"process": "gone", "pid": agent.inc.pid, "connections_closed": len(agent.connections)}
 
     async def undo(self, context: Context, mark: str, target: Target) -> str | None:
         agent = msgspec.convert(target, _Agent)
@@ -89,7 +86,9 @@ class TakeAway:
         async with await _keeper(context) as keeper:
             component = await _component(keeper, agent.component)
         if component.held_by == mark or component.inc is None or not is_alive(component.inc):
-            raise Unreachable(f"{agent.component} is {component.state}, held by {component.held_by or 'nobody'}: it is not whole again")
+            raise Unreachable(
+                f"{agent.component} is {component.state}, held by {component.held_by or 'nobody'}: it is not whole again"
+            )
 
 
 FAULT = TakeAway()
@@ -106,7 +105,9 @@ async def _component(keeper: AsyncKeeper, name: str) -> protocol.Component:
     for component in components:
         if component.name == name:
             return component
-    raise NotPossible(f"{name!r} is no component of this stack: expected one of {', '.join(c.name for c in components)}")
+    raise NotPossible(
+        f"{name!r} is no component of this stack: expected one of {', '.join(c.name for c in components)}"
+    )
 
 
 def _look(name: str, inc: Incarnation) -> _Agent:
@@ -137,7 +138,9 @@ async def _until_back(keeper: AsyncKeeper, agent: _Agent) -> None:
                 await asyncio.sleep(LOOK_EVERY_S * 5)
     except TimeoutError:
         places = ", ".join(map(_readable, agent.homes))
-        raise Unreachable(f"{agent.component} was started again but has no connection to {places} after {BACK_S:g} s") from None
+        raise Unreachable(
+            f"{agent.component} was started again but has no connection to {places} after {BACK_S:g} s"
+        ) from None
 
 
 def _plain(address: str) -> str:
@@ -147,4 +150,8 @@ def _plain(address: str) -> str:
 def _readable(address: str) -> str:
     """A word of /proc/net/tcp as people write it; IPv6 stays as it is."""
     host, _, port = address.partition(":")
-    return f"{'.'.join(str(byte) for byte in reversed(bytes.fromhex(host)))}:{int(port, 16)}" if len(host) == 8 else address
+    return (
+        f"{'.'.join(str(byte) for byte in reversed(bytes.fromhex(host)))}:{int(port, 16)}"
+        if len(host) == 8
+        else address
+    )

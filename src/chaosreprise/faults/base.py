@@ -18,14 +18,6 @@ class Context(NamedTuple):
     owners: list[Incarnation]
 
 
-class Proof(NamedTuple):
-    """The fault bit at some moment of [lo, hi], CLOCK_MONOTONIC in ns. `seen` is what was looked at, for people."""
-
-    lo: int
-    hi: int
-    seen: dict[str, Any]
-
-
 class Fault(Protocol):
     """One way to break a platform, and the way back.
 
@@ -43,8 +35,8 @@ class Fault(Protocol):
         """Break it. Raises NotPossible when the target is not what was planned any more."""
         ...
 
-    async def prove(self, context: Context, target: Target) -> Proof:
-        """Wait, for a bounded time, until it is seen to bite. Raises NotProven with what was seen instead."""
+    async def prove(self, context: Context, target: Target) -> dict[str, Any]:
+        """Wait, for a bounded time, until it is seen to bite; what was seen. Raises NotProven with what was seen instead."""
         ...
 
     async def undo(self, context: Context, mark: str, target: Target) -> str | None:

@@ -1,7 +1,8 @@
 """The ledger of faults: one line a state, on disk before the state is acted on, so that whoever comes later can undo.
 
-`<state>/faults/<platform>/<run>.jsonl` and two locks beside it, both freed by the death of their holder: `lock` (one run a platform)
-and `warden.lock` (one process that undoes). It belongs to the user's state and not to the run, whose directory may be gone.
+`<state>/faults/<platform>/<run>.jsonl` and two locks beside it, both freed by the death of their holder: `lock` (one run
+a platform) and `warden.lock` (one process that undoes). It belongs to the user's state and not to the run, whose
+directory may be gone.
 """
 
 import contextlib
@@ -31,7 +32,8 @@ WARDEN_LOCK = "warden.lock"
 class Record(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A fault at the moment when it reached a state, with all that undoing it needs.
 
-    `lo` and `hi` are CLOCK_MONOTONIC, `lease_end` is CLOCK_BOOTTIME, both in ns of `boot`. `on` is the component. `by` is who undid it.
+    `lo` and `hi` are CLOCK_MONOTONIC, `lease_end` is CLOCK_BOOTTIME, all in ns of `boot`. `on` is the component, `by`
+    is who undid it.
     """
 
     platform: str
@@ -85,7 +87,9 @@ def append(record: Record) -> None:
             os.close(fd)
         _sync_folder(file.parent)
     except OSError as error:
-        raise RunBroken(f"{file}: can't be written ({error.strerror}): without it a fault could not be undone after a crash") from error
+        raise RunBroken(
+            f"{file}: can't be written ({error.strerror}): without it a fault could not be undone after a crash"
+        ) from error
 
 
 def read(file: pathlib.Path) -> list[Record]:
@@ -115,7 +119,9 @@ def prune() -> None:
         with contextlib.suppress(OSError, NotAllowed):
             files = list(where.glob("*.jsonl"))
             newest = max((file.stat().st_mtime for file in [where, *files]), default=0.0)
-            if time.time() - newest > KEEP_S and all(record.state in SETTLED for file in files for record in read(file)):
+            if time.time() - newest > KEEP_S and all(
+                record.state in SETTLED for file in files for record in read(file)
+            ):
                 with _locked(where / LOCK, "in use", 0):
                     shutil.rmtree(where)
 

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from chaosreprise.clock import SECOND, boottime
-from chaosreprise.errors import NotAllowed, NotPossible, NotProven, RepriseError, RunBroken
+from chaosreprise.errors import NotAllowed, NotPossible, RepriseError, RunBroken
 from chaosreprise.faults import ledger, registry
 from chaosreprise.faults.base import Context
 from chaosreprise.faults.ledger import Record
@@ -75,8 +75,8 @@ class Lives:
                 lo = time.monotonic_ns()
                 await what.inject(self._context, record.mark, record.target, lease_end)
                 record = self._reach(record, "injected", lo=lo)
-                proof = await what.prove(self._context, record.target)
-                return self._reach(record, "proven", lo=max(lo, proof.lo), hi=proof.hi, proof=proof.seen)
+                seen = await what.prove(self._context, record.target)
+                return self._reach(record, "proven", lo=lo, proof=seen)
             except RepriseError as error:
                 undone = await self._undo(fault, "warden")
                 raise type(error)(f"{error}; it has been undone ({undone.state})") from error
@@ -87,8 +87,8 @@ class Lives:
             return await self._undo(fault, by)
 
     async def undo_all(self, by: str) -> list[Record]:
-        """Undo everything that is not over, side by side."""
-        open_faults = [record.fault for record in self.all() if record.state in ACTIVE]
+        """Undo everything that is not over, side by side; what has leaked was tried, and waits for a request or for `heal`."""
+        open_faults = [record.fault for record in self.all() if record.state in ACTIVE and record.state != "leaked"]
         return await asyncio.gather(*(self.undo(fault, by) for fault in open_faults))
 
     def expired(self) -> list[str]:
@@ -98,37 +98,41 @@ class Lives:
 
     async def _plan(self, fault: str, kind: str, on: str, args: dict[str, Any]) -> Record:
         known = self._records.get(fault)
-        if known is not None:
-            if (known.kind, known.on) != (kind, on) or known.state not in ("planned", "proven"):
-                raise NotAllowed(f"fault {fault!r} is {known.kind} on {known.on}, {known.state}: give another fault another name")
-            if known.state == "proven":
-                return known
-        if self._untold is not None:
-            raise NotAllowed(f"nothing is injected any more, since the history can't be written: {self._untold}")
-        other = next((r for r in self.all() if r.on == on and r.state in ACTIVE and r.fault != fault), None)
-        if other is not None:
-            raise Busy(f"{on} is under fault {other.fault} ({other.kind}, {other.state}) already: undo that first")
+        if known is not None and ((known.kind, known.on) != (kind, on) or known.state not in ("planned", "proven")):
+            raise NotAllowed(
+                f"fault {fault!r} is {known.kind} on {known.on}, {known.state}: give another fault another name"
+            )
+        if known is not None and known.state == "proven":
+            return known
+        self._check_free(fault, on)
         now = time.monotonic_ns()
         target = await registry.get(kind).plan(self._context, on, args)
         if known is not None and known.target.get("inc") != target.get("inc"):
-            raise NotPossible(f"{on} is another process than the one that fault {fault!r} was planned for: plan it again under another name")
+            raise NotPossible(
+                f"{on} is another process than the one that fault {fault!r} was planned for: plan it again under another name"
+            )
         names = {"platform": self._platform, "run": self._run, "fault": fault, "kind": kind, "on": on}
-        record = Record(**names, state="planned", lo=now, hi=time.monotonic_ns(), target=target, keeper=self._context.keeper)
-        if known is None:
-            ledger.append(record)
-            self._say(record)
-        self._records[fault] = record
-        return record
+        record = Record(
+            **names, state="planned", lo=now, hi=time.monotonic_ns(), target=target, keeper=self._context.keeper
+        )
+        return record if known is not None else self._reach(record, "planned", lo=now)
+
+    def _check_free(self, fault: str, on: str) -> None:
+        if self._untold is not None:
+            raise NotAllowed(f"nothing is injected any more, since the history can't be written: {self._untold}")
+        for other in self.all():
+            if other.on == on and other.state in ACTIVE and other.fault != fault:
+                raise Busy(f"{on} is under fault {other.fault} ({other.kind}, {other.state}) already: undo that first")
 
     async def _undo(self, fault: str, by: str) -> Record:
         record = self.get(fault)
         if record.state in BACK_ALREADY:
             return record
-        what = registry.get(record.kind)
         context = self._context._replace(keeper=record.keeper)
         lo = time.monotonic_ns()
         record = self._reach(record, "undoing", needed=False, by=by)
         try:
+            what = registry.get(record.kind)
             done_by = await what.undo(context, record.mark, record.target)
             record = self._reach(record, "undone", needed=False, lo=lo, by=done_by or by)
             await what.verify(context, record.mark, record.target)
@@ -138,17 +142,21 @@ class Lives:
             return self._reach(record, "leaked", needed=False, say=str(error))
         return self._reach(record, "clean", needed=False)
 
-    def _reach(self, record: Record, state: State, *, needed: bool = True, lo: int | None = None, **changes: Any) -> Record:
+    def _reach(
+        self, record: Record, state: State, *, needed: bool = True, lo: int | None = None, **changes: Any
+    ) -> Record:
         """Put a state on record. `needed`: not being able to is a reason not to go on."""
         now = time.monotonic_ns()
-        record = msgspec.structs.replace(record, **{"state": state, "lo": now if lo is None else lo, "hi": now} | changes)
-        self._records[record.fault] = record
+        record = msgspec.structs.replace(
+            record, **{"state": state, "lo": now if lo is None else lo, "hi": now} | changes
+        )
         try:
             ledger.append(record)
         except RunBroken as error:
             if needed:
                 raise
             sys.stderr.write(f"{error}\n")
+        self._records[record.fault] = record
         self._say(record)
         return record
 

@@ -12,7 +12,9 @@ from chaosreprise.faults.base import Fault
 
 
 def kinds() -> list[str]:
-    return sorted(module.name.replace("_", ".", 1) for module in pkgutil.iter_modules(faults.__path__) if "_" in module.name)
+    return sorted(
+        module.name.replace("_", ".", 1) for module in pkgutil.iter_modules(faults.__path__) if "_" in module.name
+    )
 
 
 def get(kind: str) -> Fault:

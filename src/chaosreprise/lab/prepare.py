@@ -25,8 +25,9 @@ from chaosreprise.stack.spec import save as save_stack
 
 PORTS = range(20_000, 32_768)  # below the ports that Linux gives to clients, so that none of them takes ours in between
 KEEPER_BACKOFF_S = 0.2
-AGENT_START_S = 1.0  # a Python process until it is connected, three of them at once
-SLOWEST_COMMAND_S = 0.05  # wake with an interpreter that answers: 35 ms at the 95th percentile with 48 sessions on two cores
+SLOWEST_COMMAND_S = (
+    0.05  # wake with an interpreter that answers: 35 ms at the 95th percentile with 48 sessions on two cores
+)
 BOUND_S = 5
 MADE = ("secrets", "data", settings.FILE, "platform.toml", STACK_FILE)
 
@@ -172,7 +173,6 @@ def _stack(folder: pathlib.Path, lab: Settings, way: postgres.Way, defect: dict[
 
 def platform_file(lab: Settings) -> str:
     """platform.toml, which is all that Reprise is told of a lab. Its paths are relative to it."""
-    backoff_s = lab.backoff_s + KEEPER_BACKOFF_S + AGENT_START_S
     share = math.ceil(100 / len(lab.agents)) / 100
     users = ", ".join(f'"{user}"' for user in lab.users)
     return f"""\
@@ -220,7 +220,7 @@ max_rps = 200
 users = [{users}]
 
 [timing]
-settle = {{ backoff_s = {backoff_s:g}, reconcile_s = {lab.reconcile_s:g}, slowest_s = {SLOWEST_COMMAND_S:g} }}
+settle = {{ backoff_s = {lab.backoff_s:g}, reconcile_s = {lab.reconcile_s:g}, slowest_s = {SLOWEST_COMMAND_S:g} }}
 bounds = {{ start_s = {BOUND_S}, stop_s = {BOUND_S}, hibernate_s = {BOUND_S}, wake_s = {BOUND_S}, step_s = {BOUND_S} }}
 offline_s = {lab.offline_s:g}
 

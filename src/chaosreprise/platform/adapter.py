@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import msgspec
 
 from chaosreprise.errors import BadInput
-from chaosreprise.history import Answer, Report
+from chaosreprise.history import Answer
 from chaosreprise.history.events import Attribution, Op, Refusal
 from chaosreprise.observe import Source
 from chaosreprise.platform.file import Platform
@@ -69,10 +69,6 @@ class Adapter(Protocol):
     def sources(self) -> list[Source]: ...
 
     def components(self) -> list[Component]: ...
-
-    async def resolve(self) -> list[Report]:
-        """What the platform itself says of every command and session of this run, read once, in full."""
-        ...
 
     async def tidy(self) -> list[str]:
         """Stop every session of this run that is still there; their names. One event loop: opens and closes by itself."""

@@ -19,9 +19,9 @@ LEDGER_FILE = "ledger"
 STEP = """\
 def _reprise(mark, key={key!r}):
     import json, os, time
-    stat = open('/proc/self/stat').read().rpartition(')')[2].split()
-    boot = open('/proc/sys/kernel/random/boot_id').read().strip()
-    inc = [boot, os.stat('/proc/self/ns/pid').st_ino, os.getpid(), int(stat[19])]
+    with open('/proc/self/stat') as stat, open('/proc/sys/kernel/random/boot_id') as boot:
+        start, boot = int(stat.read().rpartition(')')[2].split()[19]), boot.read().strip()
+    inc = [boot, os.stat('/proc/self/ns/pid').st_ino, os.getpid(), start]
     line = json.dumps({{'t': time.monotonic_ns(), 'mark': mark, 'key': key, 'inc': inc}}) + '\\n'
     fd = os.open('ledger', os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.write(fd, line.encode())

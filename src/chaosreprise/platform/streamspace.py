@@ -15,7 +15,7 @@ import httpx
 
 from chaosreprise.clock import Clock
 from chaosreprise.errors import BadInput, NotPossible, Unreachable
-from chaosreprise.history import Answer, Report
+from chaosreprise.history import Answer
 from chaosreprise.history.events import Attribution, Op, Refusal
 from chaosreprise.observe import Emit, FileSource, FolderSource, Source, sample
 from chaosreprise.platform.adapter import SECONDS, Component, Description, Operation
@@ -153,25 +153,21 @@ class StreamSpace:
                     found.append(Component(name=component.name, group=group, inc=inc, state=component.state))
         return found
 
-    async def resolve(self) -> list[Report]:
-        for name, evidence in self._platform.file.evidence.items():
-            if evidence.kind == "sql" and evidence.dsn is not None:
-                rows = Rows(evidence.dsn.read(self._platform.folder), self.tag)
-                try:
-                    return [report async for report in rows.changes(name, time.monotonic_ns(), full=True)]
-                finally:
-                    await rows.close()
-        return []
-
     async def tidy(self) -> list[str]:
         try:
             await self.open()
             sessions = (await self._http.get("/api/v1/sessions")).json()["sessions"]
-            left = [session["name"] for session in sessions if self.tag in (session.get("tags") or []) and session["state"] not in ENDED]
+            left = [
+                session["name"]
+                for session in sessions
+                if self.tag in (session.get("tags") or []) and session["state"] not in ENDED
+            ]
             for name in left:
                 await self._http.delete(f"/api/v1/sessions/{name}")
         except (httpx.TransportError, ValueError, KeyError) as error:
-            raise Unreachable(f"{self._control.url}: sessions of this run may be left (tag {self.tag}): {error!r}") from error
+            raise Unreachable(
+                f"{self._control.url}: sessions of this run may be left (tag {self.tag}): {error!r}"
+            ) from error
         finally:
             await self.close()
         return left

@@ -18,7 +18,9 @@ def describe() -> list[str]:
             held = f"   held by fault {component.held_by}" if component.held_by else ""
             lines.append(f"  {component.name:<16} {component.state:<9} {pid:<12} restarts {component.restarts}{held}")
         running = sum(len(slot.processes) for slot in status.slots)
-        lines.append(f"  {'sessions':<16} {running} running, {sum(slot.state == 'down' for slot in status.slots)} hibernated")
+        lines.append(
+            f"  {'sessions':<16} {running} running, {sum(slot.state == 'down' for slot in status.slots)} hibernated"
+        )
     return lines or ["no lab is running: start one with `chaos reprise lab up`"]
 
 

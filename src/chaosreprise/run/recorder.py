@@ -1,6 +1,6 @@
 """The recorder as a process of its own: runs every source of the adapter and writes what they see.
 
-`watch` begins, `resolve` reads once what the platform says of everything, `end` looks a last time and closes the coverage.
+`watch` begins; `end` looks a last time, at everything that the platform says of this run, and closes the coverage.
 Without `end` the history says that the recorder died: absence of an effect proves nothing then.
 """
 
@@ -21,23 +21,13 @@ class Recorder:
         self._writer, self._run, self._clock = writer, run, SystemClock()
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._adapter: adapter.Adapter | None = None
 
     async def watch(self, platform: str) -> dict[str, Any]:
-        self._adapter = adapter.make(file.load(platform), self._run)
         self._cover(on=True, why="opened")
-        for source in self._adapter.sources():
+        for source in adapter.make(file.load(platform), self._run).sources():
             task = asyncio.create_task(source.run(self._clock, self._writer.write, self._stop), name=source.name)
             self._tasks.append(task)
         return {"sources": [task.get_name() for task in self._tasks]}
-
-    async def resolve(self) -> dict[str, Any]:
-        assert self._adapter is not None
-        reports = await self._adapter.resolve()
-        for report in reports:
-            self._writer.write(report)
-        self._writer.flush()
-        return {"reports": len(reports)}
 
     async def end(self) -> dict[str, Any]:
         self._stop.set()
@@ -60,7 +50,7 @@ async def main() -> None:
         recorder = Recorder(writer, options.run)
 
         async def handle(verb: str, arguments: dict[str, Any]) -> object:
-            if verb not in ("watch", "resolve", "end"):
+            if verb not in ("watch", "end"):
                 raise BadInput(f"{verb!r}: not a request to the recorder")
             return await getattr(recorder, verb)(**arguments)
 

@@ -162,7 +162,6 @@ class Run:
         self.load.ask("close")
         self._leave()
         self.load.ask("end")
-        self.recorder.ask("resolve")
 
     def _tidy(self) -> None:
         """Stop what sessions of ours are left: none, unless the run broke off."""

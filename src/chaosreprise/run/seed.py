@@ -11,5 +11,7 @@ def read_seed(stated: int | str | None) -> int:
         return int.from_bytes(os.urandom(4), "big")
     text = str(stated)
     if not (text.isascii() and text.isdigit()) or int(text) >= 2**63:
-        raise BadInput(f"workload.seed = {stated!r}: expected a whole number from 0: set REPRISE_SEED to one, or leave it out")
+        raise BadInput(
+            f"workload.seed = {stated!r}: expected a whole number from 0: set REPRISE_SEED to one, or leave it out"
+        )
     return int(text)

@@ -1,0 +1,208 @@
+"""`python -m chaosreprise.faults.warden`: the one process of a run that injects and undoes faults.
+
+In a session of its own, deaf to SIGINT and SIGHUP, so that what interrupts its owner does not stop it from undoing. End
+of file on the owner's pipe, SIGTERM or `bye`: everything is undone, then it ends. A lease that ends is undone at once.
+What it can't write to the history it undoes all the same. It starts nothing and decides nothing: which fault, and when,
+is the run's business.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import pathlib
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from chaosreprise.errors import NotAllowed, RepriseError, Unreachable
+from chaosreprise.faults import ledger, protocol
+from chaosreprise.faults.base import Context
+from chaosreprise.faults.lives import Lives
+from chaosreprise.history import Writer
+from chaosreprise.procs import Incarnation, incarnation, myself, peer_uid
+
+LEASES_EVERY_S = 0.1
+LOCK_WAIT_S = 20.0  # the warden of a run that was killed may still be undoing
+ANSWERS_KEPT = 1000
+MAX_LINE = 1 << 20
+
+
+class Warden:
+    """Requests in, faults through their states, answers out."""
+
+    def __init__(self, lives: Lives) -> None:
+        self._lives = lives
+        self._answers: dict[int, asyncio.Task[dict[str, Any]]] = {}
+        self._injecting: set[asyncio.Task[dict[str, Any]]] = set()
+        self._halted = False
+        self.ending = asyncio.Event()
+        self._said: set[asyncio.Task[None]] = set()
+
+    async def run(self, listener: socket.socket, owner_fd: int, ready: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_reader(owner_fd, self._owner_spoke, owner_fd)
+        loop.add_signal_handler(signal.SIGTERM, self.ending.set)
+        server = await asyncio.start_unix_server(self._serve, sock=listener, limit=MAX_LINE)
+        leases = asyncio.create_task(self._watch_leases())
+        ready()
+        await self.ending.wait()
+        await self._stop("warden")
+        leases.cancel()
+        server.close()
+        if self._said:
+            await asyncio.wait(self._said)
+
+    def _owner_spoke(self, fd: int) -> None:
+        if not os.read(fd, 4096):
+            asyncio.get_running_loop().remove_reader(fd)
+            self.ending.set()
+
+    async def _stop(self, by: str) -> None:
+        """Inject nothing any more, also what is under way; undo everything."""
+        self._halted = True
+        for task in self._injecting:
+            task.cancel()
+        await asyncio.gather(*self._injecting, return_exceptions=True)
+        await self._lives.undo_all(by)
+
+    async def _watch_leases(self) -> None:
+        """CLOCK_BOOTTIME, which no timer of asyncio follows, is looked at."""
+        while True:
+            await asyncio.sleep(LEASES_EVERY_S)
+            await asyncio.gather(*(self._lives.undo(fault, "lease") for fault in self._lives.expired()))
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, ValueError, asyncio.CancelledError):  # gone; a line too long; the end
+            if peer_uid(writer.get_extra_info("socket")) == os.getuid():
+                while line := await reader.readline():
+                    task = asyncio.create_task(self._answer(line, writer))
+                    self._said.add(task)
+                    task.add_done_callback(self._said.discard)
+        writer.close()
+
+    async def _answer(self, line: bytes, writer: asyncio.StreamWriter) -> None:
+        try:
+            request = _requests.decode(line)
+        except msgspec.DecodeError as error:
+            answer = {
+                "ok": False,
+                "code": "bad-input",
+                "say": f"{line[:200].decode(errors='replace').strip()}: {error}",
+            }
+        else:
+            answer = {"id": request.id} | await self._once(request)
+        if not writer.is_closing():
+            writer.write(msgspec.json.encode(answer) + b"\n")
+
+    async def _once(self, request: protocol.Request) -> dict[str, Any]:
+        """The answer to this id: what was answered before, or what is being worked on."""
+        task = self._answers.get(request.id)
+        if task is None:
+            task = self._answers[request.id] = asyncio.create_task(self._do(request))
+            if request.do == "inject":
+                self._injecting.add(task)
+                task.add_done_callback(self._injecting.discard)
+            while len(self._answers) > ANSWERS_KEPT:
+                del self._answers[next(iter(self._answers))]
+        await asyncio.wait([task])
+        if task.cancelled():
+            return {"ok": False, "code": NotAllowed.code, "say": "the warden is ending: it was undone"}
+        return task.result()
+
+    async def _do(self, request: protocol.Request) -> dict[str, Any]:
+        try:
+            match request.do:
+                case "plan":
+                    return _ok(await self._lives.plan(request.fault, request.kind, request.on, request.args))
+                case "inject":
+                    if self._halted:
+                        raise NotAllowed("the run was halted: nothing is injected any more")
+                    return _ok(
+                        await self._lives.inject(request.fault, request.kind, request.on, request.hold_ns, request.args)
+                    )
+                case "undo":
+                    return _whole(await self._lives.undo(request.fault, "run"))
+                case "status" if request.fault:
+                    return _ok(self._lives.get(request.fault))
+                case "halt":
+                    await self._stop("run")
+                case "bye":
+                    await self._stop("run")
+                    self.ending.set()
+            return {"ok": True, "faults": [protocol.told(record) for record in self._lives.all()]}
+        except RepriseError as error:
+            return {"ok": False, "code": error.code, "say": str(error)}
+
+
+def main() -> int:
+    arguments = _arguments()
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    os.set_inheritable(arguments.owner_fd, False)
+    try:
+        with (
+            ledger.warden_lock(arguments.platform, LOCK_WAIT_S),
+            Writer(arguments.history, "warden", arguments.run) as writer,
+        ):
+            asyncio.run(_run(arguments, writer))
+    except RepriseError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+async def _run(arguments: argparse.Namespace, writer: Writer) -> None:
+    context = Context(arguments.keeper, _owners())
+    lives = Lives(arguments.run, arguments.platform, context, lambda event: writer.write(event, at_once=True))
+    listener, address = _listen()
+    await Warden(lives).run(listener, arguments.owner_fd, lambda: _say_ready(address))
+
+
+def _owners() -> list[Incarnation]:
+    owner = incarnation(os.getppid())  # if it is dead already, end of file on its pipe tells
+    return [myself()] if owner is None else [myself(), owner]
+
+
+def _say_ready(address: str) -> None:
+    sys.stdout.write(f"{address}\n")
+    sys.stdout.flush()
+
+
+def _listen() -> tuple[socket.socket, str]:
+    name = f"reprise-warden-{secrets.token_hex(8)}"
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(f"\0{name}")
+    listener.listen(32)
+    return listener, f"@{name}"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m chaosreprise.faults.warden")
+    parser.add_argument("--run", required=True)
+    parser.add_argument("--platform", required=True, help="what the ledger of faults is filed under")
+    parser.add_argument("--keeper", help="address of the keeper, if the platform has one")
+    parser.add_argument("--history", type=pathlib.Path, required=True)
+    parser.add_argument("--owner-fd", type=int, required=True, help="a pipe; at its end of file everything is undone")
+    return parser.parse_args()
+
+
+def _ok(record: ledger.Record) -> dict[str, Any]:
+    return {"ok": True, **protocol.told(record)}
+
+
+def _whole(record: ledger.Record) -> dict[str, Any]:
+    if record.state == "leaked":
+        raise Unreachable(f"{record.on} could not be made whole: {record.say}: see `chaos reprise heal`")
+    return _ok(record)
+
+
+_requests = msgspec.json.Decoder(protocol.Request)
+
+if __name__ == "__main__":
+    sys.exit(main())
