@@ -1,16 +1,8 @@
-import importlib.util
-import pathlib
-import sys
-
 import pytest
+import toystack
 
-if "toystack" not in sys.modules:
-    found = importlib.util.spec_from_file_location(
-        "toystack", pathlib.Path(__file__).parents[1] / "stack" / "toystack.py"
-    )
-    sys.modules["toystack"] = importlib.util.module_from_spec(found)
-    found.loader.exec_module(sys.modules["toystack"])
-toystack = sys.modules["toystack"]
+from chaosreprise.faults import client as faults
+from chaosreprise.stack.client import Keeper
 
 
 @pytest.fixture(autouse=True)
@@ -32,3 +24,42 @@ def launch():
     yield start
     for stack in stacks:
         stack.end()
+
+
+@pytest.fixture
+def stack(launch):
+    """A server and two agents."""
+    port = toystack.free_port()
+    return launch([toystack.server(port), toystack.agent("a1", port), toystack.agent("a2", port)])
+
+
+@pytest.fixture
+def history(tmp_path):
+    return tmp_path / "run" / "history"
+
+
+@pytest.fixture
+def start_warden(history):
+    """Starts wardens on a stack, and closes them."""
+    wardens = []
+
+    def start(stack, run="r1", **options):
+        wardens.append(
+            faults.Warden.start(run=run, platform_id="toy@here", keeper=stack.address, history=history, **options)
+        )
+        return wardens[-1]
+
+    yield start
+    for warden in wardens:
+        warden.close()
+
+
+@pytest.fixture
+def warden(stack, start_warden):
+    return start_warden(stack)
+
+
+@pytest.fixture
+def keeper(stack):
+    with Keeper(stack.address) as keeper:
+        yield keeper

@@ -1,16 +1,5 @@
-import importlib.util
-import pathlib
-import sys
-
 import pytest
-
-if "toystack" not in sys.modules:
-    found = importlib.util.spec_from_file_location(
-        "toystack", pathlib.Path(__file__).parents[1] / "stack" / "toystack.py"
-    )
-    sys.modules["toystack"] = importlib.util.module_from_spec(found)
-    found.loader.exec_module(sys.modules["toystack"])
-toystack = sys.modules["toystack"]
+import toystack
 
 
 @pytest.fixture(autouse=True)

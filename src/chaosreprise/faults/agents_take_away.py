@@ -62,7 +62,7 @@ class TakeAway:
         if not send_signal(agent.inc, signal.SIGKILL):
             raise NotPossible(f"{agent.component} (pid {agent.inc.pid}) died by itself just before it was taken away")
 
-    async def prove(self, context: Context, target: Target) -> dict[str, Any]:
+    async def prove(self, context: Context, target: Target) -> dict[str, Any]:  # noqa: ARG002 - the kernel is asked, nobody else
         agent = msgspec.convert(target, _Agent)
         deadline = time.monotonic() + PROVE_S
         while (alive := is_alive(agent.inc)) or (still := _established(agent)):

@@ -111,9 +111,17 @@ class Lives:
             raise NotPossible(
                 f"{on} is another process than the one that fault {fault!r} was planned for: plan it again under another name"
             )
-        names = {"platform": self._platform, "run": self._run, "fault": fault, "kind": kind, "on": on}
         record = Record(
-            **names, state="planned", lo=now, hi=time.monotonic_ns(), target=target, keeper=self._context.keeper
+            platform=self._platform,
+            run=self._run,
+            fault=fault,
+            kind=kind,
+            on=on,
+            state="planned",
+            lo=now,
+            hi=time.monotonic_ns(),
+            target=target,
+            keeper=self._context.keeper,
         )
         return record if known is not None else self._reach(record, "planned", lo=now)
 

@@ -1,1 +1,28 @@
 """What a person and a machine read of a verdict: console, verdict.json, JUnit, HTML."""
+
+import pathlib
+
+from chaosreprise import recovery
+from chaosreprise.checker import Verdict
+from chaosreprise.errors import RunBroken
+from chaosreprise.history import History
+from chaosreprise.report.console import console
+from chaosreprise.report.html import page
+from chaosreprise.report.junit import suite
+from chaosreprise.report.verdict_file import replace, verdict_json
+
+__all__ = ["console", "page", "suite", "verdict_json", "write"]
+
+
+def write(folder: pathlib.Path, verdict: Verdict, history: History) -> None:
+    """Write report.html, junit.xml and, last, verdict.json, each as a whole; fills in the verdict's recovery.
+
+    Raises RunBroken when one of them can't be written.
+    """
+    recovery.add(verdict, history)
+    files = (("report.html", page(verdict, history)), ("junit.xml", suite(verdict)), ("verdict.json", verdict_json(verdict)))
+    for name, text in files:
+        try:
+            replace(folder / name, text)
+        except OSError as error:
+            raise RunBroken(f"{folder / name}: can't be written ({error.strerror})") from error

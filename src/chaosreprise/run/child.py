@@ -36,6 +36,7 @@ class Child:
         self._numbers = itertools.count(1)
         self._waiting: dict[int, concurrent.futures.Future[Any]] = {}
         self._lock = threading.Lock()
+        self._closed = False
         threading.Thread(target=self._read, name=f"answers of {name}", daemon=True).start()
 
     @property
@@ -64,7 +65,10 @@ class Child:
         return future
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Ask it to end, and see it ended."""
+        """Ask it to end, and see it ended. Does nothing the second time."""
+        if self._closed:
+            return
+        self._closed = True
         with contextlib.suppress(RepriseError, TimeoutError):
             self.ask("bye", timeout_s=timeout_s)
         assert self._process.stdin is not None

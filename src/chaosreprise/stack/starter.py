@@ -81,7 +81,7 @@ def start(
     folder = new_folder()
     with contextlib.ExitStack() as undo:
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
-        _prepare(folder, [*arguments, *(["--defect", defect] if defect else [])])
+        _prepare(folder, arguments)
         stack = launch(folder, owned=owned, timeout_s=timeout_s)
         undo.pop_all()
     return stack

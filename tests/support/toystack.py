@@ -11,6 +11,8 @@ import sys
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from chaosreprise.stack import spec, starter
 
 SERVER = """
@@ -146,3 +148,7 @@ def ledger(stack: starter.Stack, name: str) -> list[dict]:
     """What the keeper wrote about a slot or component."""
     lines = (stack.dir / "slots.jsonl").read_text().splitlines()
     return [line for line in map(json.loads, lines[1:]) if line["object"] == name]
+
+
+def changed(record: msgspec.Struct, **changes: object) -> msgspec.Struct:
+    return msgspec.structs.replace(record, **changes)

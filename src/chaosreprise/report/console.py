@@ -1,0 +1,149 @@
+"""The verdict as a block of plain text for a terminal: what was found, on what evidence, and what to do next."""
+
+import os
+import textwrap
+from collections.abc import Iterable, Iterator
+
+from chaosreprise.checker import Doubt, Finding, Verdict, Witness
+from chaosreprise.checker.registry import checks
+from chaosreprise.report import words
+
+WIDTH = 110
+LABEL = 11
+SHOWN = 3  # witnesses of one check
+DOUBTS = 6
+COLOURS = {"true": "32", "false": "31", "unknown": "33"}
+
+
+def console(verdict: Verdict, where: str | os.PathLike[str] | None = None, *, colour: bool = False) -> str:
+    """The block, with `where` as the run's directory. Colours only on request."""
+    place = os.fspath(where) if where is not None else None
+    lines = [*_head(verdict, place, colour=colour)]
+    if verdict.value == "false":
+        lines += _violations(verdict)
+    lines += _doubts(verdict)
+    lines += _facts(verdict)
+    lines += _foot(verdict, place)
+    return "\n".join(["", *lines, ""])
+
+
+def _head(verdict: Verdict, place: str | None, *, colour: bool) -> Iterator[str]:
+    word = words.headline(verdict)
+    shown = f"\033[1;{COLOURS[verdict.value]}m{word}\033[0m" if colour else word
+    name = words.name_of(verdict)
+    room = WIDTH - 6 - len(word) - len(name)
+    if place is None:
+        yield f"  {shown}  {name}"
+    elif len(place) <= room:
+        yield f"  {shown}  {name}{place:>{room + 2}}"
+    else:
+        yield f"  {shown}  {name}"
+        yield from _line("run", place)
+
+
+def _violations(verdict: Verdict) -> Iterator[str]:
+    for name, found in verdict.checks.items():
+        if found.value == "false":
+            yield from _violation(name, found)
+
+
+def _violation(name: str, found: Finding) -> Iterator[str]:
+    n = found.count[0]
+    says = checks()[name].says[0 if n == 1 else 1]
+    details = [part for part in (words.labels(found), _baseline(found)) if part]
+    yield f"  {name} {words.count(found)}   {says}" + (f": {'; '.join(details)}" if details else "")
+    if not found.promised:
+        yield "    the platform does not promise it, so it is only told"
+    for witness in found.witnesses[:SHOWN]:
+        yield from _witness(witness)
+    if n > SHOWN:
+        yield f"    and {n - SHOWN} more, in verdict.json and report.html"
+
+
+def _baseline(found: Finding) -> str:
+    if not found.baseline:
+        return ""
+    who = "all" if found.baseline == found.count[0] else str(found.baseline)
+    return f"{who} in the baseline, before anything was broken"
+
+
+def _witness(witness: Witness) -> Iterator[str]:
+    label = f" [{witness.label}]" if witness.label else ""
+    yield from textwrap.wrap(f"{witness.say}{label}", WIDTH, initial_indent="    ", subsequent_indent="      ")
+    yield from _flow([f"{words.moment(moment)} {moment.what}" for moment in witness.moments], "      ")
+    yield f"      the platform's own row says: {witness.row}" if witness.row else "      the platform has no row for it"
+
+
+def _doubts(verdict: Verdict) -> Iterator[str]:
+    """What is unknown: of the run as a whole, then of its checks. One next step for those that share it."""
+    doubts = list(verdict.doubts)
+    for name, found in verdict.checks.items():
+        named = "" if found.required else " (optional)"
+        doubts += [Doubt(what=f"{name}{named}, {doubt.what}", why=doubt.why, do=doubt.do) for doubt in found.scope]
+    if doubts and verdict.value != "unknown":
+        yield "  unknown besides"
+    for number, doubt in enumerate(doubts[:DOUBTS]):
+        yield from textwrap.wrap(f"{doubt.what}: {doubt.why}", WIDTH, initial_indent="  ", subsequent_indent="    ")
+        if number + 1 == len(doubts[:DOUBTS]) or doubts[number + 1].do != doubt.do:
+            yield from textwrap.wrap(f"-> {doubt.do}", WIDTH, initial_indent="    ", subsequent_indent="       ")
+    if len(doubts) > DOUBTS:
+        yield f"  and {len(doubts) - DOUBTS} more, in verdict.json and report.html"
+
+
+def _facts(verdict: Verdict) -> Iterator[str]:
+    counts = verdict.counts
+    if counts.sent:
+        decided = [f"{n} {word}" for n, word in ((counts.happened, "happened"), (counts.absent, "did not")) if n]
+        unclear = f"   ({' and '.join(decided)} of those without a clear answer)" if decided else ""
+        text = f"{counts.sent:,} sent   {counts.accepted:,} accepted   {counts.refused:,} refused"
+        yield from _line("commands", f"{text}   {counts.undecided:,} undecided{unclear}")
+        yield from _line("evidence", words.evidence(verdict.evidence))
+    for fault in verdict.faults:
+        yield from _line("broken", words.fault(fault))
+    if any(told.n for told in verdict.exposure.values()):
+        yield from _line("exposed", f"meanwhile, on its sessions: {words.exposed(verdict.exposure)}")
+    if verdict.checks and verdict.value != "false":
+        yield _checks(verdict)
+    for told in verdict.recovery:
+        yield from _line("recovery", words.recovered(told))
+    if verdict.not_tested:
+        yield from _line("not tested", "; ".join(dict.fromkeys(entry.what for entry in verdict.not_tested)))
+
+
+def _checks(verdict: Verdict) -> str:
+    found = "   ".join(f"{name} {words.count(finding)}" for name, finding in verdict.checks.items())
+    if verdict.value == "unknown":
+        return f"  {found}   as far as anything was seen"
+    return f"  {found}" + (f"   within {verdict.watch.seconds:g} s after {verdict.watch.after}" if verdict.watch else "")
+
+
+def _foot(verdict: Verdict, place: str | None) -> Iterator[str]:
+    if verdict.value != "true" and verdict.seed is not None:
+        yield from _line("again", f"REPRISE_SEED={verdict.seed} draws the same victim, commands and times")
+    if place is not None:
+        yield from _line("report", os.path.join(place, "report.html"))
+
+
+def _line(label: str, text: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=f"  {label:<{LABEL}}",
+        subsequent_indent=" " * (LABEL + 2),
+        break_on_hyphens=False,
+        break_long_words=False,
+        replace_whitespace=False,
+        drop_whitespace=True,
+    )
+
+
+def _flow(parts: Iterable[str], indent: str) -> Iterator[str]:
+    """Parts side by side, broken only between them."""
+    line = ""
+    for part in parts:
+        if line and len(indent) + len(line) + 2 + len(part) > WIDTH:
+            yield indent + line
+            line = ""
+        line = f"{line}  {part}" if line else part
+    if line:
+        yield indent + line

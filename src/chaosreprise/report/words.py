@@ -1,0 +1,89 @@
+"""How figures are written for people, the same in every report."""
+
+from chaosreprise.checker import Finding, KindExposure, Recovery, Verdict
+from chaosreprise.checker.verdict import Evidence, FaultTold, Moment, Span
+
+HEADLINE = {"true": "PASS", "false": "FAIL", "unknown": "UNKNOWN"}
+WIDE_S = 0.0015  # an interval at least as wide is written with both ends
+RECOVERED = (
+    ("noticed", "noticed"),
+    ("elsewhere", "next start elsewhere"),
+    ("first_success", "first success"),
+    ("drained", "drained"),
+)
+SINCE = {"proven": "after it broke", "undone": "after it was back"}
+
+
+def headline(verdict: Verdict) -> str:
+    return HEADLINE[verdict.value]
+
+
+def name_of(verdict: Verdict) -> str:
+    return verdict.experiment or verdict.run or "a history"
+
+
+def moment(span: Span | Moment) -> str:
+    """A time in seconds since the start; both ends where they differ visibly."""
+    lo, hi = (span.lo, span.hi) if isinstance(span, Moment) else span
+    return f"{hi:.3f}" if hi - lo < WIDE_S else f"{lo:.3f}..{hi:.3f}"
+
+
+def duration(span: Span) -> str:
+    """The middle of an interval, and how far off it may be."""
+    middle, off = (span[0] + span[1]) / 2, (span[1] - span[0]) / 2
+    return f"{middle:.2f} s" if off < 0.005 else f"{middle:.2f} s ±{off:.2f}"
+
+
+def percent(rate: float | None) -> str:
+    return "nothing" if rate is None else f"{rate * 100:.0f} %"
+
+
+def count(finding: Finding) -> str:
+    lowest, highest = finding.count
+    return str(lowest) if lowest == highest else f"{lowest}..{highest}"
+
+
+def labels(finding: Finding) -> str:
+    return ", ".join(f"{name} {n}" for name, n in sorted(finding.labels.items()))
+
+
+def exposed(exposure: dict[str, KindExposure]) -> str:
+    """Each kind that had to be exposed, with what 0 of so many excludes."""
+    wanted = sorted(((kind, told) for kind, told in exposure.items() if told.need), key=lambda item: -item[1].n)
+    parts = []
+    for number, (kind, told) in enumerate(wanted):
+        words = "excludes loss above " if number == 0 else ""
+        power = f"({words}{percent(told.excludes_above)})" if told.n else f"(of {told.need} needed)"
+        parts.append(f"{kind} {told.n} {power}")
+    return f"{', '.join(parts)}, at 95 %" if parts else "nothing was asked to be"
+
+
+def evidence(told: Evidence) -> str:
+    parts = [f"{n:,} effects in {ledger} ({told.objects.get(ledger, 0)} objects)" for ledger, n in told.effects.items()]
+    parts = parts or ["no effects"]
+    parts.append(f"{told.reports:,} reports of the platform")
+    if told.lag_ms is not None:
+        parts.append(f"load on time (p99 lag {told.lag_ms:g} ms)")
+    return "; ".join(parts)
+
+
+def fault(told: FaultTold) -> str:
+    """One fault in a line."""
+    if told.proven is None:
+        return f"{told.component} ({told.kind}): not proven, {told.end}"
+    until = told.undoing or told.undone
+    text = f"{told.component} ({told.kind}), proven at {moment(told.proven)} s"
+    text += f", undone from {moment(until)} s" if until else ", never undone"
+    return text + (f" by {told.by}" if told.by else "") + f", {told.end}"
+
+
+def recovered(told: Recovery) -> str:
+    """One fault's recovery in a line; what was not seen is said to be so."""
+    parts = []
+    for name, words in RECOVERED:
+        span: Span | None = getattr(told, name)
+        if span is not None:
+            parts.append(f"{words} {duration(span)} {SINCE[told.since[name]]}")
+        elif name in told.why_not:
+            parts.append(f"{words}: no, {told.why_not[name]}")
+    return f"{told.component}: {' · '.join(parts)}"

@@ -1,0 +1,229 @@
+"""Commands: stored first, delivered in order, replayed to an agent that comes back, acted on once. Agents come and go."""
+
+import asyncio
+import json
+import os
+import signal
+import time
+
+import aiohttp
+import httpx
+
+from chaosreprise.procs import send_signal
+
+START = ["made", "up"]
+
+
+def test_a_life_of_a_session_leaves_one_transition_for_each_command(lab):
+    name = lab.running()
+    lab.step(name, "open('kept', 'w').write('17')")
+    pid = lab.slot(name).processes[0].inc.pid
+    lab.change(name, "hibernate")
+    lab.wait(name, "hibernated")
+    assert lab.slot(name).processes == []
+    lab.change(name, "wake")
+    lab.wait(name, "running")
+    assert lab.step(name, "print(open('kept').read())").json()["stdout"] == "17\n"
+    assert lab.slot(name).processes[0].inc.pid != pid
+    lab.change(name, "stop")
+    lab.wait(name, "terminated")
+    assert lab.marks(name) == [*START, "down", "up", "down", "gone"]
+    assert lab.call("GET", f"/sessions/{name}").json()["status"]["phase"] == "Terminated"
+
+
+def test_hibernated_and_even_pending_sessions_can_be_stopped(lab, until):
+    hibernated = lab.running()
+    lab.change(hibernated, "hibernate")
+    lab.wait(hibernated, "hibernated")
+    lab.change(hibernated, "stop")
+    lab.wait(hibernated, "terminated")
+    pending = lab.create().json()["name"]
+    lab.change(pending, "stop")
+    lab.wait(pending, "terminated")
+    assert lab.marks(hibernated) == [*START, "down", "gone"]
+    assert lab.marks(pending) == [*START, "down", "gone"]
+
+
+def test_what_is_accepted_while_an_agent_is_away_waits_and_is_done_once_when_it_comes_back(lab, until):
+    name, asleep = [name for name in (lab.running(f"user0{n}") for n in range(1, 7)) if lab.agent_of(name) == "a2"][:2]
+    lab.change(asleep, "hibernate")
+    lab.wait(asleep, "hibernated")
+    with lab.away("agents/a2"):
+        until(lambda: lab.call("GET", "/admin/agents/a2").json()["status"] == "offline", "a2 is offline")
+        accepted = [lab.change(name, "hibernate"), lab.change(asleep, "wake"), lab.change(name, "stop")]
+        time.sleep(0.3)
+        assert [lab.command(number)["status"] for number in accepted] == ["pending"] * 3
+        assert [lab.command(number)["sent_at"] for number in accepted] == [None] * 3
+        assert lab.state(asleep) == "waking"
+    until(lambda: all(lab.command(number)["status"] == "completed" for number in accepted), "all completed")
+    sent = [lab.command(number)["sent_at"] for number in accepted]
+    done = [lab.command(number)["completed_at"] for number in accepted]
+    assert sorted(sent) == sent
+    assert sorted(done) == done
+    assert lab.marks(name) == [*START, "down", "gone"]
+    assert lab.marks(asleep) == [*START, "down", "up"]
+
+
+def test_a_session_outlives_its_agent(lab):
+    name = lab.running()
+    lab.step(name, "x = 1")
+    agent = f"agents/{lab.agent_of(name)}"
+    with lab.away(agent):
+        assert lab.step(name, "x += 1; print(x)").json()["stdout"] == "2\n"
+    assert lab.step(name, "x += 1; print(x)").json()["stdout"] == "3\n"
+    assert lab.marks(name) == START
+
+
+def test_starts_go_elsewhere_while_an_agent_is_away(lab, until):
+    with lab.away("agents/a1"):
+        until(lambda: lab.call("GET", "/admin/agents/a1").json()["status"] == "offline", "a1 is offline")
+        names = [lab.create(f"user0{n}").json()["name"] for n in range(1, 5)]
+        assert sorted(lab.agent_of(name) for name in names) == ["a2", "a2", "a3", "a3"]
+
+
+def test_a_closed_socket_is_an_agent_offline_at_once(lab, until):
+    inc = lab.component("agents/a3").inc
+    begin = time.monotonic_ns()
+    with lab.away("agents/a3"):
+        until(lambda: lab.call("GET", "/admin/agents/a3").json()["status"] == "offline", "a3 is offline")
+        noticed = next(line for line in lab.log() if line["event"] == "agent-offline" and line["t"] > begin)
+    assert noticed["why"] == "socket closed"
+    assert noticed["t"] - begin < 0.5e9
+    assert lab.component("agents/a3").inc != inc
+
+
+def test_a_silent_agent_is_offline_after_three_heartbeats_and_comes_back(lab, until):
+    inc = lab.component("agents/a2").inc
+    send_signal(inc, signal.SIGSTOP)
+    try:
+        begin = time.monotonic()
+        until(lambda: lab.call("GET", "/admin/agents/a2").json()["status"] == "offline", "a2 is offline")
+        assert 0.3 < time.monotonic() - begin < 3
+    finally:
+        send_signal(inc, signal.SIGCONT)
+    until(lambda: lab.call("GET", "/admin/agents/a2").json()["status"] == "online", "a2 is online")
+    assert lab.component("agents/a2").inc == inc
+
+
+def test_the_newer_connection_of_an_agent_wins(lab, until):
+    """And the end of the older one does not make the agent offline."""
+
+    async def connect(http):
+        return await http.ws_connect(f"{lab.url}/api/v1/agents/connect?agent_id=a1", headers={"X-Agent-API-Key": lab.secret("agents/a1")})
+
+    async def scene():
+        async with aiohttp.ClientSession() as http:
+            older = await connect(http)
+            newer = await connect(http)
+            ended = await older.receive(timeout=5)
+            assert ended.type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.ERROR)
+            await asyncio.sleep(0.2)
+            shown = await asyncio.to_thread(lambda: lab.call("GET", "/admin/agents/a1").json()["status"])
+            with_a1 = await asyncio.to_thread(on_a1)
+            message = json.loads((await newer.receive(timeout=5)).data)
+            await older.close()
+            await newer.close()
+            return shown, with_a1, message
+
+    def on_a1():
+        for user in ("user01", "user02", "user03"):
+            name = lab.create(user).json()["name"]
+            if lab.agent_of(name) == "a1":
+                return name
+        return None
+
+    with lab.away("agents/a1"):
+        shown, name, message = asyncio.run(scene())
+    assert shown == "online"
+    assert (message["type"], message["payload"]["action"]) == ("command", "start_session")
+    assert message["payload"]["payload"]["sessionId"] == name
+    lab.wait(name, "running")
+    assert lab.marks(name) == START
+
+
+def test_tokens_sessions_and_commands_survive_a_restart_of_the_control_plane(lab, until):
+    name, other = lab.running("user01"), lab.running("user02")
+    lab.step(name, "x = 'kept'")
+    before = lab.component("control-plane").inc
+    lab.take_away("control-plane")
+    try:
+        lab.call("GET", "/sessions")
+    except httpx.ConnectError:
+        pass
+    else:
+        raise AssertionError("the control plane is away and answers")
+    lab.bring_back("control-plane")
+    assert lab.component("control-plane").inc != before
+    until(lambda: lab.state(name) == "running", "the old token is valid")
+    assert lab.step(name, "print(x)").json()["stdout"] == "kept\n"
+    lab.change(other, "hibernate")
+    lab.wait(other, "hibernated")
+    until(lambda: lab.call("GET", "/admin/agents?status=online").json()["total"] == 3, "the agents are back")
+
+
+def test_commands_that_wait_survive_the_control_plane_too(lab, until):
+    name = lab.running()
+    agent = f"agents/{lab.agent_of(name)}"
+    with lab.away(agent):
+        number = lab.change(name, "hibernate")
+        lab.kill("control-plane")
+        until(lambda: lab.component("control-plane").state == "up", "the control plane is back")
+        assert lab.command(number)["status"] == "pending"
+    until(lambda: lab.command(number)["status"] == "completed", "the command is done")
+    assert lab.marks(name) == [*START, "down"]
+
+
+def test_a_late_message_does_not_overwrite_a_final_status(lab):
+    name = lab.running()
+    start = lab.sql("select command_id from agent_commands where session_id = %s", name)[0]["command_id"]
+    agent = lab.agent_of(name)
+    lab.change(name, "hibernate")
+    lab.wait(name, "hibernated")
+
+    async def say_late():
+        async with aiohttp.ClientSession() as http:
+            link = await http.ws_connect(
+                f"{lab.url}/api/v1/agents/connect?agent_id={agent}", headers={"X-Agent-API-Key": lab.secret(f"agents/{agent}")}
+            )
+            for kind, more in (("ack", {}), ("status", {"state": "running"}), ("failed", {"error": "late"}), ("complete", {})):
+                await link.send_json({"type": kind, "payload": {"commandId": start, "sessionId": name} | more})
+            await asyncio.sleep(0.2)
+            await link.close()
+
+    before = lab.command(start)
+    with lab.away(f"agents/{agent}"):
+        asyncio.run(say_late())
+        assert lab.command(start) == before
+        assert lab.state(name) == "hibernated"
+
+
+def test_everything_listens_on_loopback_only(lab):
+    lab.running()
+    keeper = lab.stack.keeper.pid
+    assert listening(family(keeper)) != set()
+    assert {address for address, _ in listening(family(keeper))} == {"0100007F"}
+
+
+def family(pid):
+    """A process and all below it."""
+    found = [pid]
+    for child in (int(text) for task in os.listdir(f"/proc/{pid}/task") for text in open_read(f"/proc/{pid}/task/{task}/children").split()):
+        found += family(child)
+    return found
+
+
+def open_read(path):
+    with open(path) as file:
+        return file.read()
+
+
+def listening(pids):
+    """(address, port) of the listening sockets of some processes, as /proc/net/tcp and tcp6 write them."""
+    inodes = set()
+    for pid in pids:
+        for entry in os.scandir(f"/proc/{pid}/fd"):
+            target = os.readlink(entry.path)
+            if target.startswith("socket:["):
+                inodes.add(target[8:-1])
+    lines = [line.split() for table in ("tcp", "tcp6") for line in open_read(f"/proc/net/{table}").splitlines()[1:]]
+    return {tuple(line[1].split(":")) for line in lines if line[3] == "0A" and line[9] in inodes}

@@ -1,0 +1,82 @@
+"""Without its database the control plane says so, soon, and never that something does not exist; then it goes on by itself."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from chaosreprise.procs import send_signal
+
+LIMIT_S = 4.0
+
+
+@pytest.fixture
+def session(lab):
+    name = lab.running()
+    lab.step(name, "x = 1")
+    return name
+
+
+def calls(lab, name):
+    """Every call that needs the database."""
+    return {
+        "login": lambda: lab.call("POST", "/auth/login", {"username": "admin", "password": lab.secret("admin")}),
+        "list": lambda: lab.call("GET", "/sessions"),
+        "get": lambda: lab.call("GET", f"/sessions/{name}"),
+        "get unknown": lambda: lab.call("GET", "/sessions/user01-python-00000000"),
+        "create": lambda: lab.create("user02"),
+        "create for a stranger": lambda: lab.create("stranger"),
+        "hibernate": lambda: lab.call("PUT", f"/sessions/{name}/hibernate"),
+        "wake": lambda: lab.call("PUT", f"/sessions/{name}/wake"),
+        "stop": lambda: lab.call("DELETE", f"/sessions/{name}"),
+        "step": lambda: lab.step(name, "x += 1"),
+        "agents": lambda: lab.call("GET", "/admin/agents"),
+        "agent": lambda: lab.call("GET", "/admin/agents/a1"),
+    }
+
+
+def test_without_the_database_every_call_fails_soon_and_works_again_when_it_is_back(lab, session, until):
+    with lab.away("database"):
+        for what, call in calls(lab, session).items():
+            begin = time.monotonic()
+            answer = call()
+            assert answer.status_code == 500, what
+            assert "Database unavailable" in answer.text
+            assert time.monotonic() - begin < LIMIT_S, what
+        assert lab.http.get("/health").status_code == 200
+    begin = time.monotonic()
+    until(lambda: lab.state(session) == "running", "the control plane has its database again")
+    assert time.monotonic() - begin < 1
+    assert lab.step(session, "print(x)").json()["stdout"] == "1\n"
+    until(lambda: lab.call("GET", "/admin/agents?status=online").json()["total"] == 3, "the agents are back")
+    lab.change(session, "hibernate")
+    lab.wait(session, "hibernated")
+    assert lab.marks(session) == ["made", "up", "down"]
+
+
+def test_a_database_that_hangs_is_given_up_in_time(lab, session, until):
+    postgres = lab.component("database").inc.pid
+    with open(f"/proc/{postgres}/task/{postgres}/children") as children:
+        tree = [postgres, *map(int, children.read().split())]
+    for pid in tree:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        for what in ("get", "get unknown", "create", "stop"):
+            begin = time.monotonic()
+            assert calls(lab, session)[what]().status_code == 500, what
+            assert time.monotonic() - begin < LIMIT_S, what
+    finally:
+        for pid in tree:
+            os.kill(pid, signal.SIGCONT)
+    until(lambda: lab.state(session) in ("running", "terminating", "terminated"), "the control plane has its database again")
+
+
+def test_commands_that_were_accepted_survive_the_kill_of_the_database(lab, session, until):
+    agent = f"agents/{lab.agent_of(session)}"
+    with lab.away(agent):
+        number = lab.change(session, "hibernate")
+        send_signal(lab.component("database").inc, signal.SIGKILL)
+        until(lambda: lab.component("database").state == "up" and lab.component("database").restarts, "it is back")
+    until(lambda: lab.command(number)["status"] == "completed", "the command is done")
+    assert lab.marks(session) == ["made", "up", "down"]

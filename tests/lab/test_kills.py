@@ -1,0 +1,81 @@
+"""Agents that are killed at any moment: every accepted command has its effect, and has it once."""
+
+import asyncio
+import random
+import signal
+
+import httpx
+
+from chaosreprise.procs import send_signal
+
+KILLS = 10
+SESSIONS = 12
+SEED = 7
+LIMIT_S = 15
+
+
+def expected(verbs):
+    """The transitions that the keeper must have seen for these commands, in this order."""
+    marks, is_up = ["made", "up"], True
+    for verb in verbs:
+        if verb == "stop":
+            return [*marks, *(["down"] if is_up else []), "gone"]
+        is_up = verb == "wake"
+        marks.append("up" if is_up else "down")
+    return marks
+
+
+def test_every_command_has_exactly_one_effect_although_agents_are_killed(new_lab, until):
+    lab = new_lab()
+    chance = random.Random(SEED)
+    accepted = asyncio.run(traffic(lab, chance))
+    until(lambda: lab.sql("select count(*) from agent_commands where status <> 'completed'")[0]["count"] == 0, "all completed", LIMIT_S)
+    assert len(accepted) == SESSIONS
+    assert sum(map(len, accepted.values())) > 2 * SESSIONS
+    for name, verbs in accepted.items():
+        assert lab.marks(name) == expected(verbs), verbs
+    lost = lab.sql("select count(*) from sessions where state not in ('running', 'hibernated', 'terminated')")
+    assert lost[0]["count"] == 0
+    assert sum(line["event"] == "agent-offline" for line in lab.log()) >= KILLS
+
+
+async def traffic(lab, chance):
+    """Lifecycle commands on all sessions while agents die; the accepted ones by session."""
+    ended = asyncio.Event()
+    accepted = {}
+    headers = {"Authorization": lab.http.headers["Authorization"]}
+    async with httpx.AsyncClient(base_url=f"{lab.url}/api/v1", headers=headers, timeout=20, trust_env=False) as http:
+        seeds = [chance.random() for _ in range(SESSIONS)]
+        async with asyncio.TaskGroup() as tasks:
+            for number, seed in enumerate(seeds):
+                tasks.create_task(live(http, f"user{1 + number % 12:02d}", random.Random(seed), accepted, ended))
+            await kills(lab, chance)
+            ended.set()
+    return accepted
+
+
+async def live(http, user, chance, accepted, ended):
+    body = {"user": user, "template": "python", "resources": {"cpu": "100m", "memory": "128Mi"}}
+    while (answer := await http.post("/sessions", json=body)).status_code == 503:  # all agents are dead at the moment
+        await asyncio.sleep(0.05)
+    name = answer.json()["name"]
+    verbs = accepted[name] = []
+    while not ended.is_set():
+        await asyncio.sleep(chance.uniform(0, 0.1))
+        if chance.random() < 0.02:
+            assert (await http.delete(f"/sessions/{name}")).status_code == 202
+            verbs.append("stop")
+            return
+        verb = chance.choice(["hibernate", "wake"])
+        if (await http.put(f"/sessions/{name}/{verb}")).status_code == 202:
+            verbs.append(verb)
+
+
+async def kills(lab, chance):
+    """Each as soon as its victim runs, so that some die while they are starting."""
+    for _ in range(KILLS):
+        await asyncio.sleep(chance.uniform(0, 0.6))
+        victim = f"agents/{chance.choice(lab.settings['agents'])}"
+        while (inc := (await asyncio.to_thread(lab.component, victim)).inc) is None:
+            await asyncio.sleep(0.01)
+        send_signal(inc, signal.SIGKILL)
