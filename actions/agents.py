@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from chaosreprise.run.current import activity
+from chaosreprise.run.current import activity, current
 
 __all__ = ["bring_back", "take_away"]
 
@@ -20,5 +20,7 @@ def take_away(agent: str = "", hold_s: float = 60.0) -> dict[str, Any]:
 
 def bring_back(agent: str = "") -> dict[str, Any]:
     """Undo `take_away`: let the agent start again. Returns when it is connected; does nothing when it is not away."""
+    if current() is None:
+        return {"fault": None, "state": "no run is open: nothing to undo"}
     with activity() as run:
         return run.bring_back(agent or None)

@@ -2,8 +2,9 @@
 
 *noticed*: the platform itself reported the broken agent as anything but online; since the proof. *elsewhere*: the first start
 that was sent after the proof and took effect on another agent; since the proof. *first success*: the first effect of a
-command that the fault was exposed to; since the undo. *drained*: the last such effect; since the undo. A command that never
-took effect leaves the fault undrained. None of this decides a verdict.
+command that the fault was exposed to, *drained*: the last one; both since the start of the undo, which is a moment, while
+being undone is as wide as the broken component takes to come back. A command that never took effect leaves the fault
+undrained. None of this decides a verdict.
 """
 
 from collections.abc import Iterable
@@ -18,7 +19,7 @@ from chaosreprise.history import History
 from chaosreprise.history.events import Fault
 
 PROVEN = "proven"
-UNDONE = "undone"
+UNDOING = "undoing"
 ONLINE = "online"
 
 
@@ -81,8 +82,8 @@ def _elsewhere(case: Case, life: Life, found: Recovery) -> None:
 
 
 def _success(case: Case, life: Life, found: Recovery) -> None:
-    undone, healing = life.undone, life.healing
-    if undone is None or healing is None:
+    healing = life.healing
+    if healing is None:
         found.why_not["drained"] = found.why_not["first_success"] = "the fault was not undone"
         return
     rows = {*exposures.rows_during(case, life), *exposures.rows_in_flight(case, life)}
@@ -94,13 +95,13 @@ def _success(case: Case, life: Life, found: Recovery) -> None:
         found.why_not["drained"] = found.why_not["first_success"] = "no exposed command took effect after the undo"
         return
     source = f"ledger {after[0].effects[0].ledger}"
-    found.first_success = _since(undone, after[0].lo, after[0].hi)
-    _told(found, "first_success", UNDONE, source)
+    found.first_success = _since(healing, after[0].lo, after[0].hi)
+    _told(found, "first_success", UNDOING, source)
     if missing:
-        found.why_not["drained"] = f"{missing} exposed commands never took effect"
+        found.why_not["drained"] = f"{missing} of {len(effects)} exposed commands never took effect"
         return
-    found.drained = _since(undone, max(effect.lo for effect in after), after[-1].hi)
-    _told(found, "drained", UNDONE, source)
+    found.drained = _since(healing, max(effect.lo for effect in after), after[-1].hi)
+    _told(found, "drained", UNDOING, source)
 
 
 def _after(effects: Iterable[Transition | None], healing: Fault) -> list[Transition]:

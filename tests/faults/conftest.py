@@ -26,11 +26,28 @@ def launch():
         stack.end()
 
 
-@pytest.fixture
-def stack(launch):
-    """A server and two agents."""
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory):
+    """A server and two agents, for all tests that leave them whole."""
     port = toystack.free_port()
-    return launch([toystack.server(port), toystack.agent("a1", port), toystack.agent("a2", port)])
+    components = [toystack.server(port), toystack.agent("a1", port), toystack.agent("a2", port)]
+    stack = toystack.launch(components, folder=tmp_path_factory.mktemp("stacks") / "lasting")
+    yield stack
+    stack.end()
+
+
+@pytest.fixture
+def stack(lasting):
+    yield lasting
+    with Keeper(lasting.address) as keeper:
+        assert [c.held_by for c in keeper.status().components] == [None, None, None]
+
+
+@pytest.fixture
+def mortal(launch):
+    """A server and an agent, for a test that kills their keeper."""
+    port = toystack.free_port()
+    return launch([toystack.server(port), toystack.agent("a1", port)])
 
 
 @pytest.fixture

@@ -1,8 +1,7 @@
-"""Real labs to test against: `lab` is shared by the tests of a module, `new_lab` makes one of its own."""
+"""Real labs to test against: `lab` is shared by the tests of a module, `new_lab` starts others."""
 
 import contextlib
 import json
-import os
 import signal
 import time
 
@@ -140,7 +139,6 @@ class Lab:
 
     def close(self):
         self.http.close()
-        self.stack.end()
 
 
 @pytest.fixture(scope="session")
@@ -149,30 +147,30 @@ def lab_state(tmp_path_factory):
     return str(tmp_path_factory.mktemp("state"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def new_lab(lab_state):
-    """Starts labs; they end with the module's tests."""
-    labs = []
-
-    def start(**options):
-        before = os.environ.get("XDG_STATE_HOME")
-        os.environ["XDG_STATE_HOME"] = lab_state
-        try:
-            labs.append(Lab(starter.start(**FAST | options, owned=True)))
-        finally:
-            os.environ.pop("XDG_STATE_HOME")
-            if before is not None:
-                os.environ["XDG_STATE_HOME"] = before
-        return labs[-1]
-
-    yield start
-    for lab in labs:
-        lab.close()
+    """Starts labs that end with the test."""
+    with contextlib.ExitStack() as labs:
+        yield lambda defect="", **options: labs.enter_context(started(lab_state, defect, options))
 
 
 @pytest.fixture(scope="module")
-def shared_lab(new_lab):
-    return new_lab()
+def shared_lab(lab_state):
+    with started(lab_state, "", {}) as lab:
+        yield lab
+
+
+@contextlib.contextmanager
+def started(state, defect, options):
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XDG_STATE_HOME", state)
+        environment.setenv("REPRISE_LAB_DEFECT", defect)
+        stack = starter.start(**FAST | options, owned=True)
+    try:
+        with contextlib.closing(Lab(stack)) as lab:
+            yield lab
+    finally:
+        stack.end()
 
 
 @pytest.fixture

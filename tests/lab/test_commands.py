@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-import os
+import pathlib
 import signal
 import time
 
 import aiohttp
 import httpx
 
-from chaosreprise.procs import send_signal
+from chaosreprise.procs import LISTEN, connections_of, send_signal
 
 START = ["made", "up"]
 
@@ -109,7 +109,9 @@ def test_the_newer_connection_of_an_agent_wins(lab, until):
     """And the end of the older one does not make the agent offline."""
 
     async def connect(http):
-        return await http.ws_connect(f"{lab.url}/api/v1/agents/connect?agent_id=a1", headers={"X-Agent-API-Key": lab.secret("agents/a1")})
+        return await http.ws_connect(
+            f"{lab.url}/api/v1/agents/connect?agent_id=a1", headers={"X-Agent-API-Key": lab.secret("agents/a1")}
+        )
 
     async def scene():
         async with aiohttp.ClientSession() as http:
@@ -183,9 +185,15 @@ def test_a_late_message_does_not_overwrite_a_final_status(lab):
     async def say_late():
         async with aiohttp.ClientSession() as http:
             link = await http.ws_connect(
-                f"{lab.url}/api/v1/agents/connect?agent_id={agent}", headers={"X-Agent-API-Key": lab.secret(f"agents/{agent}")}
+                f"{lab.url}/api/v1/agents/connect?agent_id={agent}",
+                headers={"X-Agent-API-Key": lab.secret(f"agents/{agent}")},
             )
-            for kind, more in (("ack", {}), ("status", {"state": "running"}), ("failed", {"error": "late"}), ("complete", {})):
+            for kind, more in (
+                ("ack", {}),
+                ("status", {"state": "running"}),
+                ("failed", {"error": "late"}),
+                ("complete", {}),
+            ):
                 await link.send_json({"type": kind, "payload": {"commandId": start, "sessionId": name} | more})
             await asyncio.sleep(0.2)
             await link.close()
@@ -199,31 +207,12 @@ def test_a_late_message_does_not_overwrite_a_final_status(lab):
 
 def test_everything_listens_on_loopback_only(lab):
     lab.running()
-    keeper = lab.stack.keeper.pid
-    assert listening(family(keeper)) != set()
-    assert {address for address, _ in listening(family(keeper))} == {"0100007F"}
+    listening = [c.local for pid in family(lab.stack.keeper.pid) for c in connections_of(pid) if c.state == LISTEN]
+    assert len(set(listening)) == 3  # PostgreSQL, the control plane, a session
+    assert {local.partition(":")[0] for local in listening} == {"0100007F"}
 
 
 def family(pid):
     """A process and all below it."""
-    found = [pid]
-    for child in (int(text) for task in os.listdir(f"/proc/{pid}/task") for text in open_read(f"/proc/{pid}/task/{task}/children").split()):
-        found += family(child)
-    return found
-
-
-def open_read(path):
-    with open(path) as file:
-        return file.read()
-
-
-def listening(pids):
-    """(address, port) of the listening sockets of some processes, as /proc/net/tcp and tcp6 write them."""
-    inodes = set()
-    for pid in pids:
-        for entry in os.scandir(f"/proc/{pid}/fd"):
-            target = os.readlink(entry.path)
-            if target.startswith("socket:["):
-                inodes.add(target[8:-1])
-    lines = [line.split() for table in ("tcp", "tcp6") for line in open_read(f"/proc/net/{table}").splitlines()[1:]]
-    return {tuple(line[1].split(":")) for line in lines if line[3] == "0A" and line[9] in inodes}
+    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(below for child in children for below in family(int(child)))]

@@ -3,6 +3,7 @@
 import concurrent.futures
 import json
 import re
+import socket
 from collections import Counter
 
 import httpx
@@ -130,7 +131,7 @@ def test_sessions_are_listed_newest_first_and_by_user(lab):
     first, second = lab.running("user01"), lab.running("user02")
     names = [session["name"] for session in lab.call("GET", "/sessions").json()["sessions"]]
     assert names.index(second) < names.index(first)
-    assert [s["name"] for s in lab.call("GET", "/sessions", params={"user": "user02"}).json()["sessions"]][0] == second
+    assert lab.call("GET", "/sessions", params={"user": "user02"}).json()["sessions"][0]["name"] == second
     assert lab.call("GET", "/sessions", params={"user": "stranger"}).json() == {"sessions": [], "total": 0}
 
 
@@ -268,8 +269,6 @@ def test_steps_of_one_session_run_one_at_a_time(lab):
 
 
 def test_a_session_answers_only_who_has_its_token(lab):
-    import socket
-
     name = lab.running()
     with socket.create_connection(("127.0.0.1", lab.slot(name).processes[0].port), timeout=5) as session:
         session.sendall(json.dumps({"token": "guess", "id": "1", "code": "open('here', 'w')"}).encode() + b"\n")

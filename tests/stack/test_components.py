@@ -21,8 +21,19 @@ from chaosreprise.stack.client import Conflict, Keeper
 FAR = 10**9 * SECOND
 
 
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
+    """One for all tests that leave it whole."""
+    port = toystack.free_port()
+    folder = tmp_path_factory.mktemp("stacks") / "shared"
+    stack = toystack.launch([toystack.agent("a1", port), toystack.server(port)], folder=folder)
+    yield stack
+    stack.end()
+
+
 @pytest.fixture
-def stack(launch):
+def mortal(launch):
+    """One for a test that ends it."""
     port = toystack.free_port()
     return launch([toystack.agent("a1", port), toystack.server(port)])
 
@@ -49,13 +60,14 @@ def test_a_component_starts_when_those_that_it_names_in_after_are_ready(stack, k
 
 
 def test_a_component_that_dies_is_started_again_and_the_ledger_says_crash_and_back(stack, keeper):
-    before = component(keeper, "agents/a1").inc
+    found = component(keeper, "agents/a1")
+    before = found.inc
     send_signal(before, signal.SIGKILL)
     after = eventually(lambda: up(keeper, "agents/a1", before))
-    assert after.restarts == 1
-    lines = toystack.ledger(stack, "agents/a1")
+    assert after.restarts == found.restarts + 1
+    lines = toystack.ledger(stack, "agents/a1")[-3:]
     assert [(line["mark"], line["inc"]) for line in lines] == [
-        ("up", list(before)),
+        (lines[0]["mark"], list(before)),
         ("crash", list(before)),
         ("back", list(after.inc)),
     ]
@@ -95,6 +107,7 @@ def test_a_hold_of_another_incarnation_is_a_conflict_that_shows_the_present_one(
     keeper.hold("agents/a1", agent.inc, "f1", [myself()], FAR)
     with pytest.raises(Conflict, match="held by f1"):
         keeper.hold("agents/a1", agent.inc, "f2", [myself()], FAR)
+    keeper.release("agents/a1", "f1")
 
 
 def test_a_hold_ends_by_its_lease(keeper):
@@ -138,27 +151,31 @@ def test_what_a_dead_component_left_behind_is_killed_before_it_starts_again(laun
         assert wait_gone(left, 2)
 
 
-def test_the_end_of_a_stack_takes_less_than_a_second_and_leaves_nothing(stack, keeper):
+def test_the_end_of_a_stack_takes_less_than_a_second_and_leaves_nothing(mortal):
+    keeper = Keeper(mortal.address)
     for number in range(5):
         keeper.make(f"s{number}", 0)
     status = keeper.status()
     processes = [c.inc for c in status.components] + [p.inc for s in status.slots for p in s.processes]
     began = time.monotonic()
-    stack.end()
+    mortal.end()
     assert time.monotonic() - began < 1
-    assert not stack.dir.exists()
-    assert not any(map(is_alive, [*processes, stack.keeper]))
+    assert not mortal.dir.exists()
+    assert not any(map(is_alive, [*processes, mortal.keeper]))
     with pytest.raises(Unreachable):
-        Keeper(stack.address)
+        Keeper(mortal.address)
+    keeper.close()
 
 
-def test_sigterm_ends_a_stack_while_sigint_and_sighup_do_not(stack, keeper):
+def test_sigterm_ends_a_stack_while_sigint_and_sighup_do_not(mortal):
+    keeper = Keeper(mortal.address)
     for number in (signal.SIGINT, signal.SIGHUP):
-        send_signal(stack.keeper, number)
+        send_signal(mortal.keeper, number)
     assert keeper.status().ready
-    send_signal(stack.keeper, signal.SIGTERM)
-    assert wait_gone(stack.keeper, 2)
-    assert not stack.dir.exists()
+    send_signal(mortal.keeper, signal.SIGTERM)
+    assert wait_gone(mortal.keeper, 2)
+    assert not mortal.dir.exists()
+    keeper.close()
 
 
 def test_a_component_that_ignores_its_stop_signal_or_is_paused_is_killed(launch):
@@ -177,12 +194,14 @@ def test_a_component_that_ignores_its_stop_signal_or_is_paused_is_killed(launch)
     assert not any(map(is_alive, found))
 
 
-def test_a_killed_keeper_takes_everything_with_it(stack, keeper):
+def test_a_killed_keeper_takes_everything_with_it(mortal):
+    keeper = Keeper(mortal.address)
     keeper.make("s1", 0)
     status = keeper.status()
     processes = [c.inc for c in status.components] + [status.slots[0].processes[0].inc]
-    send_signal(stack.keeper, signal.SIGKILL)
+    send_signal(mortal.keeper, signal.SIGKILL)
     assert all(wait_gone(inc, 2) for inc in processes)
+    keeper.close()
 
 
 def test_a_component_in_namespaces_of_its_own_is_no_root_there_and_dies_with_its_keeper(launch):

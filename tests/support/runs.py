@@ -15,10 +15,10 @@ from chaosreprise.stack import starter
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CHAOS = str(pathlib.Path(sys.executable).with_name("chaos"))
 EXPERIMENT = ROOT / "experiments" / "agent-failover.json"
-# Short, so that many runs fit: reserve of 3 and 3 an agent, held for 1.2 s; the lab below settles in about a second.
+# Short, so that many runs fit: reserve of 3 and 3 an agent, held for 1 s; the lab below settles in about a second.
 SHORT = [
     "--var",
-    "hold_s:float=1.2",
+    "hold_s:float=1.0",
     "--var",
     "quiet_s:float=0.3",
     "--var",
@@ -36,7 +36,16 @@ print(json.dumps(checker.judge(history.load(pathlib.Path(sys.argv[1])), "end").t
 
 
 def start_lab(defect: str | None = None) -> starter.Stack:
-    return starter.start(agents=3, users=12, heartbeat_s=0.2, reconcile_s=0.05, owned=False, defect=defect)
+    """A lab with short timers, so that a run on it settles within a second."""
+    before = dict(os.environ)
+    os.environ.pop("REPRISE_LAB_DEFECT", None)
+    try:
+        if defect:
+            os.environ["REPRISE_LAB_DEFECT"] = defect
+        return starter.start(agents=3, users=12, heartbeat_s=0.2, reconcile_s=0.02, owned=False)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 class Ran:

@@ -123,8 +123,18 @@ def write(folder: pathlib.Path, components: list[spec.ComponentSpec], **session:
     spec.save(folder, stack)
 
 
-def launch(components: list[spec.ComponentSpec], *, owned: bool = False, **session: float) -> starter.Stack:
-    folder = starter.new_folder()
+def launch(
+    components: list[spec.ComponentSpec],
+    *,
+    folder: pathlib.Path | None = None,
+    owned: bool = False,
+    **session: float,
+) -> starter.Stack:
+    """A stack of these components; in `folder` rather than in the state directory if that is given."""
+    if folder is None:
+        folder = starter.new_folder()
+    else:
+        folder.mkdir()
     write(folder, components, **session)
     return starter.launch(folder, owned=owned)
 

@@ -18,7 +18,8 @@ from chaosreprise.history.events import Attribution, Effect, Level, Mark
 
 STRENGTH: dict[Level, int] = {"none": 0, "state": 1, "counted": 2, "keyed": 3}
 PARTNER: dict[Mark, Mark] = {"up": "made", "down": "gone"}
-SHAPES: tuple[Mark, ...] = ("gone", "made", "up", "down")
+STANDING: dict[Mark, int] = {"down": 0, "up": 1, "made": 2, "gone": 3}
+"""The marks of transitions: what a generation with several of them is, is the highest."""
 BEGUN: Mark = "b"
 ENDED: Mark = "e"
 
@@ -37,6 +38,10 @@ class Transition(NamedTuple):
     effects: tuple[Effect, ...]
     sure: bool = True
     repeats: bool = False
+
+
+Shapes = dict[str, list[tuple[int | None, Mark, list[Effect]]]]
+"""By object: generation, the mark that says what kind of transition it was, its effects."""
 
 
 def strongest(entries: Iterable[Attribution]) -> dict[str, Attribution]:
@@ -74,36 +79,38 @@ def of_key(effects: Effects, entry: Attribution, mark: Mark, key: str, submitted
     return list(found.values())
 
 
-def of_session(effects: Sequence[Effect], mark: Mark, gapless: Callable[[str], bool]) -> list[Transition]:
-    """The transitions that `mark` stands for in one session's effects, in the order of time."""
+def shapes(effects: Sequence[Effect]) -> Shapes:
+    """The transitions of each object of one session, whatever their kind, in the order of their generations."""
     objects: dict[str, dict[int | None, list[Effect]]] = defaultdict(lambda: defaultdict(list))
     for effect in effects:
-        objects[effect.object][effect.gen].append(effect)
+        if effect.mark in STANDING:
+            objects[effect.object][effect.gen].append(effect)
+    return {
+        name: [
+            (gen, max((effect.mark for effect in own), key=STANDING.__getitem__), own) for gen, own in _in_order(gens)
+        ]
+        for name, gens in objects.items()
+    }
+
+
+def _in_order(generations: dict[int | None, list[Effect]]) -> list[tuple[int | None, list[Effect]]]:
+    return sorted(generations.items(), key=lambda item: -1 if item[0] is None else item[0])
+
+
+def of_session(shaped: Shapes, mark: Mark, gapless: Callable[[str], bool]) -> list[Transition]:
+    """The transitions that `mark` stands for in one session, in the order of time."""
     found = []
-    for name, generations in objects.items():
-        found += _of_object(name, generations, mark, gapless(name))
+    for name, transitions in shaped.items():
+        partner = PARTNER.get(mark)
+        known = partner is None or gapless(name) or any(shape == partner for _, shape, _ in transitions)
+        before = None
+        for gen, shape, effects in transitions:
+            if shape == mark:
+                own = tuple(effect for effect in effects if effect.mark == mark)
+                lo, hi = min(effect.lo for effect in own), max(effect.hi for effect in own)
+                found.append(Transition(name, gen, lo, hi, own, sure=known, repeats=shape == before))
+            before = shape
     return sorted(found, key=lambda transition: (transition.hi, transition.gen or 0))
-
-
-def _of_object(name: str, generations: dict[int | None, list[Effect]], mark: Mark, gapless: bool) -> list[Transition]:
-    partner = PARTNER.get(mark)
-    known = partner is None or gapless or any(_has(effects, partner) for effects in generations.values())
-    found, before = [], None
-    for gen in sorted(generations, key=lambda gen: -1 if gen is None else gen):
-        effects = generations[gen]
-        shape = next((shape for shape in SHAPES if _has(effects, shape)), None)
-        if shape is None:
-            continue
-        if shape == mark:
-            own = tuple(effect for effect in effects if effect.mark == mark)
-            lo, hi = min(effect.lo for effect in own), max(effect.hi for effect in own)
-            found.append(Transition(name, gen, lo, hi, own, sure=known, repeats=shape == before))
-        before = shape
-    return found
-
-
-def _has(effects: Sequence[Effect], mark: Mark) -> bool:
-    return any(effect.mark == mark for effect in effects)
 
 
 class Attributed:
@@ -169,18 +176,20 @@ class Attributed:
     def _by_session(self) -> None:
         rows_of = self._commands.by_session()
         sessions = {session for session, _ in rows_of}
+        shaped: dict[tuple[str, str], Shapes] = {}
         for entry in self.entries.values():
             if entry.level not in ("counted", "state"):
                 continue
             for session in sessions:
-                rows = rows_of.get((session, entry.op), [])
-                effects = self._effects.sessions.get((entry.ledger, session), [])
-                transitions = of_session(effects, entry.mark, partial(self._gapless, entry.ledger))
+                at = entry.ledger, session
+                if at not in shaped:
+                    shaped[at] = shapes(self._effects.sessions.get(at, ()))
+                transitions = of_session(shaped[at], entry.mark, partial(self._gapless, entry.ledger))
                 if entry.level == "counted" and any(transition.gen is None for transition in transitions):
                     self.ungenerated.add(session)
-                self.groups[session, entry.op] = rows
+                self.groups[session, entry.op] = rows_of.get((session, entry.op), [])
                 self.of[session, entry.op] = transitions
-                self._assign(entry.level, rows, transitions)
+                self._assign(entry.level, self.groups[session, entry.op], transitions)
 
     def _assign(self, level: Level, rows: Sequence[int], transitions: Sequence[Transition]) -> None:
         commands = self._commands

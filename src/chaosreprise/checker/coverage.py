@@ -48,15 +48,15 @@ class Watch:
         return found
 
     def ended(self, of: str) -> str | None:
-        """Why this process of the run did not end in order; None when it did, or still may."""
+        """What kept this process of the run from an orderly end; None when it had one, or still may."""
         events = self._events.get(of, [])
         if not events or not events[0].on:
-            return "it never said that it began"
+            return "never said that it began"
         offs = [event for event in events if not event.on]
         if any(event.why != DONE for event in offs):
-            return next(event.why for event in offs if event.why != DONE)
+            return "broke off: " + next(event.why for event in offs if event.why != DONE)
         if events[-1].on and not self.live:
-            return "it did not end in order: it died or was killed"
+            return "has no orderly end: it died or was killed"
         return None
 
     def done_at(self, of: str) -> int | None:

@@ -18,7 +18,7 @@ command: no check for that is built, so it makes this one unknown. What a gap ma
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from chaosreprise.checker import witness
@@ -52,7 +52,7 @@ def judge(case: Case) -> Finding:
         evidence=_evidence(case),
         witnesses=[_witness(case, found) for found in surplus[: witness.LIMIT]],
         scope=[*_gap_doubts(case), *_unexplained_doubt(case, unexplained), *_unobservable(case)],
-        untested=[NotTested(what=f"{op} acting twice", why=_why_not(case, op)) for op in kinds if not _shows(case, op)],
+        untested=_untested(case, kinds),
     )
 
 
@@ -128,6 +128,14 @@ def _why_not(case: Case, op: str) -> str:
     if level in ("keyed", "counted"):
         return "a repeat could not show: acting again changes nothing there"
     return "only the end state is known" if level == "state" else "no ledger shows its effect"
+
+
+def _untested(case: Case, kinds: Sequence[str]) -> list[NotTested]:
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for op in kinds:
+        if not _shows(case, op):
+            by_reason[_why_not(case, op)].append(op)
+    return [NotTested(what=f"{', '.join(ops)} acting twice", why=reason) for reason, ops in by_reason.items()]
 
 
 def _evidence(case: Case) -> int:

@@ -19,7 +19,7 @@ def processes(case: Case) -> list[Doubt]:
     for name in RUNNERS:
         if why := case.watch.ended(name):
             do = f"see logs/{name}.log for what ended it, and {AGAIN}"
-            found.append(Doubt(what=name, why=f"the {name} has no orderly end: {why}", do=do))
+            found.append(Doubt(what=name, why=f"the {name} {why}", do=do))
     if not case.live:
         for segment in case.history.torn:
             if case.watch.done_at(segment.removesuffix(".jsonl")) is None:

@@ -162,7 +162,8 @@ def _wrong_ones(case: Case, life: Life, kind: str) -> str:
     ]
     refused = sum(commands.outcome[row] == "fail" for row in sent)
     elsewhere = sum(not crosses(case, row, life) for row in sent)
-    return f" ({len(sent)} were sent then: {elsewhere} crossed others, {refused} were refused)" if sent else ""
+    reasons = [f"{n} {words}" for n, words in ((elsewhere, "crossed others"), (refused, "were refused")) if n]
+    return f" ({len(sent)} were sent then: {', '.join(reasons)})" if reasons else ""
 
 
 def _unknown_agents(case: Case, life: Life) -> list[Doubt]:

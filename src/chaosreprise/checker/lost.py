@@ -64,7 +64,7 @@ def judge(case: Case) -> Finding:
         evidence=sum(seen is not None for seen in case.attributed.effect_of),
         witnesses=[_witness(case, row) for row in tally.lost[: witness.LIMIT]],
         scope=[*_gap_doubts(case, tally), *_other_doubts(case, tally), *_unseen(case, kinds)],
-        untested=[NotTested(what=f"loss of {op}", why="no ledger shows its effect") for op in _dark(case, kinds)],
+        untested=_untested(_dark(case, kinds)),
     )
 
 
@@ -136,6 +136,10 @@ def _kinds(case: Case) -> list[str]:
 
 def _dark(case: Case, kinds: Sequence[str]) -> list[str]:
     return [op for op in kinds if case.attributed.level(op) == "none" and op not in case.contract.exposure]
+
+
+def _untested(dark: Sequence[str]) -> list[NotTested]:
+    return [NotTested(what=f"{', '.join(dark)} lost", why="no ledger shows the effect")] if dark else []
 
 
 def _is_baseline(case: Case, row: int) -> bool:

@@ -62,12 +62,12 @@ def not_tested(case: Case, verdict: Verdict) -> list[NotTested]:
         found += finding.untested
         if finding.value == "unknown" and not finding.required:
             found.append(NotTested(what=name, why=finding.scope[0].why if finding.scope else "the run is unknown"))
-    for kind in exposure.kinds_not_exposed(case):
-        found.append(NotTested(what=f"{kind} through the fault", why="the contract asks for no exposure of it"))
+    if kinds := exposure.kinds_not_exposed(case):
+        what = f"{', '.join(kinds)} through the fault"
+        found.append(NotTested(what=what, why="the contract asks for no exposure of it"))
     broken = {fault.kind.partition(".")[0].replace("_", " ") for fault in verdict.faults if fault.proven is not None}
-    found += [
-        NotTested(what=f"faults: {family}", why="none in this run") for family in FAMILIES if family not in broken
-    ]
+    if others := [family for family in FAMILIES if family not in broken]:
+        found.append(NotTested(what=f"faults of {', '.join(others)}", why="none in this run"))
     if case.contract.objectives:
         found.append(NotTested(what="objectives", why="no check for them is built"))
     return found
@@ -103,7 +103,7 @@ def _held(verdict: Verdict) -> str:
     names = ", ".join(f"no {name}" for name, found in verdict.checks.items() if found.value == "true")
     if verdict.watch is None:
         return names or "nothing against it so far"
-    return f"{names} within {verdict.watch.seconds:g} s after {verdict.watch.after}"
+    return f"{names} within {verdict.watch.seconds:.1f} s after {verdict.watch.after}"
 
 
 def _phases_told(case: Case) -> list[PhaseTold]:

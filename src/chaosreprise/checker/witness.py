@@ -14,13 +14,13 @@ SAID = {"pending": "stored", "sent": "sent to {owner}", "ack": "taken by {owner}
 
 
 def agent_of(case: Case, row: int) -> str | None:
-    """The agent that the session's row named when the command was sent; for a start the one that got it."""
+    """The agent that the session's row named when the command was sent, or first named; for a start the one that got it."""
     session = case.commands.session[row]
     if session is None:
         return None
     if case.commands.op[row] == "start":
         return case.reports.first_owner(session)
-    return case.reports.owner_at(session, case.commands.hi[row])
+    return case.reports.owner_at(session, case.commands.hi[row]) or case.reports.first_owner(session)
 
 
 def row_of(case: Case, row: int) -> str | None:
@@ -141,12 +141,14 @@ def _words(report: Report) -> str:
 
 
 def _around(case: Case, row: int, until: int) -> list[Moment]:
-    """Faults proven and undone, and what the platform said of the command's agent, between its submission and `until`."""
+    """Faults that were on between the command's submission and `until`, and what the platform said of its agent then."""
     found = []
     since = case.commands.lo[row]
     for life in case.lives:
+        if life.proven is None or life.proven.lo > until or (life.undone is not None and life.undone.hi < since):
+            continue
         for event, what in ((life.proven, "broken"), (life.undone, "whole again")):
-            if event is not None and since <= event.hi and event.lo <= until:
+            if event is not None and event.lo <= until:
                 lo, hi = case.span(event.lo, event.hi)
                 found.append(Moment(lo=lo, hi=hi, what=f"{life.component} {what} ({life.kind})"))
     agent = agent_of(case, row)

@@ -34,9 +34,6 @@ def _parser() -> argparse.ArgumentParser:
     prepare.add_argument(
         "--backoff-s", type=float, default=0.2, help="the longest pause of an agent between two tries to connect"
     )
-    prepare.add_argument(
-        "--defect", default=os.environ.get("REPRISE_LAB_DEFECT"), help="by default $REPRISE_LAB_DEFECT"
-    )
     prepare.add_argument("--parent", type=int, help="end when this process, our parent, dies")
     prepare.set_defaults(run=_prepare)
     listing = commands.add_parser("defects", help="the defects that REPRISE_LAB_DEFECT can plant")
@@ -60,12 +57,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _prepare(arguments: argparse.Namespace) -> None:
+    from chaosreprise.lab.defects import VARIABLE
     from chaosreprise.lab.prepare import Options, prepare
     from chaosreprise.procs import die_with_parent
 
     if arguments.parent is not None:
         die_with_parent(arguments.parent)
-    prepare(arguments.folder, Options(*(getattr(arguments, name) for name in Options._fields)))
+    asked = {name: getattr(arguments, name) for name in Options._fields if name != "defect"}
+    prepare(arguments.folder, Options(**asked, defect=os.environ.get(VARIABLE)))
 
 
 def _defects(arguments: argparse.Namespace) -> None:

@@ -5,6 +5,7 @@ from a Clock only, so that a simulated platform can speak this protocol in virtu
 """
 
 import importlib
+from types import ModuleType
 from typing import Any, Protocol
 
 import msgspec
@@ -76,16 +77,17 @@ class Adapter(Protocol):
 
 
 def make(platform: Platform, run: str) -> Adapter:
-    """The adapter for a platform file: the module `chaosreprise.platform.<kind>` is its registration.
+    """The adapter for a platform file. Raises BadInput when no adapter of its kind exists."""
+    adapter: Adapter = module_of(platform.file.kind).adapter(platform, run)
+    return adapter
 
-    Raises BadInput when no adapter of that kind exists.
-    """
-    name = f"chaosreprise.platform.{platform.file.kind}"
+
+def module_of(kind: str) -> ModuleType:
+    """The module `chaosreprise.platform.<kind>`: being there is its registration."""
+    name = f"chaosreprise.platform.{kind}"
     try:
-        module = importlib.import_module(name)
+        return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name != name:
             raise
-        raise BadInput(f'{platform.path}: kind = "{platform.file.kind}": no adapter of that name') from None
-    adapter: Adapter = module.adapter(platform, run)
-    return adapter
+        raise BadInput(f'kind = "{kind}": no adapter of that name') from None

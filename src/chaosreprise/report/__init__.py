@@ -20,7 +20,11 @@ def write(folder: pathlib.Path, verdict: Verdict, history: History) -> None:
     Raises RunBroken when one of them can't be written.
     """
     recovery.add(verdict, history)
-    files = (("report.html", page(verdict, history)), ("junit.xml", suite(verdict)), ("verdict.json", verdict_json(verdict)))
+    files = (
+        ("report.html", page(verdict, history)),
+        ("junit.xml", suite(verdict)),
+        ("verdict.json", verdict_json(verdict)),
+    )
     for name, text in files:
         try:
             replace(folder / name, text)

@@ -1,6 +1,7 @@
 """The verdict as a block of plain text for a terminal: what was found, on what evidence, and what to do next."""
 
 import os
+import re
 import textwrap
 from collections.abc import Iterable, Iterator
 
@@ -12,6 +13,7 @@ WIDTH = 110
 LABEL = 11
 SHOWN = 3  # witnesses of one check
 DOUBTS = 6
+UNITS = re.compile(r"(\d) (s\b|ms\b|%|±)")
 COLOURS = {"true": "32", "false": "31", "unknown": "33"}
 
 
@@ -114,7 +116,9 @@ def _checks(verdict: Verdict) -> str:
     found = "   ".join(f"{name} {words.count(finding)}" for name, finding in verdict.checks.items())
     if verdict.value == "unknown":
         return f"  {found}   as far as anything was seen"
-    return f"  {found}" + (f"   within {verdict.watch.seconds:g} s after {verdict.watch.after}" if verdict.watch else "")
+    return f"  {found}" + (
+        f"   within {verdict.watch.seconds:.1f} s after {verdict.watch.after}" if verdict.watch else ""
+    )
 
 
 def _foot(verdict: Verdict, place: str | None) -> Iterator[str]:
@@ -125,8 +129,9 @@ def _foot(verdict: Verdict, place: str | None) -> Iterator[str]:
 
 
 def _line(label: str, text: str) -> list[str]:
-    return textwrap.wrap(
-        text,
+    held = UNITS.sub("\\1\0\\2", text)  # a figure stays with its unit
+    lines = textwrap.wrap(
+        held,
         WIDTH,
         initial_indent=f"  {label:<{LABEL}}",
         subsequent_indent=" " * (LABEL + 2),
@@ -135,6 +140,7 @@ def _line(label: str, text: str) -> list[str]:
         replace_whitespace=False,
         drop_whitespace=True,
     )
+    return [line.replace("\0", " ") for line in lines]
 
 
 def _flow(parts: Iterable[str], indent: str) -> Iterator[str]:

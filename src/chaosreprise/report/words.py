@@ -4,6 +4,7 @@ from chaosreprise.checker import Finding, KindExposure, Recovery, Verdict
 from chaosreprise.checker.verdict import Evidence, FaultTold, Moment, Span
 
 HEADLINE = {"true": "PASS", "false": "FAIL", "unknown": "UNKNOWN"}
+ON_TIME_MS = 20.0  # what the platform sees of a lag below this is lost in its own
 WIDE_S = 0.0015  # an interval at least as wide is written with both ends
 RECOVERED = (
     ("noticed", "noticed"),
@@ -11,7 +12,7 @@ RECOVERED = (
     ("first_success", "first success"),
     ("drained", "drained"),
 )
-SINCE = {"proven": "after it broke", "undone": "after it was back"}
+SINCE = {"proven": "after it broke", "undoing": "after its undo began"}
 
 
 def headline(verdict: Verdict) -> str:
@@ -63,7 +64,8 @@ def evidence(told: Evidence) -> str:
     parts = parts or ["no effects"]
     parts.append(f"{told.reports:,} reports of the platform")
     if told.lag_ms is not None:
-        parts.append(f"load on time (p99 lag {told.lag_ms:g} ms)")
+        punctual = "load on time" if told.lag_ms <= ON_TIME_MS else "load late"
+        parts.append(f"{punctual} (p99 lag {told.lag_ms:.1f} ms)")
     return "; ".join(parts)
 
 

@@ -44,7 +44,9 @@ async def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m chaosreprise.run.recorder")
     parser.add_argument("--run", required=True)
     parser.add_argument("--history", type=pathlib.Path, required=True)
+    parser.add_argument("--kind", required=True, help="of the adapter, which is imported while the platform starts")
     options = parser.parse_args()
+    adapter.module_of(options.kind)
     lines = await lines_of_stdin()
     with Writer(options.history, "recorder", options.run) as writer:
         recorder = Recorder(writer, options.run)

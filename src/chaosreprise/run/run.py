@@ -172,7 +172,8 @@ class Run:
                     log.info(f"tidied    session {name} of this run was left: stopped")
 
     def _start_processes(self) -> None:
-        arguments = ["--run", self.directory.run, "--history", str(self.directory.history)]
+        kind = "streamspace" if self.requested.file.kind == "embedded" else self.requested.file.kind
+        arguments = ["--run", self.directory.run, "--history", str(self.directory.history), "--kind", kind]
         self.recorder = self._child("recorder", "chaosreprise.run.recorder", arguments)
         self.load = self._child("load", "chaosreprise.workload", arguments)
         self.platform, self._stack = self._platform()

@@ -62,7 +62,6 @@ def start(
     heartbeat_s: float,
     reconcile_s: float,
     owned: bool,
-    defect: str | None = None,
     timeout_s: float = READY_S,
 ) -> Stack:
     """Prepare a lab and run it; returns when it is ready. The environment (REPRISE_LAB_DEFECT) is the lab's to read.

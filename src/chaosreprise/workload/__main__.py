@@ -27,7 +27,9 @@ async def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m chaosreprise.workload")
     parser.add_argument("--run", required=True)
     parser.add_argument("--history", type=pathlib.Path, required=True)
+    parser.add_argument("--kind", required=True, help="of the adapter, which is imported while the platform starts")
     options = parser.parse_args()
+    adapter.module_of(options.kind)
     lines = await lines_of_stdin()
     load: Load | None = None
     with Writer(options.history, "load", options.run) as writer:
