@@ -53,6 +53,7 @@ def test_health_and_version_are_public(lab):
         ({"template": ""}, 400, "Invalid request"),
         ({"user": 7}, 400, "Invalid request"),
         ({"tags": "x"}, 400, "Invalid request"),
+        ({"tags": ["\x00"]}, 400, "Invalid request"),
         ({"resources": {"cpu": "99m", "memory": "1Gi"}}, 400, "Invalid request"),
         ({"resources": {"cpu": "65", "memory": "1Gi"}}, 400, "Invalid request"),
         ({"resources": {"cpu": "1", "memory": "127Mi"}}, 400, "Invalid request"),

@@ -17,11 +17,12 @@ from chaosreprise.procs import send_signal
 CLONE_NEWUSER = 0x10000000
 
 
-def prepare(folder, *options, **environment):
+def prepare(folder, *options, cwd=None, **environment):
     return subprocess.run(
         [sys.executable, "-P", "-m", "chaosreprise.lab", "prepare", str(folder), *options],
         capture_output=True,
         text=True,
+        cwd=cwd,
         env=os.environ | environment,
     )
 
@@ -111,7 +112,7 @@ def test_the_owner_of_files_and_the_modes_of_parents_are_not_touched(tmp_path):
     tmp_path.chmod(0o700)
     before = tmp_path.stat()
     users = pathlib.Path("/etc/passwd").read_text()
-    assert prepare(tmp_path / "lab", "--agents", "1").returncode == 0
+    assert prepare("lab", "--agents", "1", cwd=tmp_path).returncode == 0
     after = tmp_path.stat()
     assert (before.st_mode, before.st_uid) == (after.st_mode, after.st_uid)
     assert pathlib.Path("/etc/passwd").read_text() == users

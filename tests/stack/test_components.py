@@ -282,7 +282,7 @@ def test_a_stack_that_does_not_answer_in_time_names_the_component_and_leaves_not
 
 
 def test_a_program_that_is_not_there_is_said_in_the_failure():
-    with pytest.raises(NotPossible, match=r"/no/such/program: can't be started: .*No such file"):
+    with pytest.raises(NotPossible, match="/no/such/program: can't be started: no such program"):
         toystack.launch(
             [spec.ComponentSpec(name="typo", command=["/no/such/program"], ready=spec.Ready(tcp=1), backoff_s=0)]
         )

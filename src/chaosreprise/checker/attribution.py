@@ -185,7 +185,7 @@ class Attributed:
                 if at not in shaped:
                     shaped[at] = shapes(self._effects.sessions.get(at, ()))
                 transitions = of_session(shaped[at], entry.mark, partial(self._gapless, entry.ledger))
-                if entry.level == "counted" and any(transition.gen is None for transition in transitions):
+                if entry.level == "counted" and any(gen is None for own in shaped[at].values() for gen, _, _ in own):
                     self.ungenerated.add(session)
                 self.groups[session, entry.op] = rows_of.get((session, entry.op), [])
                 self.of[session, entry.op] = transitions

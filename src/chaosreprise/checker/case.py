@@ -111,6 +111,13 @@ class Case:
             window=self.span(lo, hi),
         )
 
+    def uncountable(self) -> list[Doubt]:
+        """Sessions whose ledger tells no transitions apart."""
+        if not self.attributed.ungenerated:
+            return []
+        why = f"effects in {len(self.attributed.ungenerated)} sessions carry no generation, so they can't be counted"
+        return [Doubt(what="ledger", why=why, do="let the ledger record `gen` with each transition")]
+
     def _last_sign(self) -> int:
         """The last sign of life of the recorder."""
         signs = [event.hi for event in self.table.coverage if event.of != "load" and event.why != DONE]

@@ -6,7 +6,7 @@ one of our sessions than commands of it that may have happened, at any moment of
 submitted before it is left for. A redelivery that changes nothing is legal, and so is one that the platform only reports.
 
 `state`: not observable, never true. Kinds whose contract says `repeat = false` (acting again changes nothing there) are
-told as such and expose nothing here; a transition that changed nothing (the same as the one before it) is not counted.
+told as such and expose nothing here; of them a transition that changed nothing (the same as the one before it) is not counted.
 
 Needs. The ledger covered from the first command until everything settled, since a second effect could hide in any gap; at
 least one kind of the exposure whose repeat would show.
@@ -36,6 +36,7 @@ class Surplus(NamedTuple):
     row: int
     effects: list[Transition]
     extra: int
+    two_sessions: bool = False
 
 
 def judge(case: Case) -> Finding:
@@ -51,7 +52,7 @@ def judge(case: Case) -> Finding:
         baseline=sum(found.extra for found in surplus if _is_baseline(case, found)),
         evidence=_evidence(case),
         witnesses=[_witness(case, found) for found in surplus[: witness.LIMIT]],
-        scope=[*_gap_doubts(case), *_unexplained_doubt(case, unexplained), *_unobservable(case)],
+        scope=[*_gap_doubts(case), *case.uncountable(), *_unexplained_doubt(case, unexplained), *_unobservable(case)],
         untested=_untested(case, kinds),
     )
 
@@ -89,16 +90,17 @@ def _rows(case: Case) -> Iterator[Surplus]:
             continue
         made = of_key(case.effects, entry, entry.mark, commands.key[row], commands.lo[row]) if entry else []
         if len(made) < 2:
-            yield Surplus(row, made, len(own) - 1)
+            yield Surplus(row, made, len(own) - 1, two_sessions=True)
 
 
 def _counted(case: Case, unexplained: list[Transition]) -> Iterator[Surplus]:
     """Transitions for which no command of their kind and session is left; `unexplained` gets those that never had one."""
     submitted = case.commands.lo
     for (session, op), transitions in case.attributed.of.items():
-        if case.attributed.level(op) != "counted":
+        if case.attributed.level(op) != "counted" or session in case.attributed.ungenerated:
             continue
-        effects = [seen for seen in transitions if _counts(case, seen)]
+        repeats = _shows(case, op)
+        effects = [seen for seen in transitions if _counts(case, seen) and (repeats or not seen.repeats)]
         rows = [row for row in case.rows_of(session, op) if case.commands.outcome[row] != "fail"]
         taken, left = sweep(rows, submitted, [seen.hi for seen in effects])
         surplus: dict[int, list[Transition]] = defaultdict(list)
@@ -111,8 +113,8 @@ def _counted(case: Case, unexplained: list[Transition]) -> Iterator[Surplus]:
 
 
 def _counts(case: Case, seen: Transition) -> bool:
-    """What surely is a transition that changed something, and whose command would be in the history."""
-    return seen.sure and not seen.repeats and seen.gen is not None and seen.hi <= case.known_effects_until
+    """What surely is a transition of this kind, and whose command would be in the history."""
+    return seen.sure and seen.hi <= case.known_effects_until
 
 
 def _is_baseline(case: Case, found: Surplus) -> bool:
@@ -186,12 +188,12 @@ def _unobservable(case: Case) -> list[Doubt]:
 def _witness(case: Case, found: Surplus) -> Witness:
     times = [f"at {case.seconds(seen.hi):.3f} s{witness.place_of(case, found.row, seen)}" for seen in found.effects]
     name = witness.name_of(case, found.row)
-    if len(found.effects) > found.extra:
-        say = f"{name}: took effect {' and '.join(times)}"
-    elif times:
-        say = f"{name}: took effect once more than it was sent, {' and '.join(times)}"
-    else:
+    if found.two_sessions:
         say = f"{name}: the platform made {found.extra + 1} sessions of it"
+    elif len(found.effects) > found.extra:
+        say = f"{name}: took effect {' and '.join(times)}"
+    else:
+        say = f"{name}: took effect once more than it was sent, {' and '.join(times)}"
     until = max((seen.hi for seen in found.effects), default=case.commands.hi[found.row])
     return witness.build(case, found.row, say, until, found.effects, baseline=_is_baseline(case, found))
 

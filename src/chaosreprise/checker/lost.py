@@ -63,7 +63,7 @@ def judge(case: Case) -> Finding:
         exempt=tally.exempt,
         evidence=sum(seen is not None for seen in case.attributed.effect_of),
         witnesses=[_witness(case, row) for row in tally.lost[: witness.LIMIT]],
-        scope=[*_gap_doubts(case, tally), *_other_doubts(case, tally), *_unseen(case, kinds)],
+        scope=[*_gap_doubts(case, tally), *_other_doubts(case, tally), *case.uncountable(), *_unseen(case, kinds)],
         untested=_untested(_dark(case, kinds)),
     )
 
@@ -110,6 +110,9 @@ def _count(case: Case, session: str, op: str, rows: Sequence[int], tally: Tally)
     promised = {row for row in rows if _promised(case, row)}
     unclear = [row for row in rows if case.commands.outcome[row] == "info" and row not in promised]
     effect_of = case.attributed.effect_of
+    if session in case.attributed.ungenerated:
+        tally.open += len(promised)
+        return
     if not unclear and all(effect_of[row] is not None for row in promised):
         return
     excused = {row for row in promised if effect_of[row] is None and exempt.reason(case, row)}
@@ -179,9 +182,6 @@ def _other_doubts(case: Case, tally: Tally) -> list[Doubt]:
         found.append(
             Doubt(what="lost", why=why, do="look at the platform: it is slower than its bounds, or loses commands")
         )
-    if case.attributed.ungenerated:
-        why = f"effects of {len(case.attributed.ungenerated)} sessions carry no generation, so they can't be counted"
-        found.append(Doubt(what="lost", why=why, do="let the ledger record `gen` for each transition"))
     return found
 
 

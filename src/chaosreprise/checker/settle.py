@@ -80,7 +80,7 @@ class Settle:
     def _group(self, phase: str, last: int | None) -> Group:
         ended = self._ends.get(phase)
         if ended is None:
-            return Group(phase, None, None, None, f"the phase `{phase}` did not end")
+            return Group(phase, None, None, None, f"the phase `{phase}` did not end, so nothing says that the platform had settled")
         if self.unhealed:
             return Group(phase, None, None, ended, f"nothing says that {self.unhealed} was undone")
         since = max((moment for moment in (last, self.healed) if moment is not None), default=None)

@@ -12,7 +12,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
+
+from chaosreprise.lab.refusals import bad_request
 
 CONNECTIONS = 10
 LIMIT_S = 3.0
@@ -51,6 +54,8 @@ class Database:
             return task.result()
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise StoreAway(f"the database is away: {str(error).strip() or type(error).__name__}") from error
+        except psycopg.DataError as error:  # such as a text with a NUL
+            raise bad_request(str(error)) from error
 
     async def one(self, query: str, values: Any) -> Row | None:
         """The first row of one statement."""
@@ -91,7 +96,11 @@ class Database:
                 async with connection.transaction():
                     return await work(connection)
             finally:
-                if connection.broken or connection.closed or connection.pgconn.transaction_status != 0:
+                if (
+                    connection.broken
+                    or connection.closed
+                    or connection.info.transaction_status is not TransactionStatus.IDLE
+                ):
                     await connection.close()
                 else:
                     self._idle.append(connection)
@@ -115,4 +124,8 @@ async def one(connection: Connection, query: str, values: Any) -> Row | None:
 
 def _has_news(connection: Connection) -> bool:
     """Whether an idle connection is readable: a server that ends says so or closes it, and never speaks otherwise."""
-    return connection.closed or bool(select.select([connection.fileno()], [], [], 0)[0])
+    if connection.closed:
+        return True
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))

@@ -107,7 +107,6 @@ def become_server(data: pathlib.Path, port: int, how: Way) -> None:
     _libc.unshare(CLONE_NEWIPC)  # refused or not: `_watch_segment` does not need it
     _watch_segment(data / "postmaster.pid", how)
     _prepare_child(how)()
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # a change of the uid has cleared the keeper's
     if os.getppid() != keeper:
         os._exit(1)
     command = server_command(data, port)
@@ -143,7 +142,14 @@ def _prepare_child(how: Way) -> Callable[[], None]:
         pathlib.Path("/proc/self/uid_map").write_text(f"{uid or NOBODY_UID} {uid} 1")
         pathlib.Path("/proc/self/gid_map").write_text(f"{gid or NOBODY_UID} {gid} 1")
 
-    return {Way.NAMESPACE: enter_namespaces, Way.NOBODY: _become_nobody, Way.DIRECT: lambda: None}[how]
+    become: dict[Way, Callable[[], None]] = {Way.NAMESPACE: enter_namespaces, Way.NOBODY: _become_nobody}
+
+    def prepare_child() -> None:
+        if how in become:
+            become[how]()
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # last: a change of credentials clears it
+
+    return prepare_child
 
 
 def _become_nobody() -> None:

@@ -44,6 +44,7 @@ class Options(NamedTuple):
 def prepare(folder: pathlib.Path, options: Options) -> None:
     """Make a lab in a folder without one. Raises BadInput or NotPossible, and leaves nothing of it then."""
     _check(options)
+    folder = folder.absolute()
     os.umask(0o077)
     with contextlib.ExitStack() as undo:
         try:
@@ -117,14 +118,14 @@ def _fill(folder: pathlib.Path, lab: Settings, defect: str | None) -> None:
     postgres.make_cluster(folder / "data", folder / "secrets" / "superuser", way, rows)
     settings.save(folder, lab)
     (folder / "platform.toml").write_text(platform_file(lab))
-    save_stack(folder, _stack(folder.absolute(), lab, way, {defects.VARIABLE: defect} if defect else {}))
+    save_stack(folder, _stack(folder, lab, way, {defects.VARIABLE: defect} if defect else {}))
 
 
 def _write_secrets(
     folder: pathlib.Path, lab: Settings, passwords: dict[str, str], keys: dict[str, str], admin: str
 ) -> None:
     (folder / "agents").mkdir(parents=True)
-    dsn = f"postgresql://{{}}:{{}}@127.0.0.1:{lab.database_port}/{postgres.DATABASE}"
+    dsn = f"postgresql://{{}}:{{}}@127.0.0.1:{lab.database_port}/{postgres.DATABASE}?sslmode=disable&gssencmode=disable"
     values = {
         "admin": admin,
         "token": secrets.token_hex(32),
@@ -137,6 +138,9 @@ def _write_secrets(
 
 
 def _stack(folder: pathlib.Path, lab: Settings, way: postgres.Way, defect: dict[str, str]) -> StackSpec:
+    env = defect | {
+        "SSL_CERT_FILE": os.devnull
+    }  # aiohttp loads them all when it is imported, and here nobody needs one
     lab_command = [sys.executable, "-P", "-m", "chaosreprise.lab"]
     data = folder / "data"
     by_launcher = [*lab_command, "postgres", str(data), "--port", str(lab.database_port), "--way", way]
@@ -151,7 +155,7 @@ def _stack(folder: pathlib.Path, lab: Settings, way: postgres.Way, defect: dict[
     control = ComponentSpec(
         name="control-plane",
         command=[*lab_command, "control-plane", str(folder)],
-        env=defect,
+        env=env,
         listen=lab.control_port,
         ready=Ready(http=f"{lab.control_url}/health"),
     )
@@ -159,7 +163,7 @@ def _stack(folder: pathlib.Path, lab: Settings, way: postgres.Way, defect: dict[
         ComponentSpec(
             name=f"agents/{agent}",
             command=[*lab_command, "agent", str(folder), agent],
-            env=defect,
+            env=env,
             ready=Ready(http=f"{lab.control_url}/health/agents/{agent}"),
             backoff_s=KEEPER_BACKOFF_S,
         )

@@ -88,6 +88,9 @@ class Switchboard:
                 await self._roster.heard(link.agent, Heartbeat())
             self._log.write("agent-online", agent=link.agent)
             delivering = asyncio.create_task(self._deliver(link))
+            delivering.add_done_callback(
+                lambda _: link.cut()
+            )  # an agent that nothing is sent to must not look connected
             await self._listen(link)
         except (StoreAway, msgspec.DecodeError) as error:
             self._log.write("link-cut", agent=link.agent, why=str(error))

@@ -22,7 +22,7 @@ from chaosreprise.stack import protocol, spec
 from chaosreprise.stack.components import Component, start_in_order, watch_holds
 from chaosreprise.stack.ledger import Ledger
 from chaosreprise.stack.slots import Slots
-from chaosreprise.stack.spawn import Reaper, end_children
+from chaosreprise.stack.spawn import Reaper, end_children, take_listen_fd
 
 GRACE_S = 2.0
 MAX_UNREAD = 8 << 20  # bytes of answers that a client may leave unread before it is dropped
@@ -171,9 +171,10 @@ def main() -> int:
     except BadInput as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    if arguments.owner_fd is not None:
-        os.set_inheritable(arguments.owner_fd, False)
-    asyncio.run(_run(folder, stack, arguments.owner_fd))
+    owner_fd = take_listen_fd(arguments.owner_fd)
+    if owner_fd is not None:
+        os.set_inheritable(owner_fd, False)
+    asyncio.run(_run(folder, stack, owner_fd))
     return 0
 
 

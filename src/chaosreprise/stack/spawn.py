@@ -110,6 +110,17 @@ class Reaper:
         return left
 
 
+def take_listen_fd(other: int | None) -> int | None:
+    """Take the children's file descriptor before anything of the keeper's gets it; where `other` is afterwards."""
+    if other == LISTEN_FD:
+        other = os.dup(other)
+    null = os.open(os.devnull, os.O_RDONLY)
+    if null != LISTEN_FD:
+        os.dup2(null, LISTEN_FD, inheritable=False)
+        os.close(null)
+    return other
+
+
 async def end_children(children: list[Child], first: signal.Signals, grace_s: float) -> None:
     """Ask with `first`, kill what is left after the grace (at once if it is 0), return when all have been reaped."""
     waiting = asyncio.gather(*(child.ended.wait() for child in children))
