@@ -89,7 +89,6 @@ def test_two_labs_run_side_by_side(new_lab):
 
 
 def test_nothing_is_left_when_the_keeper_is_killed(new_lab, until):
-    shared = memory()
     lab = new_lab(agents=1)
     name = lab.running()
     ports = [lab.settings["control_port"], lab.settings["database_port"], lab.slot(name).processes[0].port]
@@ -128,7 +127,6 @@ def test_the_wheels_python_layer_is_never_imported():
 def test_root_runs_postgresql_where_namespaces_are_refused(tmp_path, until):
     """Really refused: in a user namespace that allows none below it. Below a folder that is closed to others, too."""
     tmp_path.chmod(0o700)
-    shared = memory()
     refused = [*REFUSE, sys.executable, "-P", "-m"]
     done = subprocess.run(
         [*refused, "chaosreprise.lab", "prepare", str(tmp_path / "lab"), "--agents", "1"],
@@ -158,7 +156,6 @@ def test_a_plain_user_runs_postgresql_without_namespaces(tmp_path, until):
     (folder / "password").write_text("x")
     way = postgres.Way.NOBODY if os.getuid() == 0 else postgres.Way.DIRECT
     postgres.make_cluster(folder / "data", folder / "password", way, "create table made (x int);\n\n")
-    shared = memory()
     port = 19_000 + os.getpid() % 1000
     command = [
         sys.executable,
@@ -219,10 +216,10 @@ REFUSE = [
 ]
 
 
-def memory():
-    """System V segments and what stands in /dev/shm."""
-    segments = [line.split()[1] for line in pathlib.Path("/proc/sysvipc/shm").read_text().splitlines()[1:]]
-    return segments, sorted(pathlib.Path("/dev/shm").iterdir())
+def memory(pids):
+    """System V segments that these processes made, and what PostgreSQL ever leaves in /dev/shm."""
+    segments = [line.split() for line in pathlib.Path("/proc/sysvipc/shm").read_text().splitlines()[1:]]
+    return [line[1] for line in segments if int(line[4]) in pids] + list(pathlib.Path("/dev/shm").glob("PostgreSQL.*"))
 
 
 def listening_ports():

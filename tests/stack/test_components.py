@@ -277,7 +277,7 @@ def test_a_stack_that_does_not_answer_in_time_names_the_component_and_leaves_not
         [spec.ComponentSpec(name="slow", command=["sleep", "100"], ready=spec.Ready(http="http://127.0.0.1:1/"))],
     )
     with pytest.raises(NotPossible, match="not ready in time: slow does not answer: its log is empty"):
-        starter.launch(folder, owned=True, timeout_s=0.5)
+        starter.launch(folder, owned=True, timeout_s=1.5)
     assert list((state / "stacks").iterdir()) == []
 
 

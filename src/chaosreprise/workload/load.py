@@ -13,7 +13,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-from chaosreprise.clock import Clock
+from chaosreprise.clock import SECOND, Clock
 from chaosreprise.errors import RunBroken
 from chaosreprise.history import Answer, Coverage, Observe, Submit, Writer
 from chaosreprise.history.events import Op
@@ -23,6 +23,7 @@ from chaosreprise.workload.plan import Plan
 
 PARALLEL = 8  # lifecycle commands of the load under way at once, outside of a fault's window
 PATIENCE_S = 30.0
+OPEN_AT_MOST = 48  # steps and reads under way at once: below the connections that the adapter keeps
 SETTLE_TICK_S = 0.02
 SETTLE_LIMIT = 20  # x settle: a platform that is never quiet is not waited for for ever
 
@@ -42,6 +43,7 @@ class Load:
         self._users = collections.deque(plan.users)
         self._count = 0
         self._lags: list[float] = []
+        self._skipped = 0
         self._background: list[asyncio.Task[None]] = []
         self._under_way: set[asyncio.Task[Any]] = set()
         self._alive: set[str] = set()
@@ -150,6 +152,7 @@ class Load:
         now = self._clock.now()
         lag_ms = statistics.quantiles(self._lags, n=100)[-1] if len(self._lags) > 1 else 0.0
         self._writer.write(Observe(lo=now, hi=now, source="load", signal="lag_ms", value=round(lag_ms, 3)))
+        self._writer.write(Observe(lo=now, hi=now, source="load", signal="skipped", value=self._skipped))
         self._writer.write(Coverage(lo=now, hi=now, of="load", on=False, why="done"), at_once=True)
         return {"lag_ms": lag_ms}
 
@@ -194,11 +197,18 @@ class Load:
         return [op, "stop"] if second.outcome == "ok" else [op]
 
     async def _open_loop(self, op: Op, rate: float) -> None:
-        """Send at intended times, whether or not earlier answers came: a slow platform must not slow its load down."""
+        """Send at intended times, whether or not earlier answers came: a slow platform must not slow its load down.
+
+        What this process itself could not send within a second of its time, or beyond what it can keep open, is skipped
+        and counted: sent later, it would be another load.
+        """
         intended = self._clock.now()
         while True:
-            intended += int(self._random.expovariate(rate) * 1e9)
-            await self._clock.sleep(max(0.0, (intended - self._clock.now()) / 1e9))
+            intended += int(self._random.expovariate(rate) * SECOND)
+            await self._clock.sleep(max(0.0, (intended - self._clock.now()) / SECOND))
+            if self._clock.now() - intended > SECOND or len(self._under_way) >= OPEN_AT_MOST:
+                self._skipped += 1
+                continue
             task = asyncio.create_task(self._do(op, self._random.choice(self._steppers), intended=intended))
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)

@@ -1,0 +1,95 @@
+"""Everything that the README shows is executed: its commands print what it says they print, and its files work."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from runs import CLEAN
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCK = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+VARIABLE = re.compile(r"\x1b\[\d*m|\d+(\.\d+)?|agents/a\S+|[0-9a-f]{4}(?=$|/)|\s+")
+
+
+def plain(line: str) -> str:
+    """A line without what differs from run to run: numbers, names drawn by the seed, widths, colours."""
+    return re.sub(r"\S*runs/\S+", "RUN", VARIABLE.sub(lambda match: "" if match[0].startswith(("\x1b", " ")) else "N", line)).strip()
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    for language, _, text in BLOCK.findall(README):
+        if language == "console":
+            for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+                command, _, output = part.partition("\n")
+                yield command, output.splitlines()
+
+
+def files() -> dict[str, str]:
+    return {name: text for _, name, text in BLOCK.findall(README) if name}
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A copy of the checkout to write in."""
+    folder = tmp_path_factory.mktemp("readme")
+    subprocess.run([sys.executable, ROOT / "scripts" / "export.py", folder], check=True)
+    return folder
+
+
+def run(clone: pathlib.Path, command: str, **env: str) -> "subprocess.CompletedProcess[str]":
+    """A command as somebody types it in a clone, in this environment instead of one that takes a minute to make."""
+    environment = {**CLEAN, "REPRISE_VENV": sys.prefix, **env}
+    return subprocess.run(["bash", "-c", command], cwd=clone, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+
+
+def test_the_commands_of_the_readme_print_what_it_shows(clone: pathlib.Path) -> None:
+    found = list(commands())
+    assert len(found) >= 4
+    for command, expected in found:
+        done = run(clone, command)
+        printed = [plain(line) for line in (done.stdout + done.stderr).splitlines()]
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
+        position = 0
+        for line in expected:
+            if line != "...":
+                assert plain(line) in printed[position:], (command, line, done.stdout, done.stderr)
+                position = printed.index(plain(line), position) + 1
+
+
+def test_the_defect_that_the_readme_names_is_caught(clone: pathlib.Path) -> None:
+    assert "`REPRISE_LAB_DEFECT=replay-twice ./scripts/chaos run experiments/agent-failover.json` must fail" in README
+    done = run(clone, "./scripts/chaos run experiments/agent-failover.json", REPRISE_LAB_DEFECT="replay-twice")
+    assert done.returncode == 1
+    assert "FAIL  agent-failover" in done.stdout
+    assert run(clone, "./scripts/chaos reprise verdict runs/latest").returncode == 1
+
+
+def test_the_probe_of_the_readme_is_discovered_and_its_experiment_passes_on_its_platform(clone: pathlib.Path) -> None:
+    shown = files()
+    assert set(shown) == {"probes/agents_away.py", "experiments/agent-blip.json", "two-agents.toml"}
+    for name, text in shown.items():
+        (clone / name).write_text(text)
+    experiment = json.loads(shown["experiments/agent-blip.json"])
+    probe = {"type": "python", "module": "chaosreprise.probes.agents_away", "func": "count"}
+    experiment["steady-state-hypothesis"]["probes"].append({"type": "probe", "name": "nobody is away", "tolerance": 0, "provider": probe})
+    (clone / "experiments" / "agent-blip.json").write_text(json.dumps(experiment))
+    target = clone / "installed"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", target, str(clone)], check=True, capture_output=True)
+    env = {"PYTHONPATH": str(target), "REPRISE_PLATFORM": "two-agents.toml"}
+    for command in ("validate", "run"):
+        done = run(clone, f"{sys.executable} -m chaostoolkit --no-version-check {command} experiments/agent-blip.json", **env)
+        assert done.returncode == 0, (done.stdout, done.stderr)
+    assert "PASS  agent-blip" in done.stdout
+    found = run(clone, f"{sys.executable} -c \"import chaosreprise; print([a['mod'] for a in chaosreprise.discover()['activities']])\"", **env)
+    assert "chaosreprise.probes.agents_away" in found.stdout
+
+
+def test_every_path_that_the_readme_names_is_there() -> None:
+    named = set(re.findall(r"(?:experiments|docs|scripts|tests|src)/[\w/.-]+\w", README)) - set(files())
+    assert [name for name in sorted(named) if not os.path.exists(ROOT / name)] == []
