@@ -59,7 +59,7 @@ def contract(**changes) -> Contract:
         "claims": [],
         "refusals": [],
         "attribution": ATTRIBUTION,
-        "bounds": {op: SECOND for op in ("start", "stop", "hibernate", "wake", "step")},
+        "bounds": dict.fromkeys(("start", "stop", "hibernate", "wake", "step"), SECOND),
         "offline_ns": SECOND,
         "known": [],
         "experiment": "agent-failover",

@@ -19,6 +19,7 @@ from histories import (
 )
 
 from chaosreprise import checker
+from chaosreprise.checker import registry
 from chaosreprise.history import Answer, Coverage, Effect, Fault, Observe, Phase, Report, Submit
 
 SOURCES = ("slots", "workspaces", "rows")
@@ -52,12 +53,16 @@ def blind(made: Made, of: str) -> None:
 
 def killed(made: Made, writer: str, at: float = 6.0) -> None:
     """Nothing of this writer is left from `at` on."""
-    kinds = {"load": (Submit, Answer, Observe), "recorder": (Effect, Report), "owner": (Phase,), "warden": (Fault,)}[writer]
+    kinds = {"load": (Submit, Answer, Observe), "recorder": (Effect, Report), "owner": (Phase,), "warden": (Fault,)}[
+        writer
+    ]
     made.events = [
         event
         for event in made.events
         if event.hi <= ns(at)
-        or not (isinstance(event, kinds) or (isinstance(event, Coverage) and (event.of == "load") == (writer == "load")))
+        or not (
+            isinstance(event, kinds) or (isinstance(event, Coverage) and (event.of == "load") == (writer == "load"))
+        )
     ]
 
 
@@ -185,10 +190,19 @@ def load_broke_off(made: Made) -> None:
 
 
 CASES: dict[str, Callable[[Made], None]] = {
-    **{f"{of} {how.__name__}": lambda made, of=of, how=how: how(made, of) for of in SOURCES for how in (off, stops, starts_late, resumes, blind)},
+    **{
+        f"{of} {how.__name__}": lambda made, of=of, how=how: how(made, of)
+        for of in SOURCES
+        for how in (off, stops, starts_late, resumes, blind)
+    },
     **{f"{name} off": lambda made, name=name: off(made, name) for name in ("load", "recorder")},
-    **{f"{name} killed": lambda made, name=name: killed(made, name) for name in ("load", "recorder", "owner", "warden")},
-    **{f"{name} killed at the end": lambda made, name=name: killed(made, name, 18.9) for name in ("load", "recorder", "owner")},
+    **{
+        f"{name} killed": lambda made, name=name: killed(made, name) for name in ("load", "recorder", "owner", "warden")
+    },
+    **{
+        f"{name} killed at the end": lambda made, name=name: killed(made, name, 18.9)
+        for name in ("load", "recorder", "owner")
+    },
     **{f"{name} truncated": lambda made, name=name: truncated(made, name) for name in ("load", "recorder", "owner")},
     **{f"too few {kind}": too_few(kind) for kind in ("stop", "hibernate", "wake")},
     **{f"no {name}": without_phase(name) for name in ("drain", "clean", "close")},
@@ -276,17 +290,21 @@ def test_the_reason_names_what_is_missing(case: str, says: str):
 
 
 def test_a_check_that_crashes_is_unknown_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch):
-    from chaosreprise.checker import registry
-
     built = dict(registry.checks())
 
     def crash(case):
         raise ZeroDivisionError("by nothing")
 
-    broken = type(built["lost"])(**{name: getattr(built["lost"], name) for name in built["lost"].__slots__} | {"judge": crash})
+    broken = type(built["lost"])(
+        **{name: getattr(built["lost"], name) for name in built["lost"].__slots__} | {"judge": crash}
+    )
     monkeypatch.setattr("chaosreprise.checker.judging.checks", lambda: {**built, "lost": broken})
     verdict = checker.judge(complete().history(), "end")
-    assert (verdict.value, verdict.checks["lost"].value, verdict.checks["duplicate"].value) == ("unknown", "unknown", "true")
+    assert (verdict.value, verdict.checks["lost"].value, verdict.checks["duplicate"].value) == (
+        "unknown",
+        "unknown",
+        "true",
+    )
     assert "ZeroDivisionError" in " ".join(verdict.why)
     made = complete()
     made.effect("wake", "s-a2-hib0", 8.9)

@@ -54,7 +54,9 @@ def test_several_marks_of_one_generation_are_one_transition():
     made = complete()
     cmd = wake(made)
     up = made.find(Effect, lambda e: e.session == cmd.session and e.mark == "up" and e.lo > cmd.lo)[0]
-    made.add(Effect(lo=up.lo + 5, hi=up.hi + 5, ledger="slots", object=up.object, session=up.session, mark="up", gen=up.gen))
+    made.add(
+        Effect(lo=up.lo + 5, hi=up.hi + 5, ledger="slots", object=up.object, session=up.session, mark="up", gen=up.gen)
+    )
     assert value(made) == "true"
 
 
@@ -92,7 +94,17 @@ def test_a_step_counts_at_most_once_by_its_beginning():
     made = complete()
     step = made.commands("step")[3]
     again = made.find(Effect, lambda e: e.key == step.cmd and e.mark == "b")[0]
-    made.add(Effect(lo=ns(4.0), hi=ns(4.0), ledger="workspaces", object=again.object, session=again.session, mark="b", key=step.cmd))
+    made.add(
+        Effect(
+            lo=ns(4.0),
+            hi=ns(4.0),
+            ledger="workspaces",
+            object=again.object,
+            session=again.session,
+            mark="b",
+            key=step.cmd,
+        )
+    )
     found = duplicate(made)
     assert (found.count, found.witnesses[0].cmd, found.baseline) == ((1, 1), step.cmd, 1)
 
@@ -204,7 +216,9 @@ def test_a_duplicate_wholly_before_the_first_fault_is_a_baseline_violation():
 
 @pytest.mark.parametrize("level", ["state", "none"])
 def test_what_can_not_be_counted_is_never_true(level):
-    entries = [e if e.op != "wake" else Attribution(op="wake", ledger="slots", level=level, mark="up") for e in ATTRIBUTION]
+    entries = [
+        e if e.op != "wake" else Attribution(op="wake", ledger="slots", level=level, mark="up") for e in ATTRIBUTION
+    ]
     found = duplicate(complete(attribution=entries))
     assert found.value == "unknown"
     assert any(doubt.what == "wake" for doubt in found.scope)

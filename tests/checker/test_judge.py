@@ -21,7 +21,7 @@ from histories import (
 from chaosreprise import checker
 from chaosreprise.checker.verdict import excludes_above
 from chaosreprise.errors import BadInput
-from chaosreprise.history import Effect, Fault, Observe, Phase, Report, Submit
+from chaosreprise.history import Answer, Effect, Fault, Observe, Phase, Report, Submit
 from chaosreprise.history.events import Attribution
 
 
@@ -34,7 +34,7 @@ def until(made: Made, at: float) -> Made:
     return made
 
 
-@pytest.mark.parametrize("values", itertools.product(["true", "false", "unknown"], repeat=2))
+@pytest.mark.parametrize("values", list(itertools.product(["true", "false", "unknown"], repeat=2)))
 def test_false_beats_unknown_beats_true(values):
     expected = "false" if "false" in values else "unknown" if "unknown" in values else "true"
     assert checker.merge(values) == expected
@@ -64,7 +64,18 @@ def test_judging_changes_nothing_and_is_the_same_again():
 def test_the_json_is_plain_and_has_the_agreed_fields():
     found = json.loads(json.dumps(judged(complete()).to_json()))
     assert found["verdict"] == "true"
-    assert {"version", "why", "run", "experiment", "seed", "phases", "checks", "exposure", "recovery", "not_tested"} <= set(found)
+    assert {
+        "version",
+        "why",
+        "run",
+        "experiment",
+        "seed",
+        "phases",
+        "checks",
+        "exposure",
+        "recovery",
+        "not_tested",
+    } <= set(found)
     assert {"verdict", "count", "level", "required", "baseline", "witnesses", "scope"} <= set(found["checks"]["lost"])
     assert {"in_flight", "during", "need", "excludes_above"} <= set(found["exposure"]["stop"])
     assert found["exposure"]["stop"]["during"] == 10
@@ -102,7 +113,11 @@ def test_a_command_without_an_answer_is_unclear():
 
 def test_what_was_not_tested_is_listed():
     found = {entry.what for entry in judged(complete(require=["lost"])).not_tested}
-    assert {"duplicate", "start, step through the fault", "faults of control plane, database, network, sessions"} <= found
+    assert {
+        "duplicate",
+        "start, step through the fault",
+        "faults of control plane, database, network, sessions",
+    } <= found
 
 
 def test_the_lag_of_the_load_and_the_effects_are_the_evidence():
@@ -121,13 +136,13 @@ def test_the_baseline_is_true_when_every_agent_did_everything_once():
 
 @pytest.mark.parametrize("op", ["start", "hibernate", "wake", "stop"])
 def test_the_baseline_is_unknown_without_each_kind_on_each_agent(op):
-    made = until(complete(n=0), 4.5)
-    for cmd in made.commands(op, agent="a3"):
-        made.drop(Submit, lambda e, name=cmd.cmd: e.cmd == name)
+    made = until(complete(), 4.5)
+    ours = {cmd.cmd for cmd in made.commands(op) if "s-a3-" in (cmd.session or cmd.key)}
+    for answer in made.find(Answer, lambda e: e.cmd in ours):
+        answer.outcome = "info"
     verdict = judged(made, "baseline")
     assert verdict.value == "unknown"
-    if op != "start":
-        assert any(f"no {op} on a3" in reason for reason in verdict.why)
+    assert any(f"no {op} on a3" in reason for reason in verdict.why)
 
 
 def test_an_agent_that_is_offline_needs_no_cycle_and_no_agent_at_all_is_unknown():
@@ -162,7 +177,14 @@ def test_during_the_method_only_what_can_not_be_taken_back_is_judged():
 
 
 def test_the_stage_follows_from_the_phases():
-    for at, stage in ((0.5, "baseline"), (4.0, "baseline"), (6.0, "during"), (13.0, "during"), (15.8, "clean"), (20, "end")):
+    for at, stage in (
+        (0.5, "baseline"),
+        (4.0, "baseline"),
+        (6.0, "during"),
+        (13.0, "during"),
+        (15.8, "clean"),
+        (20, "end"),
+    ):
         assert checker.stage_of(until(complete(), at).history()) == stage
 
 
@@ -234,7 +256,7 @@ def test_a_fault_of_another_component_is_crossed_by_the_recorded_path():
     for event in made.find(Fault):
         event.component = "control-plane"
     verdict = judged(made)
-    assert verdict.exposure["step"].during == 23
+    assert verdict.exposure["step"].during == 24
     assert verdict.exposure["stop"].during == 11
     assert verdict.value == "true"
 
@@ -258,7 +280,10 @@ def test_a_fault_that_never_acted_does_no_harm(states):
     assert judged(made).value == "true"
 
 
-@pytest.mark.parametrize("states", [{"armed": 6.0}, {"armed": 6.0, "injected": 6.1}, {"armed": 6.0, "undoing": 6.1, "undone": 6.2, "clean": 6.3}])
+@pytest.mark.parametrize(
+    "states",
+    [{"armed": 6.0}, {"armed": 6.0, "injected": 6.1}, {"armed": 6.0, "undoing": 6.1, "undone": 6.2, "clean": 6.3}],
+)
 def test_a_fault_of_which_nobody_knows_whether_it_acted_makes_the_run_unknown(states):
     made = complete()
     made.fault("agents/a1", states, fault="f2")

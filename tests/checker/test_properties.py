@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from chaosreprise import checker
 from chaosreprise.history import Effect, Submit
 
-SETTINGS = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+SETTINGS = settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 FIRST, LAST = 5.1, 8.8
 NEXT = {"start": ("hibernate", "stop"), "hibernate": ("wake", "stop"), "wake": ("hibernate", "stop"), "stop": ()}
 
@@ -174,7 +176,9 @@ def test_a_dropped_effect_is_lost_exactly_when_nothing_else_can_explain_it(drawn
 
 @SETTINGS
 @given(many(), st.data())
-def test_a_doubled_effect_is_a_duplicate_exactly_when_no_command_is_left_for_it(drawn: list[Script], data: st.DataObject):
+def test_a_doubled_effect_is_a_duplicate_exactly_when_no_command_is_left_for_it(
+    drawn: list[Script], data: st.DataObject
+):
     acting = [command for script in drawn for command in script.commands if command.acted]
     command = data.draw(st.sampled_from(acting))
     command.acted.append(command.acted[0] + data.draw(st.floats(0.0001, 1.0)))

@@ -74,7 +74,7 @@ def test_it_is_filled_into_a_verdict_and_decides_nothing():
     value = verdict.value
     assert recovery.add(verdict, history).recovery[0].component == f"agents/{VICTIM}"
     assert verdict.value == value
-    assert verdict.to_json()["recovery"][0]["noticed"] == [0.04, 0.06]
+    assert verdict.to_json()["recovery"][0]["noticed"] == (0.04, 0.06)
 
 
 def test_without_a_contract_nothing_is_measured():

@@ -122,7 +122,7 @@ def test_a_dry_run_is_refused_before_anything_is_started(dry: str, lab: starter.
     "arguments",
     [
         ("--hypothesis-strategy", "before-method-only"),
-        ("--hypothesis-strategy", "skip"),
+        ("--hypothesis-strategy", "after-method-only"),
         ("--rollback-strategy", "never"),
         ("--no-validation",),
     ],

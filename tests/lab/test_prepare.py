@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 
 import psycopg
 import pytest
@@ -89,6 +90,7 @@ def test_two_labs_run_side_by_side(new_lab):
 
 
 def test_nothing_is_left_when_the_keeper_is_killed(new_lab, until):
+    before = memory([])
     lab = new_lab(agents=1)
     name = lab.running()
     ports = [lab.settings["control_port"], lab.settings["database_port"], lab.slot(name).processes[0].port]
@@ -104,7 +106,7 @@ def test_nothing_is_left_when_the_keeper_is_killed(new_lab, until):
         5,
     )
     assert not set(ports) & listening_ports()
-    until(lambda: memory() == shared, "no shared memory is left", 5)
+    until(lambda: memory(processes) == before, "no shared memory is left", 5)
 
 
 def test_the_owner_of_files_and_the_modes_of_parents_are_not_touched(tmp_path):
@@ -127,6 +129,7 @@ def test_the_wheels_python_layer_is_never_imported():
 def test_root_runs_postgresql_where_namespaces_are_refused(tmp_path, until):
     """Really refused: in a user namespace that allows none below it. Below a folder that is closed to others, too."""
     tmp_path.chmod(0o700)
+    before = memory([])
     refused = [*REFUSE, sys.executable, "-P", "-m"]
     done = subprocess.run(
         [*refused, "chaosreprise.lab", "prepare", str(tmp_path / "lab"), "--agents", "1"],
@@ -146,11 +149,12 @@ def test_root_runs_postgresql_where_namespaces_are_refused(tmp_path, until):
         keeper.kill()
         keeper.wait()
     until(lambda: not pathlib.Path(f"/proc/{postmaster}").exists(), "PostgreSQL has ended with the keeper", 5)
-    until(lambda: memory() == shared, "no shared memory is left", 5)
+    until(lambda: memory([postmaster]) == before, "no shared memory is left", 5)
 
 
 def test_a_plain_user_runs_postgresql_without_namespaces(tmp_path, until):
     """Or root as it would be one: what matters is that the segment is marked and gone after a kill."""
+    before = memory([])
     folder = tmp_path / "lab"
     folder.mkdir()
     (folder / "password").write_text("x")
@@ -177,22 +181,31 @@ def test_a_plain_user_runs_postgresql_without_namespaces(tmp_path, until):
     finally:
         server.kill()
         server.wait()
-    until(lambda: memory() == shared, "no shared memory is left", 5)
+    until(lambda: memory([server.pid]) == before, "no shared memory is left", 5)
 
 
-def test_prepare_ends_with_its_parent(tmp_path, until):
+@pytest.mark.parametrize("after_s", [0, 0.3, 0.5, 0.7])
+def test_prepare_ends_with_its_parent_at_any_moment(tmp_path, until, after_s):
     code = (
         "import os, subprocess, sys, time\n"
         "child = subprocess.Popen([sys.executable, '-P', '-m', 'chaosreprise.lab', 'prepare', sys.argv[1], '--parent', str(os.getpid())])\n"
         "print(child.pid, flush=True)\ntime.sleep(60)\n"
     )
+    before = memory([])
     with subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path / "lab")], stdout=subprocess.PIPE, text=True
     ) as parent:
         child = int(parent.stdout.readline())
         until((tmp_path / "lab").exists, "it has begun")
+        time.sleep(after_s)
         parent.kill()
     until(lambda: zombie(child) or not pathlib.Path(f"/proc/{child}").exists(), "it has ended", 3)
+    until(
+        lambda: not any(str(tmp_path) in command_line(entry) for entry in pathlib.Path("/proc").glob("[0-9]*")),
+        "and initdb too",
+        3,
+    )
+    assert memory([]) == before
 
 
 REFUSE = [
@@ -219,7 +232,9 @@ REFUSE = [
 def memory(pids):
     """System V segments that these processes made, and what PostgreSQL ever leaves in /dev/shm."""
     segments = [line.split() for line in pathlib.Path("/proc/sysvipc/shm").read_text().splitlines()[1:]]
-    return [line[1] for line in segments if int(line[4]) in pids] + list(pathlib.Path("/dev/shm").glob("PostgreSQL.*"))
+    return [line[1] for line in segments if int(line[4]) in pids] + sorted(
+        pathlib.Path("/dev/shm").glob("PostgreSQL.*")
+    )
 
 
 def listening_ports():

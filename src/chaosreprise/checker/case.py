@@ -31,15 +31,9 @@ class Case:
         self.lives: list[Life] = lives(self.table.faults)
         self.last_sign = self._last_sign()
         done = Watch(self.table.coverage, self.last_sign, self.live).done_at("recorder")
-        self.watch = Watch(self.table.coverage, self.last_sign if done is None else done, self.live)
-        self.settle = Settle(
-            self.commands,
-            self.table.phases,
-            self.lives,
-            contract.settle_ns,
-            stage,
-            min(self.last_sign, self.watch.horizon),
-        )
+        seen_until = self.last_sign if done is None else done
+        self.watch = Watch(self.table.coverage, seen_until, self.live)
+        self.settle = Settle(self.commands, self.table.phases, self.lives, contract.settle_ns, stage, seen_until)
         self.attributed = Attributed(
             strongest(contract.attribution), self.commands, self.effects, self.reports, self._gapless
         )

@@ -38,14 +38,14 @@ class Settle:
         lives: Sequence[Life],
         settle_ns: int,
         stage: Stage,
-        last_sign: int,
+        seen_until: int,
     ) -> None:
         self.settle_ns = settle_ns
         self._commands = commands
         self._begins = {phase.name: phase.lo for phase in reversed(phases) if phase.edge == "begin"}
         self._ends = {phase.name: phase.lo for phase in phases if phase.edge == "end"}
         self._calm = not any(life.began is not None for life in lives)
-        self._last_sign = last_sign
+        self._seen_until = seen_until
         self.healed, self.unhealed = _healed(lives)
         judged = {"end": GROUPS, "clean": GROUPS[:2]}.get(stage, ())
         last = self._last_submits()
@@ -63,7 +63,7 @@ class Settle:
         if group is not None and group.until is not None:
             return group.until
         alone = self._commands.hi[row] + self.settle_ns
-        return alone if self._calm and alone <= self._last_sign else None
+        return alone if self._calm and alone <= self._seen_until else None
 
     def watched_until(self) -> int | None:
         """The end of all settling: nothing is judged that came later."""
@@ -80,7 +80,13 @@ class Settle:
     def _group(self, phase: str, last: int | None) -> Group:
         ended = self._ends.get(phase)
         if ended is None:
-            return Group(phase, None, None, None, f"the phase `{phase}` did not end, so nothing says that the platform had settled")
+            return Group(
+                phase,
+                None,
+                None,
+                None,
+                f"the phase `{phase}` did not end, so nothing says that the platform had settled",
+            )
         if self.unhealed:
             return Group(phase, None, None, ended, f"nothing says that {self.unhealed} was undone")
         since = max((moment for moment in (last, self.healed) if moment is not None), default=None)

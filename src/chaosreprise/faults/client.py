@@ -218,6 +218,7 @@ def heal(platform_id: str, keeper: str | None = None) -> list[Healed]:
 
     Raises NotAllowed when a warden of a former run is still at work after a while.
     """
+    ledger.prune()
     with ledger.warden_lock(platform_id, LOCK_WAIT_S):
         left = ledger.leftovers(platform_id)
         left = [record if record.keeper else msgspec.structs.replace(record, keeper=keeper) for record in left]
@@ -227,7 +228,6 @@ def heal(platform_id: str, keeper: str | None = None) -> list[Healed]:
 
 def heal_all() -> list[Healed]:
     """Undo what former runs left, on every platform that no run is testing now."""
-    ledger.prune()
     healed = []
     for platform in ledger.platforms():
         with contextlib.suppress(NotAllowed), lock(platform):

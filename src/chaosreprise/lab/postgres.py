@@ -19,6 +19,7 @@ import enum
 import importlib.util
 import os
 import pathlib
+import pwd
 import signal
 import subprocess
 import time
@@ -90,7 +91,19 @@ def make_cluster(data: pathlib.Path, password_file: pathlib.Path, how: Way, sql:
     data.mkdir(mode=0o700)
     if how is Way.NOBODY:
         os.chown(data, NOBODY_UID, NOBODY_UID)
-    options = ["--no-sync", "--no-instructions", "-A", "scram-sha-256", "-E", "UTF8", "--no-locale", "-U", SUPERUSER]
+    options = [
+        "-c",
+        "dynamic_shared_memory_type=mmap",
+        "--no-sync",
+        "--no-instructions",
+        "-A",
+        "scram-sha-256",
+        "-E",
+        "UTF8",
+        "--no-locale",
+        "-U",
+        SUPERUSER,
+    ]
     _checked(how, ["initdb", "-D", str(data), f"--pwfile={password_file}", *options], "")
     single = ["postgres", "--single", "-F", "-O", "-j", "-c", "exit_on_error=true", "-D", str(data), DATABASE]
     _checked(how, single, sql)
@@ -104,11 +117,10 @@ def server_command(data: pathlib.Path, port: int) -> list[str]:
 def become_server(data: pathlib.Path, port: int, how: Way) -> None:
     """Turn this process, a child of the keeper, into PostgreSQL. Returns never."""
     keeper = os.getppid()
-    _libc.unshare(CLONE_NEWIPC)  # refused or not: `_watch_segment` does not need it
-    _watch_segment(data / "postmaster.pid", how)
     _prepare_child(how)()
     if os.getppid() != keeper:
         os._exit(1)
+    _watch_segment(data / "postmaster.pid")
     command = server_command(data, port)
     os.execv(command[0], command)
 
@@ -134,22 +146,33 @@ def _run(how: Way, command: list[str], stdin: str = "") -> "subprocess.Completed
 
 def _prepare_child(how: Way) -> Callable[[], None]:
     uid, gid = os.geteuid(), os.getegid()
+    inner = _uid_with_a_name(uid)
 
     def enter_namespaces() -> None:
         if _libc.unshare(CLONE_NEWUSER | CLONE_NEWIPC) != 0:
             raise OSError(ctypes.get_errno(), "user namespaces are refused")
         pathlib.Path("/proc/self/setgroups").write_text("deny")
-        pathlib.Path("/proc/self/uid_map").write_text(f"{uid or NOBODY_UID} {uid} 1")
+        pathlib.Path("/proc/self/uid_map").write_text(f"{inner} {uid} 1")
         pathlib.Path("/proc/self/gid_map").write_text(f"{gid or NOBODY_UID} {gid} 1")
 
     become: dict[Way, Callable[[], None]] = {Way.NAMESPACE: enter_namespaces, Way.NOBODY: _become_nobody}
 
     def prepare_child() -> None:
+        if how is not Way.NAMESPACE:
+            _libc.unshare(CLONE_NEWIPC)  # where it is allowed; `_watch_segment` does not need it
         if how in become:
             become[how]()
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # last: a change of credentials clears it
 
     return prepare_child
+
+
+def _uid_with_a_name(uid: int) -> int:
+    """Who to be in a namespace: initdb refuses root, and a user without an entry in passwd(5), as containers have them."""
+    try:
+        return pwd.getpwuid(uid).pw_uid or NOBODY_UID
+    except KeyError:
+        return NOBODY_UID
 
 
 def _become_nobody() -> None:
@@ -168,7 +191,7 @@ def _become_nobody() -> None:
         raise OSError(ctypes.get_errno(), "the right to pass closed folders is refused")
 
 
-def _watch_segment(pid_file: pathlib.Path, how: Way) -> None:
+def _watch_segment(pid_file: pathlib.Path) -> None:
     """Leave a helper behind that marks PostgreSQL's System V segment for removal, as soon as it is known.
 
     Linux removes a marked segment with its last user, so a kill leaves nothing, and PostgreSQL's own interlock goes on
@@ -176,14 +199,11 @@ def _watch_segment(pid_file: pathlib.Path, how: Way) -> None:
     """
     server = os.getpid()
     child = os.fork()
-    if child != 0:
-        os.waitpid(child, 0)
-        return
-    if os.fork() == 0:
-        if how is Way.NOBODY:
-            _become_nobody()
-        _mark_segment(pid_file, server)
-    os._exit(0)
+    if child == 0:
+        if os.fork() == 0:
+            _mark_segment(pid_file, server)
+        os._exit(0)
+    os.waitpid(child, 0)
 
 
 def _mark_segment(pid_file: pathlib.Path, server: int) -> None:

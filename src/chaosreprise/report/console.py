@@ -18,28 +18,28 @@ COLOURS = {"true": "32", "false": "31", "unknown": "33"}
 
 
 def console(verdict: Verdict, where: str | os.PathLike[str] | None = None, *, colour: bool = False) -> str:
-    """The block, with `where` as the run's directory. Colours only on request."""
+    """The block, with `where` as the run's directory. Colours only on request; what the platform said can't bring its own."""
     place = os.fspath(where) if where is not None else None
-    lines = [*_head(verdict, place, colour=colour)]
+    lines = [*_head(verdict, place)]
     if verdict.value == "false":
         lines += _violations(verdict)
     lines += _doubts(verdict)
     lines += _facts(verdict)
     lines += _foot(verdict, place)
-    return "\n".join(["", *lines, ""])
-
-
-def _head(verdict: Verdict, place: str | None, *, colour: bool) -> Iterator[str]:
+    text = "".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in "\n".join(["", *lines, ""]))
     word = words.headline(verdict)
-    shown = f"\033[1;{COLOURS[verdict.value]}m{word}\033[0m" if colour else word
-    name = words.name_of(verdict)
+    return text.replace(word, f"\033[1;{COLOURS[verdict.value]}m{word}\033[0m", 1) if colour else text
+
+
+def _head(verdict: Verdict, place: str | None) -> Iterator[str]:
+    word, name = words.headline(verdict), words.name_of(verdict)
     room = WIDTH - 6 - len(word) - len(name)
     if place is None:
-        yield f"  {shown}  {name}"
+        yield f"  {word}  {name}"
     elif len(place) <= room:
-        yield f"  {shown}  {name}{place:>{room + 2}}"
+        yield f"  {word}  {name}{place:>{room + 2}}"
     else:
-        yield f"  {shown}  {name}"
+        yield f"  {word}  {name}"
         yield from _line("run", place)
 
 
@@ -73,7 +73,8 @@ def _witness(witness: Witness) -> Iterator[str]:
     label = f" [{witness.label}]" if witness.label else ""
     yield from textwrap.wrap(f"{witness.say}{label}", WIDTH, initial_indent="    ", subsequent_indent="      ")
     yield from _flow([f"{words.moment(moment)} {moment.what}" for moment in witness.moments], "      ")
-    yield f"      the platform's own row says: {witness.row}" if witness.row else "      the platform has no row for it"
+    says = f"the platform's own row says: {witness.row}" if witness.row else "the platform has no row for it"
+    yield from textwrap.wrap(says, WIDTH, initial_indent="      ", subsequent_indent="        ")
 
 
 def _doubts(verdict: Verdict) -> Iterator[str]:
@@ -146,7 +147,7 @@ def _line(label: str, text: str) -> list[str]:
 def _flow(parts: Iterable[str], indent: str) -> Iterator[str]:
     """Parts side by side, broken only between them."""
     line = ""
-    for part in parts:
+    for part in (" ".join(whole.split())[: WIDTH - len(indent)] for whole in parts):
         if line and len(indent) + len(line) + 2 + len(part) > WIDTH:
             yield indent + line
             line = ""

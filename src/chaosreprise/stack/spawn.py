@@ -26,7 +26,7 @@ from chaosreprise.paths import boot_id
 from chaosreprise.procs import PR_SET_PDEATHSIG, Incarnation
 
 LISTEN_FD = 3
-PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "HOME")
+PASSED_ON = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "HOME")
 PR_SET_CHILD_SUBREAPER = 36
 CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
@@ -80,7 +80,7 @@ class Reaper:
     def spawn(self, program: Program, on_exit: Callable[[], None]) -> Child:
         """Start a program. Raises NotPossible when its port is taken or it can't be executed."""
         name = program.command[0]
-        if "/" in name and not os.access(name, os.X_OK):
+        if "/" in name and not pathlib.Path(name).is_file():  # sh would say so, but in the log only
             raise NotPossible(f"{name}: can't be started: no such program")
         try:
             if program.listen is None:
