@@ -13,14 +13,13 @@ from chaosreprise.checker import Recovery, Verdict
 from chaosreprise.checker import exposure as exposures
 from chaosreprise.checker.attribution import Transition
 from chaosreprise.checker.case import Case
-from chaosreprise.checker.life import Life
+from chaosreprise.checker.life import ONLINE, Life
 from chaosreprise.checker.verdict import Span
 from chaosreprise.history import History
 from chaosreprise.history.events import Fault
 
 PROVEN = "proven"
 UNDOING = "undoing"
-ONLINE = "online"
 
 
 def add(verdict: Verdict, history: History) -> Verdict:

@@ -16,6 +16,7 @@ import msgspec
 from chaosreprise.errors import BadInput
 
 T = TypeVar("T")
+UNIONS = (typing.Union, types.UnionType)  # `X | None` of an Annotated type is the former
 _PATH = re.compile(r" - at `(?:key in )?\$(?P<path>[^`]*)`$")
 _PLAIN = {
     str: "a text",
@@ -115,8 +116,11 @@ def _strip(kind: Any) -> Any:
     while True:
         if typing.get_origin(kind) is typing.Annotated:
             kind = typing.get_args(kind)[0]
-        elif isinstance(kind, types.UnionType) and type(None) in kind.__args__ and len(kind.__args__) == 2:
-            kind = next(argument for argument in kind.__args__ if argument is not type(None))
+        elif typing.get_origin(kind) in UNIONS and type(None) in typing.get_args(kind) and len(typing.get_args(kind)) == 2:
+            inner = next(argument for argument in typing.get_args(kind) if argument is not type(None))
+            if _described(inner):
+                return inner
+            kind = inner
         else:
             return kind
 
@@ -126,8 +130,9 @@ def _is_struct(kind: Any) -> bool:
 
 
 def _expected(kind: Any, reason: str = "") -> str:
-    if isinstance(kind, types.UnionType):
-        kind = next(argument for argument in kind.__args__ if argument is not type(None))
+    """What is expected, in words: the description of the type, or its own plain name."""
+    if typing.get_origin(kind) in UNIONS:
+        kind = next(argument for argument in typing.get_args(kind) if argument is not type(None))
     for meta in getattr(kind, "__metadata__", ()):
         if isinstance(meta, msgspec.Meta) and meta.description:
             return meta.description

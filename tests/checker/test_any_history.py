@@ -33,7 +33,11 @@ def spoil(events: list, chance: random.Random) -> list:
 
 
 def change(event, chance: random.Random) -> None:
-    names = [name for name in event.__struct_fields__ if isinstance(getattr(event, name), str | None) and name not in LITERALS]
+    names = [
+        name
+        for name in event.__struct_fields__
+        if isinstance(getattr(event, name), str | None) and name not in LITERALS
+    ]
     if names:
         setattr(event, chance.choice(names), chance.choice(WORDS))
     if isinstance(event, Report):

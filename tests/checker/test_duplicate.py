@@ -261,6 +261,20 @@ def test_while_the_load_still_sends_only_effects_of_the_known_time_are_judged():
     assert duplicate(made, "during").value == "false"
 
 
+def test_while_a_run_lives_the_first_half_of_a_stop_is_no_hibernation():
+    made = complete()
+    stop = made.commands("stop", 5.6, 5.8, "a1")[0]
+    made.command("hibernate", "s-a1-run0", 5.5)
+    made.command("wake", "s-a1-run0", 5.6)
+    down = made.effect("hibernate", "s-a1-run0", 5.75)[0]
+    made.events = [event for event in made.events if event.hi <= down.hi]
+    made.answer(made.submit("read", "s-a1-run0", 5.8), 5.9)
+    assert stop
+    assert duplicate(made, "during").value == "true"
+    made.effect("wake", "somebody-elses", 5.85)
+    assert duplicate(made, "during").value == "false"
+
+
 def test_after_a_load_that_died_an_effect_may_have_a_command_that_is_not_recorded():
     made = complete()
     made.drop(Coverage, lambda e: e.of == "load" and not e.on)

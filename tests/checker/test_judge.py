@@ -204,6 +204,16 @@ def test_only_what_was_sent_surely_between_proof_and_undo_counts():
     assert judged(made).exposure["stop"].during == 9
 
 
+def test_what_was_sent_after_the_agent_was_seen_back_does_not_count():
+    made = complete()
+    made.agent(VICTIM, "online", 5.5)
+    verdict = judged(made)
+    assert (verdict.value, verdict.exposure["hibernate"].during) == ("unknown", 2)
+    made = complete()
+    made.agent(VICTIM, "online", PROVEN + 0.01)
+    assert judged(made).value == "true", "read before it was noticed: no return"
+
+
 def test_a_lost_command_was_exposed_all_the_same():
     made = complete()
     cmd = made.commands("wake", 5.1, 8, VICTIM)[0]

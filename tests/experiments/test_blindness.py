@@ -41,6 +41,7 @@ def remove_ledgers_of_sessions(running: Running, lab: starter.Stack) -> None:
     [
         (kill("load"), "load"),
         (kill("recorder"), "recorder"),
+        (kill("warden"), "undone by the owner"),
         (truncate_slots, "slots"),
         (remove_slots, "slots"),
         (remove_ledgers_of_sessions, "workspaces"),

@@ -12,7 +12,7 @@ import httpx
 from chaosreprise.procs import send_signal
 
 KILLS = 10
-SESSIONS = 24
+SESSIONS = 12
 SEED = 7
 LIMIT_S = 15
 
@@ -72,7 +72,7 @@ async def live(http, user, chance, accepted, agents, ended):
     agents[name] = re.search(r"agent: (\w+)", answer.json()["status"]["message"])[1]
     verbs = accepted[name] = []
     while not ended.is_set():
-        await asyncio.sleep(chance.uniform(0, 0.1))
+        await asyncio.sleep(chance.uniform(0, 0.2))
         verb = chance.choice(["hibernate", "wake"])
         if (await http.put(f"/sessions/{name}/{verb}")).status_code == 202:
             verbs.append(verb)
@@ -85,7 +85,7 @@ async def kills(lab, chance, agents):
     """Each in the middle of a command, most of them of the agent that has just acted and has not said so yet."""
     ledger = lab.dir / "slots.jsonl"
     for _ in range(KILLS):
-        for _ in range(chance.randint(3, 12)):
+        for _ in range(chance.randint(2, 8)):
             name = await next_effect(ledger, agents)
         victim = agents[name] if chance.random() < 0.7 else chance.choice(lab.settings["agents"])
         if inc := lab.component(f"agents/{victim}").inc:

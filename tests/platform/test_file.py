@@ -86,3 +86,13 @@ def test_a_whole_file_is_read_and_secrets_come_by_reference(
 def test_settle_is_the_sum_that_the_design_states() -> None:
     settle = file.Settle(backoff_s=0.5, reconcile_s=0.25, slowest_s=0.1)
     assert settle.seconds(longest_queue=9) == pytest.approx(0.5 + 2 * 0.25 + 0.1 * 10)
+
+
+def test_an_optional_setting_says_what_it_expects_as_any_other(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "p.toml"
+    path.write_text(REMOTE + '[promises]\ntakeover_s = "soon"\n')
+    with pytest.raises(BadInput, match='promises.takeover_s = "soon": expected seconds from 0 to 86400'):
+        file.load(str(path))
+    path.write_text(REMOTE + CONTROL.replace("[control]", "[control]\nsteps = 3"))
+    with pytest.raises(BadInput, match="control.steps = 3: expected a URL"):
+        file.load(str(path))

@@ -83,6 +83,17 @@ class Case:
     def our_sessions(self) -> list[str]:
         return sorted({session for session in self.commands.session if session is not None})
 
+    def newest_effect(self, ledger: str) -> int:
+        """When the last effect was seen there."""
+        return self._newest.get(ledger, self.start)
+
+    @cached_property
+    def _newest(self) -> dict[str, int]:
+        newest: dict[str, int] = {}
+        for (ledger, _), effects in self.effects.sessions.items():
+            newest[ledger] = max(newest.get(ledger, self.start), effects[-1].hi)
+        return newest
+
     def seconds(self, moment: int) -> float:
         """Since the start of the run."""
         return round((moment - self.start) / SECOND, 6)

@@ -27,7 +27,10 @@ from chaosreprise.checker.case import Case
 from chaosreprise.checker.check import Check
 from chaosreprise.checker.matching import sweep
 from chaosreprise.checker.verdict import Doubt, Finding, NotTested, Witness
-from chaosreprise.history.events import Mark
+from chaosreprise.history.events import Attribution, Mark
+
+
+HALF: Mark = "down"  # of a stop, until its `gone` was read
 
 
 class Surplus(NamedTuple):
@@ -100,7 +103,8 @@ def _counted(case: Case, unexplained: list[Transition]) -> Iterator[Surplus]:
         if case.attributed.level(op) != "counted" or session in case.attributed.ungenerated:
             continue
         repeats = _shows(case, op)
-        effects = [seen for seen in transitions if _counts(case, seen) and (repeats or not seen.repeats)]
+        entry = case.attributed.entries[op]
+        effects = [seen for seen in transitions if _counts(case, entry, seen) and (repeats or not seen.repeats)]
         rows = [row for row in case.rows_of(session, op) if case.commands.outcome[row] != "fail"]
         taken, left = sweep(rows, submitted, [seen.hi for seen in effects])
         surplus: dict[int, list[Transition]] = defaultdict(list)
@@ -112,9 +116,13 @@ def _counted(case: Case, unexplained: list[Transition]) -> Iterator[Surplus]:
             yield Surplus(row, [*first, *extra], len(extra))
 
 
-def _counts(case: Case, seen: Transition) -> bool:
-    """What surely is a transition of this kind, and whose command would be in the history."""
-    return seen.sure and seen.hi <= case.known_effects_until
+def _counts(case: Case, entry: Attribution, seen: Transition) -> bool:
+    """What surely is a transition of this kind, and whose command would be in the history.
+
+    While a run lives, the newest line of a ledger may be the first half of a transition (`down`, and `gone` to come).
+    """
+    whole = not case.live or entry.mark != HALF or seen.hi < case.newest_effect(entry.ledger)
+    return seen.sure and whole and seen.hi <= case.known_effects_until
 
 
 def _is_baseline(case: Case, found: Surplus) -> bool:

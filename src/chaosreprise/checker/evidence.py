@@ -6,11 +6,11 @@ left behind: then nobody knows what it did not write.
 
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.coverage import RUNNERS
+from chaosreprise.checker.life import ONLINE
 from chaosreprise.checker.verdict import Doubt
 from chaosreprise.history.events import Op
 
 AGAIN = "run the experiment again"
-ONLINE = "online"
 
 
 def processes(case: Case) -> list[Doubt]:

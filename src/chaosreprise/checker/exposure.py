@@ -1,6 +1,6 @@
 """Exposure: which commands crossed what was broken while it surely was. Without them nothing was tested.
 
-*during*: submitted surely after the fault was proven and surely before its undo began. *in flight*: submitted surely
+*during*: submitted surely after the fault was proven and surely before its undo began, or the platform saw the agent back. *in flight*: submitted surely
 before it was proven, and not surely finished then. Only commands count that were accepted or happened (a refused one tests
 nothing), are not exempt, and cross the broken component: for an agent, the session's row named it when the command was
 sent (a start: the row that it made). A held fault needs n *during* of each kind in the contract's `exposure`, a crash or
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from chaosreprise.checker import exempt, outcome
 from chaosreprise.checker.attribution import shows_repeat
 from chaosreprise.checker.case import Case
-from chaosreprise.checker.life import Life
+from chaosreprise.checker.life import ONLINE, Life
 from chaosreprise.checker.verdict import Doubt, FaultTold, KindExposure, Span, excludes_above
 from chaosreprise.history.events import Fault
 
@@ -35,10 +35,21 @@ def in_all(case: Case) -> dict[str, KindExposure]:
     return _filled(case, found, in_flight, during)
 
 
-def rows_during(case: Case, life: Life) -> Iterator[int]:
+def window(case: Case, life: Life) -> tuple[int, int]:
+    """When it surely was broken: until its undo began, or the platform called the agent online again. Empty: (0, -1)."""
     if life.proven is None or life.healing is None:
-        return
+        return 0, -1
     lo, hi = life.proven.hi, life.healing.lo
+    before = None
+    for report in case.reports.agents.get(life.agent or "", ()):
+        if report.state == ONLINE and before not in (None, ONLINE) and report.hi > lo:
+            return lo, min(hi, report.lo)
+        before = report.state
+    return lo, hi
+
+
+def rows_during(case: Case, life: Life) -> Iterator[int]:
+    lo, hi = window(case, life)
     commands = case.commands
     for row, submitted in enumerate(commands.lo):
         if lo <= submitted and commands.hi[row] <= hi and _counts(case, row, life):
@@ -154,9 +165,8 @@ def _missing(case: Case, life: Life) -> list[Doubt]:
 
 def _wrong_ones(case: Case, life: Life, kind: str) -> str:
     """How many were sent in time but do not count, and why."""
-    if life.proven is None or life.healing is None:
-        return ""
-    lo, hi, commands = life.proven.hi, life.healing.lo, case.commands
+    lo, hi = window(case, life)
+    commands = case.commands
     sent = [
         row for row, op in enumerate(commands.op) if op == kind and lo <= commands.lo[row] and commands.hi[row] <= hi
     ]

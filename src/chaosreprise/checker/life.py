@@ -1,7 +1,7 @@
 """The life of each fault as the warden recorded it, and what in it makes a run unknown.
 
 A fault counts for exposure only while it is proven: from `proven` (its end, taken wide) to `undoing` (its beginning). A
-run is unknown when a fault was injected but not proven, is not undone, was undone by its lease, or leaked.
+run is unknown when a fault was injected but not proven, is not undone, was undone by anybody but the run, or leaked.
 """
 
 from collections.abc import Iterable
@@ -13,6 +13,7 @@ MOMENTARY = ("crash", "restart")
 ACTED: tuple[State, ...] = ("injected", "proven", "undoing", "undone", "leaked")
 ENDS: tuple[State, ...] = ("leaked", "clean", "moot")
 AGENTS = "agents/"
+ONLINE = "online"
 
 
 @dataclass(slots=True)
@@ -79,6 +80,11 @@ class Life:
             return (
                 "it was undone by its lease: the run was hung",
                 "find out what the run waited for, or give the fault a longer planned time",
+            )
+        if undone.by not in (None, "run"):
+            return (
+                f"it was undone by the {undone.by}, not by the run: a part of the run had died",
+                "see logs/ for what ended, then run the experiment again",
             )
         if not self.over:
             return "nobody saw its target whole again", "run `chaos reprise heal`, then the experiment again"

@@ -10,7 +10,7 @@ from html import escape
 
 from chaosreprise.checker import Verdict
 from chaosreprise.checker.case import Case
-from chaosreprise.checker.life import AGENTS
+from chaosreprise.checker.life import AGENTS, ONLINE
 from chaosreprise.checker.witness import agent_of, name_of
 from chaosreprise.history.events import LIFECYCLE
 
@@ -108,7 +108,7 @@ class Timeline:
         reports = self._case.reports.agents.get(agent, [])
         for number, report in enumerate(reports):
             after = reports[number + 1] if number + 1 < len(reports) else None
-            if report.state == "online":
+            if report.state == ONLINE:
                 continue
             x = self._x(self._case.seconds(report.hi))
             end = self._x(self._case.seconds(after.hi) if after else self._to)

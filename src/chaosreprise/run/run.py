@@ -45,6 +45,7 @@ class Run:
         self._began = time.monotonic()
         self._agents: dict[str, str] = {}
         self._faults: dict[str, str] = {}
+        self._asked = 0
 
     def open(self) -> None:
         """Everything up to the end of the baseline. What was started is ended again when this raises."""
@@ -61,7 +62,8 @@ class Run:
         component = f"agents/{agent or self.plan.load.victim}"
         if self.phase == "baseline":
             self._enter("method")
-        number = f"f{len(self._faults) + 1}"
+        self._asked += 1
+        number = f"f{self._asked}"
         answer = self.warden.request(
             "inject", fault=number, kind="agents.take_away", on=component, hold_ns=int(hold_s * 1e9)
         )
