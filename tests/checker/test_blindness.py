@@ -92,6 +92,10 @@ def by_lease(made: Made) -> None:
     fault_event(made, "undone").by = "lease"
 
 
+def by_keeper(made: Made) -> None:
+    fault_event(made, "undone").by = "keeper"
+
+
 def leaked(made: Made) -> None:
     fault_event(made, "clean").state = "leaked"
 
@@ -218,6 +222,7 @@ CASES: dict[str, Callable[[Made], None]] = {
             unproven,
             second_fault_unproven,
             by_lease,
+            by_keeper,
             leaked,
             never_undone,
             never_clean,

@@ -6,7 +6,8 @@ one of our sessions than commands of it that may have happened, at any moment of
 submitted before it is left for. A redelivery that changes nothing is legal, and so is one that the platform only reports.
 
 `state`: not observable, never true. Kinds whose contract says `repeat = false` (acting again changes nothing there) are
-told as such and expose nothing here; of them a transition that changed nothing (the same as the one before it) is not counted.
+told as such and expose nothing here; of them a transition that changed nothing (the same as the one before it) is not
+counted.
 
 Needs. The ledger covered from the first command until everything settled, since a second effect could hide in any gap; at
 least one kind of the exposure whose repeat would show.
@@ -28,7 +29,6 @@ from chaosreprise.checker.check import Check
 from chaosreprise.checker.matching import sweep
 from chaosreprise.checker.verdict import Doubt, Finding, NotTested, Witness
 from chaosreprise.history.events import Attribution, Mark
-
 
 HALF: Mark = "down"  # of a stop, until its `gone` was read
 

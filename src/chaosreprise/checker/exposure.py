@@ -1,10 +1,11 @@
 """Exposure: which commands crossed what was broken while it surely was. Without them nothing was tested.
 
-*during*: submitted surely after the fault was proven and surely before its undo began, or the platform saw the agent back. *in flight*: submitted surely
-before it was proven, and not surely finished then. Only commands count that were accepted or happened (a refused one tests
-nothing), are not exempt, and cross the broken component: for an agent, the session's row named it when the command was
-sent (a start: the row that it made). A held fault needs n *during* of each kind in the contract's `exposure`, a crash or
-restart n *in flight*; 0 lost of n excludes, with 95 % confidence, only loss rates above 1 - 0.05 ** (1/n).
+*during*: submitted surely after the fault was proven, and surely before its undo began or the platform saw the agent back.
+*in flight*: submitted surely before it was proven, and not surely finished then. Only commands count that were accepted or
+happened (a refused one tests nothing), are not exempt, and cross the broken component: for an agent, the session's row named
+it when the command was sent (a start: the row that it made). A held fault needs n *during* of each kind in the contract's
+`exposure`, a crash or restart n *in flight*; 0 lost of n excludes, with 95 % confidence, only loss rates above
+1 - 0.05 ** (1/n).
 """
 
 from collections.abc import Iterator
