@@ -162,7 +162,7 @@ def on_a_kept_lab(runs: int) -> None:
     )
     if errors:
         print(
-            f"recovery error     median {statistics.median(errors):.1f} ms, largest {max(errors):.1f} ms ({len(errors)} times of `noticed`, middle of the interval against the lab's log)"
+            f"recovery error     median {statistics.median(errors):.1f} ms, largest {max(errors):.1f} ms ({len(errors)} times, middle of `noticed` against the lab's log)"
         )
 
 

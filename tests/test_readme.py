@@ -19,7 +19,9 @@ VARIABLE = re.compile(r"\x1b\[\d*m|\d+(\.\d+)?|agents/a\S+|[0-9a-f]{4}(?=$|/)|\s
 
 def plain(line: str) -> str:
     """A line without what differs from run to run: numbers, names drawn by the seed, widths, colours."""
-    return re.sub(r"\S*runs/\S+", "RUN", VARIABLE.sub(lambda match: "" if match[0].startswith(("\x1b", " ")) else "N", line)).strip()
+    return re.sub(
+        r"\S*runs/\S+", "RUN", VARIABLE.sub(lambda match: "" if match[0].startswith(("\x1b", " ")) else "N", line)
+    ).strip()
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
@@ -45,7 +47,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 def run(clone: pathlib.Path, command: str, **env: str) -> "subprocess.CompletedProcess[str]":
     """A command as somebody types it in a clone, in this environment instead of one that takes a minute to make."""
     environment = {**CLEAN, "REPRISE_VENV": sys.prefix, **env}
-    return subprocess.run(["bash", "-c", command], cwd=clone, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    return subprocess.run(
+        ["bash", "-c", command], cwd=clone, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
 
 
 def test_the_commands_of_the_readme_print_what_it_shows(clone: pathlib.Path) -> None:
@@ -77,16 +81,28 @@ def test_the_probe_of_the_readme_is_discovered_and_its_experiment_passes_on_its_
         (clone / name).write_text(text)
     experiment = json.loads(shown["experiments/agent-blip.json"])
     probe = {"type": "python", "module": "chaosreprise.probes.agents_away", "func": "count"}
-    experiment["steady-state-hypothesis"]["probes"].append({"type": "probe", "name": "nobody is away", "tolerance": 0, "provider": probe})
+    experiment["steady-state-hypothesis"]["probes"].append(
+        {"type": "probe", "name": "nobody is away", "tolerance": 0, "provider": probe}
+    )
     (clone / "experiments" / "agent-blip.json").write_text(json.dumps(experiment))
     target = clone / "installed"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", target, str(clone)], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", target, str(clone)],
+        check=True,
+        capture_output=True,
+    )
     env = {"PYTHONPATH": str(target), "REPRISE_PLATFORM": "two-agents.toml"}
     for command in ("validate", "run"):
-        done = run(clone, f"{sys.executable} -m chaostoolkit --no-version-check {command} experiments/agent-blip.json", **env)
+        done = run(
+            clone, f"{sys.executable} -m chaostoolkit --no-version-check {command} experiments/agent-blip.json", **env
+        )
         assert done.returncode == 0, (done.stdout, done.stderr)
     assert "PASS  agent-blip" in done.stdout
-    found = run(clone, f"{sys.executable} -c \"import chaosreprise; print([a['mod'] for a in chaosreprise.discover()['activities']])\"", **env)
+    found = run(
+        clone,
+        f"{sys.executable} -c \"import chaosreprise; print([a['mod'] for a in chaosreprise.discover()['activities']])\"",
+        **env,
+    )
     assert "chaosreprise.probes.agents_away" in found.stdout
 
 

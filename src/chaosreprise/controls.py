@@ -71,7 +71,10 @@ def after_experiment_control(context: dict[str, Any], state: dict[str, Any], **_
         verdict = run.finish(state)
         print(report.console(verdict, run.directory.path))
     except Exception as error:  # Chaos Toolkit would drop it without a word
-        log.error(f"the run could not be judged, so this experiment does not pass: {error!r}", exc_info=not isinstance(error, RepriseError))
+        log.error(
+            f"the run could not be judged, so this experiment does not pass: {error!r}",
+            exc_info=not isinstance(error, RepriseError),
+        )
         raise
     state["deviated"] = before or verdict.value != "true"
 

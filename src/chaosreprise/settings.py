@@ -116,7 +116,11 @@ def _strip(kind: Any) -> Any:
     while True:
         if typing.get_origin(kind) is typing.Annotated:
             kind = typing.get_args(kind)[0]
-        elif typing.get_origin(kind) in UNIONS and type(None) in typing.get_args(kind) and len(typing.get_args(kind)) == 2:
+        elif (
+            typing.get_origin(kind) in UNIONS
+            and type(None) in typing.get_args(kind)
+            and len(typing.get_args(kind)) == 2
+        ):
             inner = next(argument for argument in typing.get_args(kind) if argument is not type(None))
             if _described(inner):
                 return inner

@@ -23,13 +23,18 @@ def refused(ran: Ran, says: str, state: pathlib.Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (EMBEDDED + '[lab]\nagents = "three"\n', 'lab.toml: lab.agents = "three": expected a whole number from 1 to 64'),
+        (
+            EMBEDDED + '[lab]\nagents = "three"\n',
+            'lab.toml: lab.agents = "three": expected a whole number from 1 to 64',
+        ),
         (EMBEDDED + "[lab]\nagent = 3\n", "lab.toml: lab.agent is not a setting: did you mean agents?"),
         (EMBEDDED.replace("embedded", "kafka", 1), 'lab.toml: kind = "kafka": expected one of embedded, streamspace'),
         ("this is not TOML", "lab.toml: not TOML"),
     ],
 )
-def test_a_platform_file_that_is_wrong_is_refused_in_one_sentence(text: str, says: str, begin: Begin, tmp_path: pathlib.Path) -> None:
+def test_a_platform_file_that_is_wrong_is_refused_in_one_sentence(
+    text: str, says: str, begin: Begin, tmp_path: pathlib.Path
+) -> None:
     (tmp_path / "lab.toml").write_text(text)
     refused(begin(tmp_path / "lab.toml", XDG_STATE_HOME=str(tmp_path)).finish(), says, tmp_path)
 
@@ -43,7 +48,9 @@ def test_a_platform_file_that_is_wrong_is_refused_in_one_sentence(text: str, say
         ({"REPRISE_LAB_DEFECT": "replay-thrice"}, "replay-thrice"),
     ],
 )
-def test_an_environment_that_is_wrong_is_refused_in_one_sentence(env: dict[str, str], says: str, begin: Begin, tmp_path: pathlib.Path) -> None:
+def test_an_environment_that_is_wrong_is_refused_in_one_sentence(
+    env: dict[str, str], says: str, begin: Begin, tmp_path: pathlib.Path
+) -> None:
     refused(begin("embedded", XDG_STATE_HOME=str(tmp_path), **env).finish(), says, tmp_path)
 
 
@@ -52,12 +59,17 @@ def test_an_environment_that_is_wrong_is_refused_in_one_sentence(env: dict[str, 
     [
         ({"requires": ["lost"]}, "control arguments: requires is not a setting: did you mean require?"),
         ({"require": ["lots"]}, "'lots' is not a check: known are duplicate, lost"),
-        ({"exposure": {"stop": "five"}}, 'control arguments: exposure.stop = "five": expected a whole number from 1 to 1000'),
+        (
+            {"exposure": {"stop": "five"}},
+            'control arguments: exposure.stop = "five": expected a whole number from 1 to 1000',
+        ),
         ({"workload": {"sessions": 12}}, "sessions are needed"),
         ({"workload": {"mix": {"step": 1000.0}}}, "budget.max_rps"),
     ],
 )
-def test_a_contract_that_is_wrong_is_refused_before_any_fault(change: dict[str, Any], says: str, lab: starter.Stack, failover: dict[str, Any], begin: Begin) -> None:
+def test_a_contract_that_is_wrong_is_refused_before_any_fault(
+    change: dict[str, Any], says: str, lab: starter.Stack, failover: dict[str, Any], begin: Begin
+) -> None:
     failover["controls"][0]["provider"]["arguments"].update(change)
     for arguments in ((), ("--no-validation",)):
         ran = begin(lab.platform_file, *arguments, experiment=failover).finish()
@@ -78,10 +90,20 @@ def test_a_required_check_without_its_evidence_is_refused_at_plan_time(lab: star
     assert "taken away" not in ran.output
 
 
-@pytest.mark.parametrize(("setting", "says"), [('faults = ["agents.take_away"]', "allow.faults = []"), ("share = 0.34", "allow.share = 0.1: 1 of 3 agents is more")])
-def test_what_the_platform_file_does_not_allow_is_not_done(setting: str, says: str, lab: starter.Stack, begin: Begin) -> None:
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ('faults = ["agents.take_away"]', "allow.faults = []"),
+        ("share = 0.34", "allow.share = 0.1: 1 of 3 agents is more"),
+    ],
+)
+def test_what_the_platform_file_does_not_allow_is_not_done(
+    setting: str, says: str, lab: starter.Stack, begin: Begin
+) -> None:
     other = lab.dir / "forbidden.toml"
-    other.write_text(lab.platform_file.read_text().replace(setting, "faults = []" if "faults" in setting else "share = 0.1"))
+    other.write_text(
+        lab.platform_file.read_text().replace(setting, "faults = []" if "faults" in setting else "share = 0.1")
+    )
     ran = begin(other).finish()
     assert ran.code == 1, ran
     assert says in ran.output
@@ -98,15 +120,29 @@ def test_a_platform_that_does_not_answer_is_said(lab: starter.Stack, begin: Begi
     assert "Traceback" not in ran.output
 
 
-@pytest.mark.parametrize("command", [["verdict", "/nowhere"], ["recheck", "/nowhere"], ["plan", "/nowhere.json"], ["lab", "down", "abc"], ["lab", "up", "--agents", "0"], ["verdikt"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["verdict", "/nowhere"],
+        ["recheck", "/nowhere"],
+        ["plan", "/nowhere.json"],
+        ["lab", "down", "abc"],
+        ["lab", "up", "--agents", "0"],
+        ["verdikt"],
+    ],
+)
 def test_a_command_that_can_not_be_done_ends_with_3_and_one_line(command: list[str], tmp_path: pathlib.Path) -> None:
-    done = subprocess.run([CHAOS, "reprise", *command], env={**CLEAN, "XDG_STATE_HOME": str(tmp_path)}, capture_output=True, text=True)
+    done = subprocess.run(
+        [CHAOS, "reprise", *command], env={**CLEAN, "XDG_STATE_HOME": str(tmp_path)}, capture_output=True, text=True
+    )
     assert done.returncode == 3, done
     assert done.stderr.startswith("reprise: ")
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_a_history_with_a_bad_line_is_refused_with_its_number(lab: starter.Stack, begin: Begin, tmp_path: pathlib.Path) -> None:
+def test_a_history_with_a_bad_line_is_refused_with_its_number(
+    lab: starter.Stack, begin: Begin, tmp_path: pathlib.Path
+) -> None:
     ran = begin(lab.platform_file).finish()
     path = ran.directory / "history" / "load.jsonl"
     lines = path.read_text().splitlines()
@@ -123,5 +159,3 @@ def test_a_verdict_file_that_is_none_is_said(tmp_path: pathlib.Path) -> None:
         done = subprocess.run([CHAOS, "reprise", "verdict", str(tmp_path)], env=CLEAN, capture_output=True, text=True)
         assert done.returncode == 3
         assert "not a verdict" in done.stderr
-
-

@@ -1,7 +1,6 @@
 """No pass by blindness: whatever evidence is taken away while a run goes on, its verdict is not true."""
 
 import os
-import pathlib
 import signal
 from collections.abc import Callable
 from typing import Any

@@ -67,7 +67,9 @@ def test_killed_at_a_moment_of_a_run_on_its_own_lab_nothing_is_left(
     while processes_of(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert processes_of(tmp_path) == {}
-    healed = subprocess.run([CHAOS, "reprise", "heal"], env={**CLEAN, "XDG_STATE_HOME": str(state)}, capture_output=True, text=True)
+    healed = subprocess.run(
+        [CHAOS, "reprise", "heal"], env={**CLEAN, "XDG_STATE_HOME": str(state)}, capture_output=True, text=True
+    )
     assert (healed.returncode, healed.stdout.splitlines()[-1:]) == (0, ["clean"]), healed
     assert list((state / "reprise" / "stacks").iterdir()) == []
 

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import resource
+import signal
 
 import pytest
 
@@ -95,12 +96,10 @@ def test_a_tail_yields_each_event_once_and_waits_for_the_end_of_a_line(tmp_path:
 def test_a_full_disk_is_said_at_the_next_write(tmp_path: pathlib.Path) -> None:
     writer = Writer(tmp_path, "a", "r1")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    import signal
-
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (os.stat(writer.path).st_size + 10, hard))
     try:
-        with pytest.raises(RunBroken, match="a.jsonl: can't be written"):
+        with pytest.raises(RunBroken, match=r"a\.jsonl: can't be written"):
             writer.write(Coverage(lo=1, hi=1, of="rows", on=True, why="x" * 100), at_once=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -68,7 +68,7 @@ def test_a_file_that_shrank_is_a_gap_and_its_lines_are_not_seen_twice(tmp_path: 
     path.write_text('"1"\n"2"\n')
     events = watch(FileSource("l", path, HZ, parse), lambda: path.write_text('"1"\n'), append(path, '"3"\n'))
     assert keys(events) == ["1", "2", "3"]
-    assert [what for what in coverage(events) if not what[1]][0] == ("l", False, "f shrank")
+    assert next(what for what in coverage(events) if not what[1]) == ("l", False, "f shrank")
 
 
 def test_a_file_that_was_replaced_or_vanished_is_a_gap(tmp_path: pathlib.Path) -> None:

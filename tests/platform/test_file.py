@@ -91,8 +91,8 @@ def test_settle_is_the_sum_that_the_design_states() -> None:
 def test_an_optional_setting_says_what_it_expects_as_any_other(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "p.toml"
     path.write_text(REMOTE + '[promises]\ntakeover_s = "soon"\n')
-    with pytest.raises(BadInput, match='promises.takeover_s = "soon": expected seconds from 0 to 86400'):
+    with pytest.raises(BadInput, match=r'promises\.takeover_s = "soon": expected seconds from 0 to 86400'):
         file.load(str(path))
     path.write_text(REMOTE + CONTROL.replace("[control]", "[control]\nsteps = 3"))
-    with pytest.raises(BadInput, match="control.steps = 3: expected a URL"):
+    with pytest.raises(BadInput, match=r"control\.steps = 3: expected a URL"):
         file.load(str(path))

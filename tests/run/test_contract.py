@@ -42,7 +42,7 @@ def test_what_must_be_stated_is_missed_at_validation_already(missing: str) -> No
 def test_a_variable_stands_for_any_value_until_the_run_opens() -> None:
     raw = {**GOOD, "name": "${name}", "exposure": {"stop": "${n}"}, "limits": {"baseline_s": "${b}"}}
     contract.read_raw(raw, CHECKS)
-    with pytest.raises(BadInput, match='"\\${n}"'):
+    with pytest.raises(BadInput, match=r'"\$\{n\}"'):
         contract.read({**GOOD, "exposure": {"stop": "${n}"}}, CHECKS)
 
 

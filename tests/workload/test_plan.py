@@ -23,7 +23,7 @@ def plan(
 def test_the_default_load_makes_48_sessions_with_n_plus_1_of_each_in_reserve_on_every_agent() -> None:
     made = plan()
     assert (made.starts, made.reserve, made.per_agent) == (48, 6, 14)
-    assert made.queue == 4 * 6 + 2 * 3
+    assert made.queue == 4 * 6
 
 
 def test_the_seed_draws_the_victim_and_nothing_else_does() -> None:

@@ -79,7 +79,7 @@ def make(
             f"workload.sessions = {workload.sessions}, budget.max_sessions = {max_sessions}: lower the exposure or raise the limits"
         )
     victim = random.Random(f"{seed} victim").choice(sorted(agents))
-    queue = 4 * reserve + 2 * len(agents)  # the victim's pairs, and each start of the window with its stop
+    queue = max(4 * reserve, 2 * len(agents))  # the pairs of the victim; the starts of the window with their stops
     return Plan(
         seed=seed,
         agents=sorted(agents),
