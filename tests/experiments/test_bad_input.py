@@ -10,6 +10,7 @@ from runs import CHAOS, CLEAN, Begin, Ran
 
 from chaosreprise.stack import starter
 
+pytestmark = pytest.mark.long
 EMBEDDED = 'version = 1\nkind = "embedded"\nname = "embedded"\n'
 
 

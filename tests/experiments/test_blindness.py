@@ -10,6 +10,8 @@ from runs import Begin, Running, start_lab
 
 from chaosreprise.stack import starter
 
+pytestmark = pytest.mark.long
+
 
 def kill(writer: str) -> Callable[[Running, starter.Stack], None]:
     def act(running: Running, lab: starter.Stack) -> None:

@@ -14,6 +14,7 @@ from chaosreprise import procs
 from chaosreprise.stack import starter
 from chaosreprise.stack.client import Keeper
 
+pytestmark = pytest.mark.long
 MOMENTS = [
     "segment",
     "contract",

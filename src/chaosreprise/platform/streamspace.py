@@ -30,7 +30,9 @@ KEYS_A_RUN = 4096
 TAG = "reprise"
 COMMAND_ID = re.compile(r"command: (cmd-[0-9a-f-]+)")
 UNCONNECTED = "unconnected"
-ENDED = ("terminating", "terminated", "failed")
+ENDED = ("terminated", "failed")
+TIDY_S = 30.0
+TIDY_EVERY_S = 0.1
 REFUSALS = [
     Refusal(id="bad-request", status=400),
     Refusal(id="no-token", status=401),
@@ -156,14 +158,10 @@ class StreamSpace:
     async def tidy(self) -> list[str]:
         try:
             await self.open()
-            sessions = (await self._http.get("/api/v1/sessions")).json()["sessions"]
-            left = [
-                session["name"]
-                for session in sessions
-                if self.tag in (session.get("tags") or []) and session["state"] not in ENDED
-            ]
+            left = await self._ours({"terminating", *ENDED})
             for name in left:
                 await self._http.delete(f"/api/v1/sessions/{name}")
+            await self._until_gone()
         except (httpx.TransportError, ValueError, KeyError) as error:
             raise Unreachable(
                 f"{self._control.url}: sessions of this run may be left (tag {self.tag}): {error!r}"
@@ -171,6 +169,19 @@ class StreamSpace:
         finally:
             await self.close()
         return left
+
+    async def _ours(self, but: set[str]) -> list[str]:
+        sessions = (await self._http.get("/api/v1/sessions")).json()["sessions"]
+        return [one["name"] for one in sessions if self.tag in (one.get("tags") or []) and one["state"] not in but]
+
+    async def _until_gone(self) -> None:
+        for _ in range(int(TIDY_S / TIDY_EVERY_S)):
+            if not (left := await self._ours(set(ENDED))):
+                return
+            await asyncio.sleep(TIDY_EVERY_S)
+        raise Unreachable(
+            f"{self._control.url}: {len(left)} sessions with the tag {self.tag} were told to stop and have not within {TIDY_S:g} s"
+        )
 
     def _key_of(self, spec: dict[str, Any]) -> str | None:
         """Our key in what a slot was made from: the memory that the create asked for."""

@@ -141,18 +141,18 @@ class Timeline:
         case, effect = self._case, self._case.attributed.effect_of[row]
         x = self._x(case.seconds(case.commands.lo[row]))
         end = self._x(case.seconds(effect.hi)) if effect else x + 8
-        line = min(range(ROWS), key=lambda number: (busy[number] > x, number if busy[number] <= x else busy[number]))
-        busy[line] = max(end, x) + 6
-        y = self._lanes[lane] + 8 + line * ROW
         cmd, op = case.commands.cmd[row], case.commands.op[row]
         anchor, bad = self._witnessed.get(cmd, ("", ()))
+        tail = max([end, *(self._x(at) for at in bad)])
+        line = min(range(ROWS), key=lambda number: (busy[number] > x, number if busy[number] <= x else busy[number]))
+        busy[line] = tail + 6
+        y = self._lanes[lane] + 8 + line * ROW
         style = f"cmd {op} {case.commands.outcome[row]}" + (" bad" if anchor else "")
         title = escape(
             f"{name_of(case, row)}, submitted {case.seconds(case.commands.lo[row]):.3f} s, " + self._result(row)
         )
         mark = _mark(op, end, y) if effect else _cross(end, y)
         rings = "".join(f'<circle cx="{self._x(at)}" cy="{y}" r="4.5"/>' for at in bad)
-        tail = max([end, *(self._x(at) for at in bad)])
         drawn = f'<g class="{style}"><title>{title}</title><path d="M{x} {y}H{tail}"/>{mark}{rings}</g>'
         return f'<a href="#{anchor}">{drawn}</a>' if anchor else drawn
 

@@ -82,10 +82,12 @@ def fault(told: FaultTold) -> str:
 def recovered(told: Recovery) -> str:
     """One fault's recovery in a line; what was not seen is said to be so."""
     parts = []
+    missing: dict[str, list[str]] = {}
     for name, words in RECOVERED:
         span: Span | None = getattr(told, name)
         if span is not None:
             parts.append(f"{words} {duration(span)} {SINCE[told.since[name]]}")
         elif name in told.why_not:
-            parts.append(f"{words}: no, {told.why_not[name]}")
+            missing.setdefault(told.why_not[name], []).append(words)
+    parts += [f"{', '.join(names)}: no, {reason}" for reason, names in missing.items()]
     return f"{told.component}: {' · '.join(parts)}"

@@ -22,6 +22,7 @@ from chaosreprise.history import Phase, Report, Tail, Writer
 from chaosreprise.history import load as load_history
 from chaosreprise.platform import adapter
 from chaosreprise.platform.file import Lab, Platform, load
+from chaosreprise.run import litter
 from chaosreprise.run import plan as planning
 from chaosreprise.run.child import Child
 from chaosreprise.run.contract import Arguments
@@ -168,10 +169,13 @@ class Run:
     def _tidy(self) -> None:
         """Stop what sessions of ours are left: none, unless the run broke off."""
         self.load.close()
-        if self._stack is None:
-            with self._told("tidy up"):
-                for name in asyncio.run(self.adapter.tidy()):
-                    log.info(f"tidied    session {name} of this run was left: stopped")
+        with self._told("tidy up"):
+            self._stop_sessions_of(self.directory.run)
+            self._litter.unlink()
+
+    def _stop_sessions_of(self, run: str) -> None:
+        for name in asyncio.run(adapter.make(self.platform, run).tidy()):
+            log.info(f"tidied    session {name} of run {run} was left: stopped")
 
     def _start_processes(self) -> None:
         kind = "streamspace" if self.requested.file.kind == "embedded" else self.requested.file.kind
@@ -191,7 +195,12 @@ class Run:
         )
         self._exits.callback(self.warden.close)
         self.adapter = adapter.make(self.platform, self.directory.run)
-        self._exits.callback(self._tidy)
+        if self._stack is None:  # the sessions of a stack of our own end with it
+            for earlier in litter.left(self.platform.id):
+                self._stop_sessions_of(earlier.name)
+                earlier.unlink()
+            self._litter = litter.mark(self.platform.id, self.directory.run)
+            self._exits.callback(self._tidy)
 
     def _child(self, name: str, module: str, arguments: list[str]) -> Child:
         child = Child(name, module, arguments, self.directory.logs)
