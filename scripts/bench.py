@@ -162,7 +162,8 @@ def on_a_kept_lab(runs: int) -> None:
     )
     if errors:
         print(
-            f"recovery error     median {statistics.median(errors):.1f} ms, largest {max(errors):.1f} ms ({len(errors)} times, middle of `noticed` against the lab's log)"
+            f"recovery error     median {statistics.median(errors):.1f} ms, largest {max(errors):.1f} ms "
+            f"({len(errors)} times: the middle of `noticed` against the lab's own log)"
         )
 
 

@@ -16,6 +16,8 @@ import zipfile
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SCRIPTS = ("chaos", "prepare", "prepare.py")
 NO_ENVIRONMENT = 3
