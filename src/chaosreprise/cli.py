@@ -73,14 +73,15 @@ def verdict(directory: str) -> None:
 @_errors
 def recheck(directory: str) -> None:
     """Judge a run again, from its history alone; exit 0 true, 1 false, 2 unknown."""
-    from chaosreprise import checker, report  # noqa: PLC0415
+    from chaosreprise import checker, recovery, report  # noqa: PLC0415
     from chaosreprise.errors import BadInput  # noqa: PLC0415
     from chaosreprise.history import load  # noqa: PLC0415
 
     history = pathlib.Path(directory, "history")
     if not history.is_dir():
         raise BadInput(f"{directory}: no run there (expected {history}/*.jsonl): give a directory such as runs/latest")
-    judged = checker.judge(load(history), "end")
+    recorded = load(history)
+    judged = recovery.add(checker.judge(recorded, "end"), recorded)
     click.echo(report.console(judged, directory))
     sys.exit(EXIT[judged.value])
 

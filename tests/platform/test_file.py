@@ -28,6 +28,7 @@ USERS = '[budget]\nusers = ["a"]\n'
             EMBEDDED + '[control]\nurl = "http://x"\nuser = "u"\npassword = {}\ntemplate = "t"',
             "[control] does not go with kind",
         ),
+        (EMBEDDED + "[allow]\nshare = 0.5", "[allow] does not go with kind"),
         (EMBEDDED.replace('"x"', '"a b"'), 'name = "a b": expected a name of letters'),
         (REMOTE, "[control] is missing"),
         (REMOTE + CONTROL, "[timing] is missing"),

@@ -137,13 +137,14 @@ def _counts(case: Case) -> Counts:
 
 
 def _evidence(case: Case) -> Evidence:
-    lags = [event.value for event in case.table.observed if (event.source, event.signal) == ("load", "lag_ms")]
-    numbers = [float(lag) for lag in lags if isinstance(lag, int | float)]
+    told = {event.signal: event.value for event in case.table.observed if event.source == "load"}
+    numbers = {signal: float(value) for signal, value in told.items() if isinstance(value, int | float)}
     return Evidence(
         effects=dict(sorted(case.effects.count.items())),
         objects={ledger: len(names) for ledger, names in sorted(case.effects.objects.items())},
         reports=case.reports.count,
-        lag_ms=max(numbers, default=None),
+        lag_ms=numbers.get("lag_ms"),
+        skipped=int(numbers.get("skipped", 0)),
     )
 
 

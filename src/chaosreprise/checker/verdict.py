@@ -156,12 +156,16 @@ class Counts(msgspec.Struct, kw_only=True):
 
 
 class Evidence(msgspec.Struct, kw_only=True):
-    """Effects by ledger and the objects that they were seen on; `lag_ms` is how late the load was at the 99th percentile."""
+    """Effects by ledger and the objects that they were seen on; `lag_ms` is how late the load was at the 99th percentile.
+
+    `skipped` are the steps and reads that the load could not send in time, and so did not send.
+    """
 
     effects: dict[str, int] = {}
     objects: dict[str, int] = {}
     reports: int = 0
     lag_ms: float | None = None
+    skipped: int = 0
 
 
 class Watched(msgspec.Struct, kw_only=True):

@@ -177,8 +177,6 @@ def _stack(folder: pathlib.Path, lab: Settings, way: postgres.Way, defect: dict[
 
 def platform_file(lab: Settings) -> str:
     """platform.toml, which is all that Reprise is told of a lab. Its paths are relative to it."""
-    share = math.ceil(100 / len(lab.agents)) / 100
-    users = ", ".join(f'"{user}"' for user in lab.users)
     return f"""\
 version = 1
 kind = "streamspace"
@@ -213,6 +211,14 @@ hz = 50
 how = "process"
 keeper = "keeper.json"
 
+{_limits(lab)}"""
+
+
+def _limits(lab: Settings) -> str:
+    """What may be broken, how much may be asked for, how long things take, and what the lab promises."""
+    share = math.ceil(100 / len(lab.agents)) / 100
+    users = ", ".join(f'"{user}"' for user in lab.users)
+    return f"""\
 [allow]
 faults = ["agents.take_away"]
 share = {share}

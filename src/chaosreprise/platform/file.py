@@ -193,8 +193,8 @@ def load(where: str) -> Platform:
 def _check(where: str, file: PlatformFile) -> None:
     """What must or must not stand together, beyond the type of each setting."""
     if file.kind == "embedded":
-        for table in ("control", "evidence", "components", "timing"):
-            if getattr(file, table):
+        for table in ("identity", "control", "evidence", "components", "allow", "budget", "timing", "promises"):
+            if getattr(file, table) != getattr(EMBEDDED.file, table):
                 raise BadInput(
                     f'{where}: [{table}] does not go with kind = "embedded", which makes its own: leave it out'
                 )

@@ -65,7 +65,8 @@ def evidence(told: Evidence) -> str:
     parts.append(f"{told.reports:,} reports of the platform")
     if told.lag_ms is not None:
         punctual = "load on time" if told.lag_ms <= ON_TIME_MS else "load late"
-        parts.append(f"{punctual} (p99 lag {told.lag_ms:.1f} ms)")
+        skipped = f", {told.skipped} steps and reads not sent" if told.skipped else ""
+        parts.append(f"{punctual} (p99 lag {told.lag_ms:.1f} ms{skipped})")
     return "; ".join(parts)
 
 

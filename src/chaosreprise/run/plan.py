@@ -108,3 +108,5 @@ def _check_evidence(arguments: Arguments, platform: Platform, description: Descr
             if ledger not in there:
                 need = f"the required check {check!r} can't be judged without it: add it, or make the check optional"
                 raise BadInput(f"{platform.path}: evidence.{ledger} is missing: {need}")
+    for reason in checker.lacking(arguments.require, arguments.exposure, description.attribution):
+        raise BadInput(f"{platform.path}: {reason}: make the check optional, or ask for no exposure of it")

@@ -10,10 +10,13 @@ import pathlib
 from typing import Any
 
 from chaosreprise.clock import SystemClock
-from chaosreprise.errors import BadInput
-from chaosreprise.history import Coverage, Writer
+from chaosreprise.errors import BadInput, Unreachable
+from chaosreprise.history import Coverage, Timed, Writer
 from chaosreprise.platform import adapter, file
 from chaosreprise.serve import lines_of_stdin, serve
+
+FIRST_LOOK_S = 10.0
+TICK_S = 0.005
 
 
 class Recorder:
@@ -21,13 +24,26 @@ class Recorder:
         self._writer, self._run, self._clock = writer, run, SystemClock()
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._unseen: set[str] = set()
 
     async def watch(self, platform: str) -> dict[str, Any]:
         self._cover(on=True, why="opened")
         for source in adapter.make(file.load(platform), self._run).sources():
-            task = asyncio.create_task(source.run(self._clock, self._writer.write, self._stop), name=source.name)
-            self._tasks.append(task)
-        return {"sources": [task.get_name() for task in self._tasks]}
+            self._unseen.add(source.name)
+            self._tasks.append(asyncio.create_task(source.run(self._clock, self._emit, self._stop), name=source.name))
+        for _ in range(int(FIRST_LOOK_S / TICK_S)):
+            if not self._unseen:
+                return {"sources": [task.get_name() for task in self._tasks]}
+            await asyncio.sleep(TICK_S)
+        raise Unreachable(
+            f"evidence.{min(self._unseen)}: could not be looked at within {FIRST_LOOK_S:g} s: check it with the platform file"
+        )
+
+    def _emit(self, event: Timed) -> None:
+        """A command sent before its ledger is watched would prove nothing: `watch` answers once all are."""
+        self._writer.write(event)
+        if isinstance(event, Coverage) and event.on:
+            self._unseen.discard(event.of)
 
     async def end(self) -> dict[str, Any]:
         self._stop.set()
