@@ -1,11 +1,13 @@
 """The answers of contracts/streamspace.md and of the steps of contracts/sandbox.md, status by status."""
 
+import asyncio
 import concurrent.futures
 import json
 import re
 import socket
 from collections import Counter
 
+import aiohttp
 import httpx
 import pytest
 
@@ -309,8 +311,19 @@ def test_without_agents_there_is_no_place(lab):
 
 
 def test_a_full_agent_gets_no_more(lab):
+    """The agent is this test: a real one would say with its next heartbeat how much room it has."""
     key = {"X-Agent-API-Key": lab.secret("agents/a1")}
-    with lab.away("agents/a2", "agents/a3"):
-        lab.call("POST", "/agents/register", {"agentId": "a1", "capacity": {"maxSessions": 1}}, headers=key)
-        statuses = [lab.create(user, persistentHome=True).status_code for user in ("user01", "user02")]
-    assert 503 in statuses
+
+    async def create_two():
+        async with aiohttp.ClientSession(headers=key) as http:
+            url = f"{lab.url}/api/v1/agents/connect?agent_id=a1"
+            async with http.ws_connect(url) as link:
+                await link.send_json({"type": "heartbeat", "payload": {"status": "online", "activeSessions": 0}})
+                while lab.call("GET", "/admin/agents/a1").json()["status"] != "online":
+                    await asyncio.sleep(0.02)
+                return [lab.create(user, persistentHome=True).status_code for user in ("user01", "user02")]
+
+    with lab.away("agents/a1", "agents/a2", "agents/a3"):
+        registered = {"agentId": "a1", "platform": "kubernetes", "capacity": {"maxSessions": 1}}
+        assert lab.call("POST", "/agents/register", registered, headers=key).status_code == 200
+        assert asyncio.run(create_two())[-1] == 503
