@@ -69,7 +69,7 @@ def after_experiment_control(context: dict[str, Any], state: dict[str, Any], **_
         return
     try:
         verdict = run.finish(state)
-        print(report.console(verdict, run.directory.path))
+        print(report.console(verdict, run.directory.shown), flush=True)
     except Exception as error:  # Chaos Toolkit would drop it without a word
         log.error(
             f"the run could not be judged, so this experiment does not pass: {error!r}",

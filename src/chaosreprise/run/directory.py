@@ -22,6 +22,12 @@ class Directory:
         self.history = path / "history"
         self.logs = path / "logs"
 
+    @property
+    def shown(self) -> pathlib.Path:
+        """The path as a person would type it: relative where that is below the working directory."""
+        here = pathlib.Path.cwd()
+        return self.path.relative_to(here) if self.path.is_relative_to(here) else self.path
+
     def write_json(self, name: str, value: Any) -> None:
         """Write a file as a whole or not at all."""
         new = self.path / f".{name}.new"
