@@ -4,9 +4,11 @@ Used by the load and the recorder. Requests overlap; the end of standard input e
 outlives an owner that was killed.
 """
 
+import argparse
 import asyncio
 import json
 import os
+import pathlib
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
@@ -16,6 +18,15 @@ from chaosreprise.errors import RepriseError
 
 Handler = Callable[[str, dict[str, Any]], Awaitable[object]]
 LIMIT = 2**24  # bytes of a line
+
+
+def arguments(prog: str) -> argparse.Namespace:
+    """What every child of a run is told: `run`, `history`, and the `kind` of the adapter to import while the platform starts."""
+    parser = argparse.ArgumentParser(prog=f"python -m {prog}")
+    parser.add_argument("--run", required=True)
+    parser.add_argument("--history", type=pathlib.Path, required=True)
+    parser.add_argument("--kind", required=True)
+    return parser.parse_args()
 
 
 async def lines_of_stdin() -> asyncio.StreamReader:

@@ -4,16 +4,14 @@
 Without `end` the history says that the recorder died: absence of an effect proves nothing then.
 """
 
-import argparse
 import asyncio
-import pathlib
 from typing import Any
 
 from chaosreprise.clock import SystemClock
 from chaosreprise.errors import BadInput, Unreachable
 from chaosreprise.history import Coverage, Timed, Writer
 from chaosreprise.platform import adapter, file
-from chaosreprise.serve import lines_of_stdin, serve
+from chaosreprise.serve import arguments, lines_of_stdin, serve
 
 FIRST_LOOK_S = 10.0
 TICK_S = 0.005
@@ -57,20 +55,16 @@ class Recorder:
 
 
 async def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m chaosreprise.run.recorder")
-    parser.add_argument("--run", required=True)
-    parser.add_argument("--history", type=pathlib.Path, required=True)
-    parser.add_argument("--kind", required=True, help="of the adapter, which is imported while the platform starts")
-    options = parser.parse_args()
+    options = arguments("chaosreprise.run.recorder")
     adapter.module_of(options.kind)
     lines = await lines_of_stdin()
     with Writer(options.history, "recorder", options.run) as writer:
         recorder = Recorder(writer, options.run)
 
-        async def handle(verb: str, arguments: dict[str, Any]) -> object:
+        async def handle(verb: str, fields: dict[str, Any]) -> object:
             if verb not in ("watch", "end"):
                 raise BadInput(f"{verb!r}: not a request to the recorder")
-            return await getattr(recorder, verb)(**arguments)
+            return await getattr(recorder, verb)(**fields)
 
         await serve(lines, handle)
 

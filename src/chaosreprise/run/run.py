@@ -43,7 +43,6 @@ class Run:
         self.directory: Directory = make(arguments.name)
         self.phase = "opening"
         self._exits = contextlib.ExitStack()
-        self._began = time.monotonic()
         self._agents: dict[str, str] = {}
         self._faults: dict[str, str] = {}
         self._asked = 0
@@ -107,7 +106,7 @@ class Run:
         self._enter("drain")
         result: dict[str, Any] = self.load.ask("drain")
         log.info(
-            f"drain     nothing has happened for the {self.plan.load.settle_s:.1f} s that the platform needs to settle ({result['settled_s']:.1f} s)"
+            f"drain     settled in {result['settled_s']:.1f} s (the platform needs {self.plan.load.settle_s:.1f} s)"
         )
         return result
 

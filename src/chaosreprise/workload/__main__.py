@@ -4,9 +4,7 @@ The first request is `plan`, so that the process starts while the platform does.
 before it means that the owner died: so does the load, at once.
 """
 
-import argparse
 import asyncio
-import pathlib
 from typing import Any
 
 import msgspec
@@ -15,7 +13,7 @@ from chaosreprise.clock import SystemClock
 from chaosreprise.errors import BadInput
 from chaosreprise.history import Writer
 from chaosreprise.platform import adapter, file
-from chaosreprise.serve import lines_of_stdin, serve
+from chaosreprise.serve import arguments, lines_of_stdin, serve
 from chaosreprise.workload.load import Load
 from chaosreprise.workload.model import Model
 from chaosreprise.workload.plan import Plan
@@ -24,26 +22,22 @@ VERBS = ("open", "baseline", "send", "quiet", "drain", "clean", "close", "answer
 
 
 async def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m chaosreprise.workload")
-    parser.add_argument("--run", required=True)
-    parser.add_argument("--history", type=pathlib.Path, required=True)
-    parser.add_argument("--kind", required=True, help="of the adapter, which is imported while the platform starts")
-    options = parser.parse_args()
+    options = arguments("chaosreprise.workload")
     adapter.module_of(options.kind)
     lines = await lines_of_stdin()
     load: Load | None = None
     with Writer(options.history, "load", options.run) as writer:
 
-        async def handle(verb: str, arguments: dict[str, Any]) -> object:
+        async def handle(verb: str, fields: dict[str, Any]) -> object:
             nonlocal load
             if verb == "plan":
-                plan = msgspec.convert(arguments["plan"], Plan)
-                speaker = adapter.make(file.load(arguments["platform"]), options.run)
+                plan = msgspec.convert(fields["plan"], Plan)
+                speaker = adapter.make(file.load(fields["platform"]), options.run)
                 load = Load(speaker, writer, Model(options.history), plan, options.run, SystemClock())
                 return {}
             if load is None or verb not in VERBS:
                 raise BadInput(f"{verb!r}: not a request to the load, or it has no plan yet")
-            return await getattr(load, verb)(**arguments)
+            return await getattr(load, verb)(**fields)
 
         await serve(lines, handle)
 
