@@ -52,6 +52,32 @@ def incarnation(pid: int) -> Incarnation | None:
     return Incarnation(boot_id(), pidns, pid, int(stat[19]))
 
 
+def family(inc: Incarnation) -> list[Incarnation]:
+    """This process and its descendants, parents first; empty when it is gone."""
+    if not is_alive(inc):
+        return []
+    children: dict[int, list[int]] = {}
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                children.setdefault(parent, []).append(int(entry.name))
+    found, waiting = [inc], [inc.pid]
+    while waiting:
+        pids = children.get(waiting.pop(0), [])
+        found += [child for pid in pids if (child := incarnation(pid)) is not None]
+        waiting += pids
+    return found
+
+
+def is_stopped(inc: Incarnation) -> bool:
+    """Whether it is frozen by a signal (state T)."""
+    try:
+        return pathlib.Path(f"/proc/{inc.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T" and is_alive(inc)
+    except OSError:
+        return False
+
+
 def myself() -> Incarnation:
     found = incarnation(os.getpid())
     assert found is not None

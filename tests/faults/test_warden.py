@@ -180,7 +180,7 @@ REFUSED = [
         "'moon.eclipse' is no fault: expected one of agents",
     ),
     ("inject", {"kind": KIND, "on": "agents/a9"}, NotPossible, "'agents/a9' is no component of this stack"),
-    ("inject", {"kind": KIND, "on": "agents/a1", "args": {"x": 1}}, NotPossible, "takes no arguments, not x"),
+    ("inject", {"kind": KIND, "on": "agents/a1", "args": {"x": 1}}, BadInput, "x: this fault takes no arguments"),
     ("undo", {}, NotPossible, "no fault 'f9' in this run: it has none"),
     ("undo", {"hold_ns": "long"}, BadInput, "Expected `int`"),
 ]

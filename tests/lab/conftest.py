@@ -118,7 +118,7 @@ class Lab:
     def take_away(self, name):
         inc = until(lambda: self.component(name).inc, f"{name} runs")
         with Keeper(self.stack.address) as keeper:
-            keeper.hold(name, inc, "test", [myself()], boottime() + 60 * 10**9)
+            keeper.hold(name, inc, "test", owners=[myself()], lease_end=boottime() + 60 * 10**9)
         send_signal(inc, signal.SIGKILL)
         until(lambda: self.component(name).state == "held", f"{name} is held")
 

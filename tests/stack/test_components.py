@@ -77,7 +77,7 @@ def test_a_component_that_dies_is_started_again_and_the_ledger_says_crash_and_ba
 
 def test_a_dead_server_refuses_connections_until_it_is_back(stack, keeper):
     server = component(keeper, "server")
-    keeper.hold("server", server.inc, "f1", [myself()], FAR)
+    keeper.hold("server", server.inc, "f1", owners=[myself()], lease_end=FAR)
     send_signal(server.inc, signal.SIGKILL)
     eventually(lambda: component(keeper, "server").state == "held")
     with pytest.raises(ConnectionRefusedError):
@@ -88,31 +88,31 @@ def test_a_dead_server_refuses_connections_until_it_is_back(stack, keeper):
 
 def test_what_is_held_stays_down_until_its_fault_releases_it(keeper):
     agent = component(keeper, "agents/a1")
-    assert keeper.hold("agents/a1", agent.inc, "f1", [myself()], FAR).held_by == "f1"
+    assert keeper.hold("agents/a1", agent.inc, "f1", owners=[myself()], lease_end=FAR).component.held_by == "f1"
     assert is_alive(agent.inc), "a hold does not kill"
     send_signal(agent.inc, signal.SIGKILL)
     eventually(lambda: component(keeper, "agents/a1").inc is None)
     time.sleep(0.3)
     assert component(keeper, "agents/a1").state == "held"
-    assert keeper.release("agents/a1", "f2").state == "held", "another fault's release does nothing"
-    assert keeper.release("agents/a1", "f1").inc is not None
+    assert keeper.release("agents/a1", "f2").component.state == "held", "another fault's release does nothing"
+    assert keeper.release("agents/a1", "f1").component.inc is not None
     assert keeper.release("agents/a1", "f1").last_hold.by == "release"
 
 
 def test_a_hold_of_another_incarnation_is_a_conflict_that_shows_the_present_one(keeper):
     agent = component(keeper, "agents/a1")
     with pytest.raises(Conflict) as caught:
-        keeper.hold("agents/a1", agent.inc._replace(start=1), "f1", [myself()], FAR)
+        keeper.hold("agents/a1", agent.inc._replace(start=1), "f1", owners=[myself()], lease_end=FAR)
     assert caught.value.component.inc == agent.inc
-    keeper.hold("agents/a1", agent.inc, "f1", [myself()], FAR)
+    keeper.hold("agents/a1", agent.inc, "f1", owners=[myself()], lease_end=FAR)
     with pytest.raises(Conflict, match="held by f1"):
-        keeper.hold("agents/a1", agent.inc, "f2", [myself()], FAR)
+        keeper.hold("agents/a1", agent.inc, "f2", owners=[myself()], lease_end=FAR)
     keeper.release("agents/a1", "f1")
 
 
 def test_a_hold_ends_by_its_lease(keeper):
     agent = component(keeper, "agents/a1")
-    keeper.hold("agents/a1", agent.inc, "f1", [myself()], boottime() + SECOND // 5)
+    keeper.hold("agents/a1", agent.inc, "f1", owners=[myself()], lease_end=boottime() + SECOND // 5)
     send_signal(agent.inc, signal.SIGKILL)
     assert eventually(lambda: up(keeper, "agents/a1", agent.inc)).last_hold.by == "lease"
 
@@ -120,7 +120,9 @@ def test_a_hold_ends_by_its_lease(keeper):
 def test_a_hold_ends_when_all_its_owners_are_dead(keeper):
     agent = component(keeper, "agents/a1")
     with subprocess.Popen(["sleep", "60"]) as first, subprocess.Popen(["sleep", "60"]) as second:
-        keeper.hold("agents/a1", agent.inc, "f1", [incarnation(first.pid), incarnation(second.pid)], FAR)
+        keeper.hold(
+            "agents/a1", agent.inc, "f1", owners=[incarnation(first.pid), incarnation(second.pid)], lease_end=FAR
+        )
         send_signal(agent.inc, signal.SIGKILL)
         first.kill()
         first.wait()

@@ -1,10 +1,12 @@
-"""The contract of a fault. Each is one module that defines `FAULT`; `registry` finds it by its file's name.
+"""The contract of a fault. Each is one module of `kinds` that defines `FAULT`; `registry` finds it by its file's name.
 
 `plan` looks and decides, everything after it acts only on what was planned. A target is plain JSON, since it is written
 to the ledger before `inject`, and whoever finds it there (the warden, the owner, the next run) must be able to `undo`.
 """
 
 from typing import Any, NamedTuple, Protocol
+
+import msgspec
 
 from chaosreprise.procs import Incarnation
 
@@ -18,17 +20,28 @@ class Context(NamedTuple):
     owners: list[Incarnation]
 
 
+class Arguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
+    """What an experiment may say of a fault beyond its component; base of each fault's own."""
+
+
 class Fault(Protocol):
     """One way to break a platform, and the way back.
 
     `mark` names this fault on whatever it changes; undo touches nothing that does not carry it.
     """
 
+    groups: tuple[str, ...]
+    """The groups of components that it can hit."""
+    needs: str
+    """What must be there for it, in one line."""
+    momentary: bool
+    """Over as soon as it has struck: what it broke comes back by itself, and undoing it is waiting for that."""
     undo_s: float
     """The longest time that `undo` and `verify` need together."""
+    arguments: type[Arguments]
 
     async def plan(self, context: Context, on: str, args: dict[str, Any]) -> Target:
-        """The exact target, and what undo needs. Changes nothing. Raises NotPossible or NotAllowed."""
+        """The exact target, and what undo needs. Changes nothing. Raises BadInput, NotPossible or NotAllowed."""
         ...
 
     async def inject(self, context: Context, mark: str, target: Target, lease_end: int) -> None:

@@ -77,9 +77,10 @@ class Lives:
                 record = self._reach(record, "injected", lo=lo)
                 seen = await what.prove(self._context, record.target)
                 return self._reach(record, "proven", lo=lo, proof=seen)
-            except RepriseError as error:
+            except Exception as error:  # whatever it was, what may have been broken is mended first
                 undone = await self._undo(fault, "warden")
-                raise type(error)(f"{error}; it has been undone ({undone.state})") from error
+                known = error if isinstance(error, RepriseError) else RunBroken(f"{kind} on {on} crashed: {error!r}")
+                raise type(known)(f"{known}; it has been undone ({undone.state})") from error
 
     async def undo(self, fault: str, by: str) -> Record:
         """Make it whole, and see that it is. Does nothing for a fault that is over, or was planned only."""

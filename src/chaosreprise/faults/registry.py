@@ -1,25 +1,52 @@
-"""Which faults there are: a module `<group>_<verb>.py` in this folder is the fault `<group>.<verb>`, by being there.
+"""Which faults there are: a module `<verb>.py` in `kinds` is the fault `<group>.<verb>` of each group that it names.
 
-The modules of the machinery have one word for a name. A fault is imported when it is asked for.
+Being there is its registration. A fault is imported when it is asked for.
 """
 
 import importlib
+import inspect
 import pkgutil
+from typing import NamedTuple
 
-from chaosreprise import faults
 from chaosreprise.errors import NotPossible
+from chaosreprise.faults import kinds as package
 from chaosreprise.faults.base import Fault
 
 
+class Entry(NamedTuple):
+    """A fault as the reference shows it: the first line of its module says what it does."""
+
+    verb: str
+    does: str
+    fault: Fault
+
+
+def verbs() -> list[str]:
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+
+
+def entries() -> list[Entry]:
+    """All faults, for the reference."""
+    return [_entry(verb) for verb in verbs()]
+
+
 def kinds() -> list[str]:
-    return sorted(
-        module.name.replace("_", ".", 1) for module in pkgutil.iter_modules(faults.__path__) if "_" in module.name
-    )
+    return sorted(f"{group}.{entry.verb}" for entry in entries() for group in entry.fault.groups)
 
 
 def get(kind: str) -> Fault:
     """The fault of this kind. Raises NotPossible with those that there are."""
-    if kind not in kinds():
-        raise NotPossible(f"{kind!r} is no fault: expected one of {', '.join(kinds())}")
-    fault: Fault = importlib.import_module(f"{faults.__name__}.{kind.replace('.', '_', 1)}").FAULT
-    return fault
+    group, _, verb = kind.partition(".")
+    if verb in verbs() and group in (fault := _entry(verb).fault).groups:
+        return fault
+    raise NotPossible(f"{kind!r} is no fault: expected one of {', '.join(kinds())}")
+
+
+def group_of(component: str) -> str:
+    """The group of a component: `agents` of `agents/a1`."""
+    return component.partition("/")[0]
+
+
+def _entry(verb: str) -> Entry:
+    module = importlib.import_module(f"{package.__name__}.{verb}")
+    return Entry(verb, (inspect.getdoc(module) or "").partition("\n")[0], module.FAULT)

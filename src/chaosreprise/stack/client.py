@@ -8,7 +8,7 @@ import itertools
 import os
 import pathlib
 import socket
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import msgspec
 
@@ -67,16 +67,11 @@ class Keeper:
     def status(self) -> protocol.Answer:
         return self._ask(protocol.Status(id=next(self._ids)))
 
-    def hold(
-        self, component: str, inc: Incarnation, fault: str, owners: list[Incarnation], lease_end: int
-    ) -> protocol.Component:
-        request = protocol.Hold(
-            id=next(self._ids), component=component, inc=inc, fault=fault, owners=owners, lease_end=lease_end
-        )
-        return _component(self._ask(request))
+    def hold(self, component: str, inc: Incarnation, fault: str, **how: Unpack[protocol.How]) -> protocol.Answer:
+        return self._ask(protocol.Hold(id=next(self._ids), component=component, inc=inc, fault=fault, **how))
 
-    def release(self, component: str, fault: str) -> protocol.Component:
-        return _component(self._ask(protocol.Release(id=next(self._ids), component=component, fault=fault)))
+    def release(self, component: str, fault: str) -> protocol.Answer:
+        return self._ask(protocol.Release(id=next(self._ids), component=component, fault=fault))
 
     def get(self, slot: str) -> protocol.Slot | None:
         return self._ask(protocol.Get(id=next(self._ids), slot=slot)).slot
@@ -143,16 +138,11 @@ class AsyncKeeper:
     async def status(self) -> protocol.Answer:
         return await self._ask(protocol.Status(id=next(self._ids)))
 
-    async def hold(
-        self, component: str, inc: Incarnation, fault: str, owners: list[Incarnation], lease_end: int
-    ) -> protocol.Component:
-        request = protocol.Hold(
-            id=next(self._ids), component=component, inc=inc, fault=fault, owners=owners, lease_end=lease_end
-        )
-        return _component(await self._ask(request))
+    async def hold(self, component: str, inc: Incarnation, fault: str, **how: Unpack[protocol.How]) -> protocol.Answer:
+        return await self._ask(protocol.Hold(id=next(self._ids), component=component, inc=inc, fault=fault, **how))
 
-    async def release(self, component: str, fault: str) -> protocol.Component:
-        return _component(await self._ask(protocol.Release(id=next(self._ids), component=component, fault=fault)))
+    async def release(self, component: str, fault: str) -> protocol.Answer:
+        return await self._ask(protocol.Release(id=next(self._ids), component=component, fault=fault))
 
     async def get(self, slot: str) -> protocol.Slot | None:
         return (await self._ask(protocol.Get(id=next(self._ids), slot=slot))).slot
@@ -267,8 +257,3 @@ def _checked(address: str, line: bytes) -> protocol.Answer:
 def _slot(answer: protocol.Answer) -> protocol.Slot:
     assert answer.slot is not None
     return answer.slot
-
-
-def _component(answer: protocol.Answer) -> protocol.Component:
-    assert answer.component is not None
-    return answer.component

@@ -1,7 +1,6 @@
 """The components of a stack: started in order, restarted when they die, held down while a fault says so.
 
-A hold only stops restarting: killing is the warden's business. It ends by `release`, by its lease, or with all its
-owners.
+What a hold is, and how it ends: `holds`.
 """
 
 import asyncio
@@ -10,17 +9,15 @@ import pathlib
 import signal
 from urllib.parse import urlsplit
 
-from chaosreprise.clock import boottime
 from chaosreprise.errors import NotPossible
-from chaosreprise.procs import is_alive
 from chaosreprise.stack import protocol
+from chaosreprise.stack.holds import Holder
 from chaosreprise.stack.ledger import Ledger
 from chaosreprise.stack.spawn import Child, Program, Reaper
 from chaosreprise.stack.spec import ComponentSpec, Ready
 
 READY_EVERY_S = 0.02
 READY_TRY_S = 2.0
-OWNERS_EVERY_S = 0.25
 
 
 class Component:
@@ -39,13 +36,12 @@ class Component:
         self._retry: asyncio.TimerHandle | None = None
         self._starts = 0
         self._ended = False
-        self._hold: protocol.Hold | None = None
-        self._last_hold: protocol.LastHold | None = None
+        self.holder = Holder(spec.name, lambda inc: self._child is not None and self._child.inc == inc, self.start)
 
     def view(self) -> protocol.Component:
         if self._child is not None:
             state: protocol.ComponentState = "up" if self._answers else "starting"
-        elif self._hold is not None:
+        elif self.holder.keeps_down:
             state = "held"
         else:
             state = "backoff" if self._starts else "starting"
@@ -53,10 +49,10 @@ class Component:
             name=self.spec.name,
             state=state,
             inc=None if self._child is None else self._child.inc,
-            held_by=None if self._hold is None else self._hold.fault,
+            held_by=self.holder.fault,
             restarts=max(0, self._starts - 1),
             listen=self.spec.listen,
-            last_hold=self._last_hold,
+            last_hold=self.holder.last,
         )
 
     def start(self) -> None:
@@ -79,27 +75,6 @@ class Component:
         )
         self._watch = asyncio.get_running_loop().create_task(self._until_ready())
 
-    def hold(self, request: protocol.Hold) -> protocol.Answer:
-        if self._hold is not None and self._hold.fault != request.fault:
-            return self._refuse("conflict", f"{self.spec.name} is held by {self._hold.fault} already")
-        if self._hold is None and (self._child is None or self._child.inc != request.inc):
-            return self._refuse("conflict", f"{self.spec.name} is not {list(request.inc)} any more")
-        self._hold = request
-        return protocol.Answer(ok=True, component=self.view())
-
-    def release(self, fault: str) -> protocol.Answer:
-        if self._hold is not None and self._hold.fault == fault:
-            self._free("release")
-        return protocol.Answer(ok=True, component=self.view())
-
-    def check_hold(self) -> None:
-        if self._hold is None:
-            return
-        if boottime() >= self._hold.lease_end:
-            self._free("lease")
-        elif not any(map(is_alive, self._hold.owners)):
-            self._free("owners")
-
     def stop(self) -> Child | None:
         """Ask it to end, for good; the child that still lives."""
         self._ended = True
@@ -107,12 +82,6 @@ class Component:
         if self._child is not None:
             self._child.signal(signal.Signals[f"SIG{self.spec.stop_signal}"])
         return self._child
-
-    def _free(self, by: protocol.HoldEnd) -> None:
-        assert self._hold is not None
-        self._last_hold = protocol.LastHold(self._hold.fault, by)
-        self._hold = None
-        self.start()
 
     def _died(self) -> None:
         assert self._child is not None
@@ -123,7 +92,7 @@ class Component:
         self._answers = False
         if self._watch is not None:
             self._watch.cancel()
-        if self._hold is None:
+        if not self.holder.keeps_down:
             self._restart_later()
 
     def _restart_later(self) -> None:
@@ -141,9 +110,6 @@ class Component:
         self._answers = True
         self.ready.set()
 
-    def _refuse(self, code: protocol.Code, say: str) -> protocol.Answer:
-        return protocol.Answer(ok=False, code=code, say=say, component=self.view())
-
 
 async def start_in_order(components: list[Component]) -> None:
     """Start each as soon as those that it names in `after` are ready; returns when all are."""
@@ -156,13 +122,6 @@ async def start_in_order(components: list[Component]) -> None:
         await component.ready.wait()
 
     await asyncio.gather(*map(start, components))
-
-
-async def watch_holds(components: list[Component]) -> None:
-    while True:
-        await asyncio.sleep(OWNERS_EVERY_S)
-        for component in components:
-            component.check_hold()
 
 
 async def answers(ready: Ready) -> bool:

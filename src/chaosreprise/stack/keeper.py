@@ -19,12 +19,15 @@ import msgspec
 from chaosreprise.errors import BadInput
 from chaosreprise.procs import myself, peer_uid
 from chaosreprise.stack import protocol, spec
-from chaosreprise.stack.components import Component, start_in_order, watch_holds
+from chaosreprise.stack.components import Component, start_in_order
+from chaosreprise.stack.holds import Holder
 from chaosreprise.stack.ledger import Ledger
 from chaosreprise.stack.slots import Slots
 from chaosreprise.stack.spawn import Reaper, end_children, take_listen_fd
 
 GRACE_S = 2.0
+HOLDS_EVERY_S = 0.25
+SESSIONS = "sessions/"
 MAX_UNREAD = 8 << 20  # bytes of answers that a client may leave unread before it is dropped
 
 
@@ -56,7 +59,7 @@ class Keeper:
                 lambda r, w: self._serve(tasks, r, w), sock=listener, limit=protocol.MAX_LINE
             )
             work = [
-                tasks.create_task(watch_holds(list(self._components.values()))),
+                tasks.create_task(self._watch_holds()),
                 tasks.create_task(self._bring_up(address)),
             ]
             await self.ending.wait()
@@ -146,13 +149,38 @@ class Keeper:
                 return await self._slots.change(request)
 
     def _hold_or_release(self, request: protocol.Hold | protocol.Release) -> protocol.Answer:
-        component = self._components.get(request.component)
-        if component is None:
-            say = f"{request.component!r} is no component of this stack: expected one of {', '.join(self._components)}"
+        """The answer tells of the component or slot as it is then."""
+        name = request.component
+        holder = self._holder(name)
+        if holder is None:
+            say = (
+                f"{name!r} is no component of this stack: expected one of {', '.join(self._components)}, {SESSIONS}NAME"
+            )
             return protocol.Answer(ok=False, code="bad-request", say=say)
         if self.ending.is_set():
             return protocol.Answer(ok=False, code="gone", say="the stack is ending")
-        return component.hold(request) if isinstance(request, protocol.Hold) else component.release(request.fault)
+        refusal: str | None = None
+        if isinstance(request, protocol.Hold):
+            refusal = holder.hold(request)
+        else:
+            holder.release(request.fault)
+        answer = protocol.Answer(ok=refusal is None, code="conflict" if refusal else None, say=refusal)
+        if name in self._components:
+            answer.component = self._components[name].view()
+        else:
+            answer.slot = self._slots.get(name.removeprefix(SESSIONS))
+        return answer
+
+    def _holder(self, name: str) -> Holder | None:
+        if name in self._components:
+            return self._components[name].holder
+        return self._slots.holder(name.removeprefix(SESSIONS)) if name.startswith(SESSIONS) else None
+
+    async def _watch_holds(self) -> None:
+        while True:
+            await asyncio.sleep(HOLDS_EVERY_S)
+            for holder in [component.holder for component in self._components.values()] + self._slots.holders():
+                holder.check()
 
 
 _requests = msgspec.json.Decoder(protocol.AnyRequest)

@@ -3,11 +3,12 @@
 JSON lines; an answer carries its request's id. The keeper and both clients import this module: the wire has one home.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired, TypedDict
 
 import msgspec
 
 from chaosreprise.procs import Incarnation
+from chaosreprise.stack.mends import AnyMend
 
 Code = Literal["conflict", "gone", "bad-request", "not-allowed", "not-possible"]
 ComponentState = Literal["starting", "up", "held", "backoff"]
@@ -28,17 +29,31 @@ class Status(Request, tag="status"):
 
 
 class Hold(Request, tag="hold"):
-    """No restart of this component from now on, if `inc` is what runs. `lease_end` is CLOCK_BOOTTIME in ns."""
+    """A fault is on this component (`sessions/<slot>` for a slot) from now on, if `inc` is what runs there.
+
+    `down`: no restart meanwhile. `mends` are done by the keeper when the hold ends. `lease_end` is CLOCK_BOOTTIME in ns.
+    """
 
     component: str
     inc: Incarnation
     fault: str
     owners: list[Incarnation]
     lease_end: int
+    down: bool = True
+    mends: list[AnyMend] = []
+
+
+class How(TypedDict):
+    """The rest of a hold, for the clients."""
+
+    owners: list[Incarnation]
+    lease_end: int
+    down: NotRequired[bool]
+    mends: NotRequired[list[AnyMend]]
 
 
 class Release(Request, tag="release"):
-    """End the hold of this fault and start the component if it is not running; does nothing for any other fault."""
+    """End the hold of this fault: its mends are done, and what was kept down starts. Nothing for any other fault."""
 
     component: str
     fault: str
@@ -120,6 +135,8 @@ class Slot(msgspec.Struct, kw_only=True):
     token: str
     processes: list[Process]
     workspace: str
+    held_by: str | None = None
+    last_hold: LastHold | None = None
 
 
 class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -135,6 +152,12 @@ class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
     ready: bool = False
     components: list[Component] = []
     slots: list[Slot] = []
+
+    @property
+    def last_hold(self) -> LastHold | None:
+        """The hold that ended last on the component or slot that the answer tells of."""
+        held = self.component or self.slot
+        return None if held is None else held.last_hold
 
 
 class KeeperFile(msgspec.Struct):

@@ -13,7 +13,9 @@ import time
 from typing import Any
 
 from chaosreprise.errors import NotPossible
+from chaosreprise.procs import Incarnation
 from chaosreprise.stack import protocol
+from chaosreprise.stack.holds import Holder
 from chaosreprise.stack.ledger import Ledger, Mark
 from chaosreprise.stack.spawn import Child, Program, Reaper, end_children
 from chaosreprise.stack.spec import SessionSpec
@@ -40,6 +42,13 @@ class Slots:
         slot = self._slots.get(name)
         return slot.view() if slot is not None and slot.gen else None
 
+    def holder(self, name: str) -> Holder | None:
+        slot = self._slots.get(name)
+        return slot.holder if slot is not None and slot.gen else None
+
+    def holders(self) -> list[Holder]:
+        return [slot.holder for slot in self._slots.values()]
+
     async def change(self, request: protocol.Change) -> protocol.Answer:
         """Do it if the generation is the expected one; changes of one slot go one after the other."""
         if self._ended:
@@ -48,7 +57,7 @@ class Slots:
             return protocol.Answer(
                 ok=False, code="bad-request", say=f"slot {request.slot!r}: expected up to 100 of A-Z a-z 0-9 . _ -"
             )
-        slot = self._slots.setdefault(request.slot, _Slot(request.slot, self._workspaces / request.slot))
+        slot = self._slots.get(request.slot) or self._add(request.slot)
         async with slot.lock:
             if refusal := _refusal(slot, request):
                 return refusal
@@ -57,6 +66,17 @@ class Slots:
             except NotPossible as error:
                 return protocol.Answer(ok=False, code="not-possible", say=str(error), slot=slot.view())
         return protocol.Answer(ok=True, slot=slot.view())
+
+    def _add(self, name: str) -> "_Slot":
+        slot = self._slots[name] = _Slot(name, self._workspaces / name)
+        slot.holder = Holder(f"sessions/{name}", slot.runs, lambda: self._bring_back(slot))
+        return slot
+
+    def _bring_back(self, slot: "_Slot") -> None:
+        """What died while it was kept down."""
+        for interpreter in slot.interpreters:
+            if interpreter.child is None and interpreter.retry is None:
+                self._restart(interpreter)
 
     def end(self) -> list[Child]:
         """No restarts from now on; the children that still live."""
@@ -117,12 +137,14 @@ class Slots:
             return
         self._mark(interpreter, "crash")
         interpreter.child = None
-        self._restart_later(interpreter)
+        if not interpreter.slot.holder.keeps_down:
+            self._restart_later(interpreter)
 
     def _restart_later(self, interpreter: "_Interpreter") -> None:
         interpreter.retry = asyncio.get_running_loop().call_later(self._spec.backoff_s, self._restart, interpreter)
 
     def _restart(self, interpreter: "_Interpreter") -> None:
+        interpreter.retry = None
         try:
             self._spawn(interpreter)
         except NotPossible as error:
@@ -165,6 +187,10 @@ class _Slot:
         self.spec: Any = None
         self.token = ""
         self.interpreters: list[_Interpreter] = []
+        self.holder: Holder
+
+    def runs(self, inc: Incarnation) -> bool:
+        return any(one.child is not None and one.child.inc == inc for one in self.interpreters)
 
     def accept(self, state: protocol.SlotState, note: Any) -> None:
         self.gen, self.state, self.note = self.gen + 1, state, note
@@ -180,6 +206,8 @@ class _Slot:
             token=self.token,
             processes=[protocol.Process(child.inc, child.port or 0) for child in children],
             workspace=str(self.workspace),
+            held_by=self.holder.fault,
+            last_hold=self.holder.last,
         )
 
 

@@ -1,0 +1,22 @@
+"""Kill a component with SIGKILL; its supervisor brings it back by itself.
+
+Proven when it is gone with all that it had started, and each connection that it held is established at neither end in the
+kernel's tables. A session's memory dies with it, its files stay.
+"""
+
+import signal
+
+import msgspec
+
+from chaosreprise.faults import local
+from chaosreprise.faults.base import Context, Target
+
+
+class Crash(local.OnProcess):
+    momentary = True
+
+    async def inject(self, context: Context, mark: str, target: Target, lease_end: int) -> None:
+        local.strike(msgspec.convert(target, local.Process), signal.SIGKILL)
+
+
+FAULT = Crash()

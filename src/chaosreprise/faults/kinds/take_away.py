@@ -1,0 +1,24 @@
+"""Take a component away: it is killed, and its keeper holds it down until it is brought back.
+
+Proven when the process is gone and each connection that it held is established at neither end in the kernel's tables;
+whether the platform notices is a result of the run, not the proof.
+"""
+
+import signal
+
+import msgspec
+
+from chaosreprise.faults import local
+from chaosreprise.faults.base import Context, Target
+
+
+class TakeAway(local.OnProcess):
+    groups = ("agents", "control-plane", "database")
+
+    async def inject(self, context: Context, mark: str, target: Target, lease_end: int) -> None:
+        process = msgspec.convert(target, local.Process)
+        await local.hold(context, mark, process, lease_end, down=True)
+        local.strike(process, signal.SIGKILL)
+
+
+FAULT = TakeAway()

@@ -1,0 +1,55 @@
+"""Every fault on local processes: seen to bite, seen to be whole again, on a stack of real processes."""
+
+import pytest
+import toystack
+
+from chaosreprise import procs
+from chaosreprise.errors import NotPossible
+from chaosreprise.faults import registry
+from chaosreprise.stack.client import Keeper
+
+COMPONENTS = {"agents": "agents/a1", "control-plane": "control-plane", "sessions": "sessions/s1"}
+
+
+@pytest.fixture
+def stack(launch):
+    port = toystack.free_port()
+    control = toystack.changed(toystack.server(port), name="control-plane")
+    agents = [toystack.changed(toystack.agent(name, port), after=["control-plane"]) for name in ("a1", "a2")]
+    started = launch([control, *agents])
+    with Keeper(started.address) as keeper:
+        keeper.make("s1", 0)
+    return started
+
+
+def now(stack, component):
+    with Keeper(stack.address) as keeper:
+        if component.startswith("sessions/"):
+            slot = keeper.get(component.removeprefix("sessions/"))
+            return slot.processes[-1].inc if slot.processes else None, slot.held_by
+        found = next(one for one in keeper.status().components if one.name == component)
+        return found.inc, found.held_by
+
+
+@pytest.mark.parametrize("group", ["agents", "control-plane", "sessions"])
+@pytest.mark.parametrize("verb", ["crash", "restart", "pause", "take_away"])
+def test_each_fault_bites_and_what_it_hit_is_whole_again(verb, group, stack, start_warden):
+    kind, component = f"{group}.{verb}", COMPONENTS[group]
+    warden = start_warden(stack)
+    before, _ = now(stack, component)
+    if kind not in registry.kinds():
+        with pytest.raises(NotPossible, match="is no fault"):
+            warden.request("inject", fault="f1", kind=kind, on=component)
+        return
+    answer = warden.request("inject", fault="f1", kind=kind, on=component, hold_ns=10**9)
+    assert answer["state"] == "proven"
+    if verb == "pause":
+        assert procs.is_stopped(before)
+    else:
+        assert not procs.is_alive(before)
+    assert warden.request("undo", fault="f1")["state"] == "clean"
+    after, held_by = now(stack, component)
+    assert held_by is None
+    assert procs.is_alive(after)
+    assert not procs.is_stopped(after)
+    assert (after == before) == (verb == "pause"), "only who was frozen goes on with the same life"
