@@ -3,11 +3,13 @@
 Exit codes: `verdict` and `recheck` end with 0 true, 1 false, 2 unknown; whatever can't be done ends with 3.
 """
 
+import contextlib
 import functools
 import json
 import pathlib
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -33,13 +35,27 @@ def _errors(command: Callable[..., None]) -> Callable[..., None]:
 
 
 class Group(click.Group):
-    """Usage errors end with 3 as well: 1 and 2 are verdicts."""
+    """Whatever goes wrong ends with 3, whoever is to blame: 1 and 2 are verdicts."""
+
+    def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> click.Context:
+        try:
+            return super().make_context(info_name, args, *more, **extra)
+        except click.UsageError as error:
+            _misused(error)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except click.UsageError as error:
-            _fail(f"{error.format_message()}: see {ctx.command_path} --help")
+            _misused(error)
+        except click.exceptions.Exit:
+            raise
+        except KeyboardInterrupt:
+            _fail("interrupted")
+        except OSError as error:
+            _fail(f"{error.filename or 'the output'}: {error.strerror}")
+        except Exception:  # noqa: BLE001 a bug of ours is no verdict on a platform
+            _fail(traceback.format_exc())
 
 
 @click.group(cls=Group)
@@ -62,7 +78,7 @@ def verdict(directory: str) -> None:
         raise BadInput(
             f"{path}: can't be read ({error.strerror}): did the run end? `chaos reprise recheck {directory}` judges what it recorded"
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadInput(f"{path}: not a verdict: `chaos reprise recheck {directory}` makes it again") from error
     click.echo(found)
     sys.exit(code)
@@ -166,6 +182,13 @@ def defects(as_json: bool, names: bool) -> None:
     sys.exit(subprocess.run(command).returncode)
 
 
+def _misused(error: click.UsageError) -> NoReturn:
+    say = error.format_message().rstrip(".")
+    command = error.ctx.command_path if error.ctx else "chaos reprise"
+    _fail(f"no command given\n{say}." if "\n" in say else f"{say}: see {command} --help")
+
+
 def _fail(say: str) -> NoReturn:
-    click.echo(f"reprise: {say}", err=True)
+    with contextlib.suppress(OSError):
+        click.echo(f"reprise: {say}", err=True)
     sys.exit(FAILED)
