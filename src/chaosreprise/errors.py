@@ -1,7 +1,8 @@
 """The one tree of exceptions that Reprise raises on purpose.
 
-Each message is one sentence that a person can act on: the value, what is wrong, what to do next. The doors
-(`controls`, `cli`, probes and actions) map the tree to Chaos Toolkit's exceptions and to exit codes; nothing else does.
+Each message is one sentence that a person can act on: the value, what is wrong, what to do next. It is one printable
+line of bounded length whatever was put into it: a value may come from a stranger's file, a reason from a library. The
+doors (`controls`, `cli`, probes and actions) map the tree to Chaos Toolkit's exceptions and to exit codes; nothing else does.
 
     RepriseError
     ├── BadInput        an experiment, platform file, history or environment that can't be used
@@ -12,11 +13,43 @@ Each message is one sentence that a person can act on: the value, what is wrong,
     └── RunBroken       the run lost a part of itself: no verdict but unknown
 """
 
+import json
+import re
+
+LONGEST = 500  # characters of a sentence
+LONGEST_VALUE = 100  # characters of one value in it
+CUT = "\u2026"
+
+
+def sentence(text: str) -> str:
+    """On one line, printable, and at most LONGEST long: what is longer loses its middle, since its end says what to do."""
+    line = re.sub(r"\s*[\r\n]\s*", " ", text.strip())
+    if not line.isprintable():
+        line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    half = (LONGEST - len(CUT)) // 2
+    return line if len(line) <= LONGEST else line[:half] + CUT + line[-half:]
+
+
+def shown(value: object) -> str:
+    """A value as it goes into a sentence: JSON, and not all of it when it is long."""
+    try:
+        text = json.dumps(value, default=str, ensure_ascii=False)
+    except (
+        ValueError,
+        TypeError,
+        RecursionError,
+    ):  # more digits than Python prints, keys that JSON has not, nested too deeply
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - len(CUT)] + CUT
+
 
 class RepriseError(Exception):
     """Base of everything that is raised on purpose. `str(error)` is the sentence to show."""
 
     code = "failed"
+
+    def __str__(self) -> str:
+        return sentence(super().__str__())
 
 
 class BadInput(RepriseError):

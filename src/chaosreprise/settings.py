@@ -1,11 +1,11 @@
 """Turns what people write (TOML, JSON) into typed structs, or says in one sentence what is wrong with which value.
 
 msgspec does the conversion; this module words its errors: the file, the setting with its value, what was expected, and
-the nearest known name for a typo. An expectation is the `description` of the field's `msgspec.Meta`.
+the nearest known name for a typo. An expectation is the `description` of the field's `msgspec.Meta`; what stands where
+a type with `extra={"hidden": True}` is expected is never shown, since it may be the secret itself.
 """
 
 import difflib
-import json
 import re
 import types
 import typing
@@ -13,11 +13,14 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from chaosreprise.errors import BadInput
+from chaosreprise.errors import BadInput, shown
 
 T = TypeVar("T")
+TOO_MUCH = "a number in it has too many digits, or it is nested too deeply: write it shorter"
+LARGEST = 1_000_000  # bytes of a file that somebody wrote
 UNIONS = (typing.Union, types.UnionType)  # `X | None` of an Annotated type is the former
-_PATH = re.compile(r" - at `(?:key in )?\$(?P<path>[^`]*)`$")
+_PATH = re.compile(r" - at (?P<key>`key` in )?`\$(?P<path>[^`]*)`$")
+_BARE = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _PLAIN = {
     str: "a text",
     int: "a whole number",
@@ -28,26 +31,46 @@ _PLAIN = {
 }
 
 
+def read_text(where: str, what: str, instead: str) -> str:
+    """The text of a file that somebody wrote. BadInput with why `what` can't be read, and what to do `instead`."""
+    try:
+        with open(where, "rb") as stream:
+            read = stream.read(LARGEST + 1)  # not all of it: it may be a device, which has no end
+        if len(read) <= LARGEST:
+            return read.decode()
+        reason = f"it is longer than {LARGEST} bytes"
+    except UnicodeDecodeError as error:
+        reason = f"not a text in UTF-8, byte {error.start}"
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+    raise BadInput(f"{where}: {what} can't be read ({reason}): {instead}")
+
+
 def convert(source: str, raw: object, into: type[T]) -> T:
     """`raw` as a struct of type `into`; BadInput names `source`, the setting, its value and what was expected."""
     try:
         return msgspec.convert(raw, into)
     except msgspec.ValidationError as error:
         raise BadInput(f"{source}: {_explain(str(error), raw, into)}") from None
+    except (ValueError, RecursionError):
+        raise BadInput(f"{source}: {TOO_MUCH}") from None
 
 
 def _explain(message: str, raw: object, into: type) -> str:
     at = _PATH.search(message)
     reason = message[: at.start()] if at else message
     keys = _keys(at["path"], raw, into) if at else []
-    if unknown := re.match(r"Object contains unknown field `(.+)`", reason):
-        return _unknown(unknown[1], keys, _follow_type(into, keys))
-    if missing := re.match(r"Object missing required field `(.+)`", reason):
+    kind = _follow_type(into, keys)
+    if at and at["key"]:
+        return _unknown_key(keys, _follow_value(raw, keys), kind)
+    if unknown := re.fullmatch(r"Object contains unknown field `(.+)`", reason, re.DOTALL):
+        return _unknown(keys, unknown[1], _names(kind))
+    if missing := re.fullmatch(r"Object missing required field `(.+)`", reason):
         return (
             f"{_dotted([*keys, missing[1]])} is missing: expected {_expected(_follow_type(into, [*keys, missing[1]]))}"
         )
-    value = _follow_value(raw, keys)
-    return f"{_dotted(keys) or 'the whole'} = {json.dumps(value, default=str)}: expected {_expected(_follow_type(into, keys), reason)}"
+    value = "" if _hidden(kind) else f" = {shown(_follow_value(raw, keys))}"
+    return f"{_dotted(keys) or 'the whole'}{value}: expected {_expected(kind, reason)}"
 
 
 def _keys(path: str, raw: object, into: type) -> list[str | int]:
@@ -74,15 +97,30 @@ def _fits(value: object, kind: Any) -> bool:
     return True
 
 
-def _unknown(name: str, keys: list[str | int], owner: Any) -> str:
-    names = [field.encode_name for field in msgspec.structs.fields(owner)] if _is_struct(owner) else []
-    near = difflib.get_close_matches(name, names, 1)
+def _unknown_key(keys: list[str | int], table: Any, kind: Any) -> str:
+    """A key of a table whose keys are of a type of their own."""
+    of_key = typing.get_args(_strip(kind))[0]
+    culprit = next((key for key in table if not _fits(key, of_key)), "?")
+    return _unknown(keys, culprit, [str(choice) for choice in typing.get_args(of_key)])
+
+
+def _unknown(keys: list[str | int], name: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(name[:100], names, 1)
     hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names)}"
     return f"{_dotted([*keys, name])} is not a setting: {hint}"
 
 
+def _names(kind: Any) -> list[str]:
+    return [field.encode_name for field in msgspec.structs.fields(kind)] if _is_struct(kind) else []
+
+
 def _dotted(keys: list[str | int]) -> str:
-    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{_name(key)}" for key in keys).removeprefix(".")
+
+
+def _name(key: str) -> str:
+    """A key of a table: bare where TOML would let it be."""
+    return key if _BARE.fullmatch(key) else shown(key)
 
 
 def _follow_value(raw: object, keys: list[str | int]) -> object:
@@ -108,7 +146,15 @@ def _follow_type(kind: Any, keys: list[str | int]) -> Any:
 
 
 def _described(kind: Any) -> bool:
-    return any(isinstance(meta, msgspec.Meta) and meta.description for meta in getattr(kind, "__metadata__", ()))
+    return any(meta.description is not None for meta in _metas(kind))
+
+
+def _hidden(kind: Any) -> bool:
+    return any((meta.extra or {}).get("hidden") for meta in _metas(kind))
+
+
+def _metas(kind: Any) -> list[msgspec.Meta]:
+    return [meta for meta in getattr(kind, "__metadata__", ()) if isinstance(meta, msgspec.Meta)]
 
 
 def _strip(kind: Any) -> Any:
@@ -135,15 +181,14 @@ def _is_struct(kind: Any) -> bool:
 
 def _expected(kind: Any, reason: str = "") -> str:
     """What is expected, in words: the description of the type, or its own plain name."""
-    if typing.get_origin(kind) in UNIONS:
-        kind = next(argument for argument in typing.get_args(kind) if argument is not type(None))
-    for meta in getattr(kind, "__metadata__", ()):
-        if isinstance(meta, msgspec.Meta) and meta.description:
-            return meta.description
+    if described := next((meta.description for meta in _metas(kind) if meta.description), None):
+        return described
     kind = _strip(kind)
+    if typing.get_origin(kind) in UNIONS:
+        return " or ".join(_expected(one) for one in typing.get_args(kind) if one is not type(None))
     if typing.get_origin(kind) is typing.Literal:
-        return "one of " + ", ".join(str(choice) for choice in typing.get_args(kind))
+        choices = [str(choice) for choice in typing.get_args(kind)]
+        return ", ".join(choices) if len(choices) == 1 else f"one of {', '.join(choices)}"
     if _is_struct(kind):
-        return "a table with " + ", ".join(field.encode_name for field in msgspec.structs.fields(kind))
-    plain = _PLAIN.get(typing.get_origin(kind) or kind)
-    return plain or reason.lower().replace("`", "")
+        return f"a table with {', '.join(_names(kind))}"
+    return _PLAIN.get(typing.get_origin(kind) or kind) or reason.lower().replace("`", "")

@@ -21,8 +21,8 @@ USERS = '[budget]\nusers = ["a"]\n'
         (EMBEDDED + "[lab]\nagents = 0", "lab.agents = 0: expected a whole number from 1 to 64"),
         (EMBEDDED + "[lab]\nagnts = 3", "lab.agnts is not a setting: did you mean agents?"),
         (EMBEDDED.replace("embedded", "embeded"), 'kind = "embeded": expected one of embedded, streamspace'),
-        (EMBEDDED.replace("1", "2"), "version = 2: expected one of 1"),
-        ('kind = "embedded"', "version is missing: expected one of 1"),
+        (EMBEDDED.replace("1", "2"), "version = 2: expected 1"),
+        ('kind = "embedded"', "version is missing: expected 1"),
         (EMBEDDED + "lab = 3", "lab = 3: expected a table with agents"),
         (
             EMBEDDED + '[control]\nurl = "http://x"\nuser = "u"\npassword = {}\ntemplate = "t"',

@@ -4,31 +4,44 @@ TOML, strict: an unknown name is an error, since a mistyped limit must never be 
 reference only, `{env = "X"}` or `{file = "path"}` with paths relative to the file.
 """
 
+import ipaddress
 import os
 import pathlib
 import tomllib
+import urllib.parse
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from chaosreprise.errors import BadInput
-from chaosreprise.settings import convert
+from chaosreprise.errors import BadInput, shown
+from chaosreprise.settings import TOO_MUCH, convert, read_text
 
 Agents = Annotated[int, Meta(ge=1, le=64, description="a whole number from 1 to 64")]
 Users = Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")]
-Count = Annotated[int, Meta(ge=0, description="a whole number, 0 or more")]
+Count = Annotated[int, Meta(ge=0, le=1_000_000, description="a whole number from 0 to 1000000")]
 Seconds = Annotated[float, Meta(ge=0, le=86400, description="seconds from 0 to 86400")]
 Hertz = Annotated[float, Meta(gt=0, le=1000, description="a rate from above 0 to 1000 per second")]
 Share = Annotated[float, Meta(gt=0, le=1, description="a share from above 0 to 1")]
 Name = Annotated[
     str,
     Meta(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z",
         description="a name of letters, digits, dots and dashes, at most 63",
     ),
 ]
-Url = Annotated[str, Meta(pattern=r"^https?://[^/\s]+(/\S*)?$", description="a URL with http:// or https://")]
+Host = Annotated[str, Meta(pattern=r"^[!-~]{1,253}\Z", description="a name of at most 253 characters, without spaces")]
+Text = Annotated[
+    str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,200}\Z", description="a text on one line, 1 to 200 characters")
+]
+Path = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,1000}\Z", description="a path, relative to the platform file")]
+Url = Annotated[
+    str,
+    Meta(
+        pattern=r"^https?://(([A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[!-~]{0,1000})?\Z",
+        description="a URL with http:// or https://, a host, and a port or a path where needed",
+    ),
+]
 
 
 class Strict(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
@@ -38,8 +51,8 @@ class Strict(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=Tr
 class Secret(Strict, frozen=True):
     """A value that stands elsewhere: in an environment variable or in a file."""
 
-    env: str | None = None
-    file: str | None = None
+    env: Text | None = None
+    file: Path | None = None
 
     def read(self, base: pathlib.Path) -> str:
         if (self.env is None) == (self.file is None):
@@ -57,6 +70,12 @@ class Secret(Strict, frozen=True):
             raise BadInput(f"{path}: the secret can't be read ({error.strerror})") from error
 
 
+Hidden = Annotated[
+    Secret,
+    Meta(description='a secret by reference, {env = "NAME"} or {file = "path"}', extra={"hidden": True}),
+]
+
+
 class Lab(Strict, frozen=True):
     agents: Agents = 3
     users: Users = 12
@@ -65,29 +84,29 @@ class Lab(Strict, frozen=True):
 
 
 class Identity(Strict, frozen=True):
-    host: str | None = None
-    context: str | None = None
-    cluster_uid: str | None = None
+    host: Host | None = None
+    context: Host | None = None
+    cluster_uid: Host | None = None
 
 
 class Control(Strict, frozen=True):
     url: Url
-    user: str
-    password: Secret
-    template: str
+    user: Text
+    password: Hidden
+    template: Text
     steps: Url | None = None
 
 
 class Evidence(Strict, frozen=True):
     kind: Literal["sql", "files"]
     hz: Hertz = 1.0
-    dsn: Secret | None = None
-    path: str | None = None
+    dsn: Hidden | None = None
+    path: Path | None = None
 
 
 class Components(Strict, frozen=True):
     how: Literal["process", "none"]
-    keeper: str | None = None
+    keeper: Path | None = None
 
 
 class Allow(Strict, frozen=True):
@@ -98,8 +117,8 @@ class Allow(Strict, frozen=True):
 
 class Budget(Strict, frozen=True):
     max_sessions: Count = 48
-    max_rps: Annotated[float, Meta(gt=0, description="requests per second, above 0")] = 200.0
-    users: list[str] = []
+    max_rps: Annotated[float, Meta(gt=0, le=1e6, description="requests per second, from above 0 to 1000000")] = 200.0
+    users: list[Text] = []
 
 
 class Settle(Strict, frozen=True):
@@ -174,20 +193,19 @@ def load(where: str) -> Platform:
     """
     if where == "embedded":
         return EMBEDDED
-    path = pathlib.Path(where)
+    file = convert(where, _toml(where), PlatformFile)
+    _check(where, file)
+    return Platform(where, pathlib.Path(where).absolute().parent, file)
+
+
+def _toml(where: str) -> dict[str, Any]:
+    text = read_text(where, "the platform file", "set REPRISE_PLATFORM to `embedded` or to a platform file")
     try:
-        raw: dict[str, Any] = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise BadInput(
-            f"{where}: the platform file can't be read ({error.strerror}): set REPRISE_PLATFORM to `embedded` or to a platform file"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{where}: not a text in UTF-8 (byte {error.start}): a platform file is TOML") from error
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BadInput(f"{where}: not TOML: {error}") from error
-    file = convert(where, raw, PlatformFile)
-    _check(where, file)
-    return Platform(where, path.absolute().parent, file)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{where}: {TOO_MUCH}") from error
 
 
 def _check(where: str, file: PlatformFile) -> None:
@@ -204,10 +222,24 @@ def _check(where: str, file: PlatformFile) -> None:
     for table in ("control", "timing"):
         if getattr(file, table) is None:
             raise BadInput(f'{where}: [{table}] is missing: kind = "{file.kind}" needs it')
+    if file.control is not None:
+        _check_url(where, "control.url", file.control.url)
+        _check_url(where, "control.steps", file.control.steps or file.control.url)
     if not file.budget.users:
         raise BadInput(f"{where}: budget.users = []: name the users whose sessions may be made")
     _check_needs(where, "evidence", {"sql": "dsn", "files": "path"}, "kind", file.evidence)
     _check_needs(where, "components", {"process": "keeper"}, "how", file.components)
+
+
+def _check_url(where: str, setting: str, url: str) -> None:
+    """What the pattern of a URL can't say."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        if ":" in (parts.hostname or ""):
+            ipaddress.ip_address(parts.hostname or "")
+        _ = parts.port
+    except ValueError as error:
+        raise BadInput(f"{where}: {setting} = {shown(url)}: {error}: expected a URL of the platform") from error
 
 
 def _check_needs(where: str, table: str, needs: dict[str, str], by: str, entries: dict[str, Any]) -> None:

@@ -5,7 +5,6 @@ run would. The embedded platform is not started for it, so its victim has a name
 """
 
 import json
-import pathlib
 import secrets
 from typing import Any
 
@@ -13,12 +12,13 @@ from chaoslib import substitute
 from chaoslib.configuration import load_configuration
 
 from chaosreprise import checker
-from chaosreprise.errors import BadInput
+from chaosreprise.errors import BadInput, shown
 from chaosreprise.platform import adapter
 from chaosreprise.platform.file import Lab, load
 from chaosreprise.run import contract, plan
 from chaosreprise.run.contract import Arguments
 from chaosreprise.run.seed import read_seed
+from chaosreprise.settings import TOO_MUCH, read_text
 from chaosreprise.workload import plan as workload
 
 MODULE = "chaosreprise.controls"
@@ -54,18 +54,31 @@ def lines(experiment: str) -> list[str]:
 
 def read(experiment: str) -> tuple[Arguments, dict[str, Any]]:
     """The contract and the configuration of an experiment file. Raises BadInput."""
-    path = pathlib.Path(experiment)
+    text = read_text(experiment, "the experiment", "give a file such as experiments/agent-failover.json")
     try:
-        raw = json.loads(path.read_text())
-    except OSError as error:
-        raise BadInput(
-            f"{experiment}: the experiment can't be read ({error.strerror}): give a file such as experiments/agent-failover.json"
-        ) from error
-    except ValueError as error:
+        raw = json.loads(text)
+    except json.JSONDecodeError as error:
         raise BadInput(f"{experiment}: not JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{experiment}: {TOO_MUCH}") from error
     stated = _arguments(experiment, raw)
-    configuration = load_configuration(raw.get("configuration", {}))
+    configuration = _configuration(experiment, raw.get("configuration", {}))
     return contract.read(substitute(stated, configuration, {}), checker.known()), configuration
+
+
+def _configuration(experiment: str, raw: Any) -> dict[str, Any]:
+    """As Chaos Toolkit loads it, which takes for granted that it is well made."""
+    if not isinstance(raw, dict):
+        raise BadInput(f"{experiment}: configuration = {shown(raw)}: expected a table")
+    found: dict[str, Any] = {}
+    for name, value in raw.items():
+        try:
+            found |= load_configuration({name: value})
+        except Exception as error:  # whatever it stumbles over stands in the experiment
+            raise BadInput(
+                f"{experiment}: configuration.{name} = {shown(value)}: {error}: see the experiment's `configuration`"
+            ) from error
+    return found
 
 
 def _arguments(experiment: str, raw: Any) -> dict[str, Any]:
