@@ -125,6 +125,31 @@ def test_an_interpreter_that_dies_by_itself_is_a_crash_and_comes_back_in_the_sam
     assert marks(stack, s1)[2:] == [("crash", 1, first.pid), ("back", 1, back.pid)]
 
 
+def test_an_interpreter_that_crashes_comes_back_on_its_port_and_refuses_connections_meanwhile(launch, s1):
+    stack = launch([], backoff_s=0.3)
+    with Keeper(stack.address) as keeper:
+        slot = keeper.make(s1, 0)
+        for _ in range(2):
+            was = keeper.get(s1).processes[0]
+            with socket.create_connection(("127.0.0.1", was.port), 5):  # one that lives on beyond the crash, too
+                send_signal(was.inc, signal.SIGKILL)
+                eventually(lambda: not keeper.get(s1).processes)
+                with pytest.raises(ConnectionRefusedError):
+                    socket.create_connection(("127.0.0.1", was.port), 5)
+                back = eventually(lambda: keeper.get(s1).processes)[0]
+            assert (back.port, ask(back.port)["pid"]) == (slot.processes[0].port, back.inc.pid)
+        assert back.inc != was.inc
+
+
+def test_each_interpreter_of_a_slot_keeps_a_port_of_its_own(stack, keeper, s1):
+    keeper.make(s1, 0)
+    before = keeper.up(s1, 1).processes
+    send_signal(before[0].inc, signal.SIGKILL)
+    eventually(lambda: (now := keeper.get(s1).processes) and len(now) == 2 and before[0] not in now)
+    assert {process.port for process in keeper.get(s1).processes} == {process.port for process in before}
+    assert len({ask(process.port)["pid"] for process in before}) == 2
+
+
 def test_down_between_crash_and_back_is_still_one_down(stack, keeper, s1):
     slot = keeper.make(s1, 0)
     send_signal(slot.processes[0].inc, signal.SIGKILL)

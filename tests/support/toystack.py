@@ -117,7 +117,7 @@ def write(folder: pathlib.Path, components: list[spec.ComponentSpec], **session:
     stack = spec.StackSpec(
         v=1,
         id=folder.name,
-        session=spec.SessionSpec(command=python(SESSION), backoff_s=0.1, **session),
+        session=spec.SessionSpec(command=python(SESSION), **{"backoff_s": 0.1} | session),
         components=components,
     )
     spec.save(folder, stack)

@@ -125,7 +125,7 @@ class Process(msgspec.Struct):
 
 
 class Slot(msgspec.Struct, kw_only=True):
-    """A slot as it is now. An interpreter that crashed is absent from `processes` until it is back, on another port."""
+    """A slot as it is now. An interpreter that crashed is absent from `processes` until it is back, on its port."""
 
     slot: str
     gen: int

@@ -2,6 +2,7 @@
 
 Changes are compare-and-set on the generation. Beyond that the keeper is as dumb as a cluster: an accepted `up` starts
 an interpreter also beside one that runs, and a replayed `make` makes again. Being exactly once is the platform's job.
+An interpreter that crashes comes back on its port, as a container restarts in its pod.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import pathlib
 import re
 import secrets
 import signal
+import socket
 import time
 from typing import Any
 
@@ -121,7 +123,11 @@ class Slots:
 
     def _start(self, slot: "_Slot") -> "_Interpreter":
         interpreter = _Interpreter(slot)
-        self._spawn(interpreter)
+        try:
+            self._spawn(interpreter)
+        except NotPossible:
+            interpreter.let_go()
+            raise
         slot.interpreters.append(interpreter)
         return interpreter
 
@@ -129,7 +135,7 @@ class Slots:
         slot = interpreter.slot
         env = {"HOME": str(slot.workspace), **self._spec.env}
         env |= {"REPRISE_SESSION_SLOT": slot.name, "REPRISE_SESSION_TOKEN": slot.token}
-        program = Program(self._spec.command, env, slot.workspace, self._log, listen=0)
+        program = Program(self._spec.command, env, slot.workspace, self._log, listen=interpreter.port)
         interpreter.child = self._reaper.spawn(program, lambda: self._died(interpreter))
 
     def _died(self, interpreter: "_Interpreter") -> None:
@@ -160,10 +166,12 @@ class Slots:
 
 
 class _Interpreter:
-    """One place for one process of a slot, over its crashes."""
+    """One place for one process of a slot, over its crashes: its port stays."""
 
     def __init__(self, slot: "_Slot") -> None:
         self.slot = slot
+        self._reserved = _reserve()
+        self.port: int = self._reserved.getsockname()[1]
         self.child: Child | None = None
         self.retry: asyncio.TimerHandle | None = None
         self.stopping = False
@@ -173,6 +181,7 @@ class _Interpreter:
         self.stopping = True
         if self.retry is not None:
             self.retry.cancel()
+        self._reserved.close()
         return self.child
 
 
@@ -219,3 +228,18 @@ def _refusal(slot: _Slot, request: protocol.Change) -> protocol.Answer | None:
     if slot.state == "gone" and not isinstance(request, protocol.Make):
         return protocol.Answer(ok=False, code="gone", say=f"slot {slot.name} is gone: make it first", slot=view)
     return None
+
+
+def _reserve() -> socket.socket:
+    """A port of 127.0.0.1 that stays ours: bound, not listening, so who connects while no process runs is refused.
+
+    Linux lets the interpreter's own socket listen there, since both say SO_REUSEADDR and this one never listens.
+    """
+    place = socket.socket()
+    try:
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        place.bind(("127.0.0.1", 0))
+    except OSError as error:
+        place.close()
+        raise NotPossible(f"no port of 127.0.0.1 for a session: {error}") from error
+    return place
