@@ -44,7 +44,7 @@ def test_a_platform_file_that_is_wrong_is_refused_in_one_sentence(
     ("env", "says"),
     [
         ({"REPRISE_PLATFORM": "nowhere.toml"}, "nowhere.toml: the platform file can't be read"),
-        ({"REPRISE_SEED": "seven"}, "workload.seed = 'seven': expected a whole number from 0"),
+        ({"REPRISE_SEED": "seven"}, 'workload.seed = "seven": expected a whole number from 0'),
         ({"REPRISE_RUNS": "/proc/nowhere"}, "the run's directory can't be made"),
         ({"REPRISE_LAB_DEFECT": "replay-thrice"}, "replay-thrice"),
     ],
@@ -59,7 +59,7 @@ def test_an_environment_that_is_wrong_is_refused_in_one_sentence(
     ("change", "says"),
     [
         ({"requires": ["lost"]}, "control arguments: requires is not a setting: did you mean require?"),
-        ({"require": ["lots"]}, "'lots' is not a check: known are duplicate, lost"),
+        ({"require": ["lots"]}, '"lots" is not a check: known are duplicate, lost'),
         (
             {"exposure": {"stop": "five"}},
             'control arguments: exposure.stop = "five": expected a whole number from 1 to 1000',

@@ -14,7 +14,7 @@ GOOD = {"name": "agent-failover", "require": ["lost"], "exposure": {"stop": 5}}
     ("change", "says"),
     [
         ({"requires": ["lost"]}, "requires is not a setting: did you mean require?"),
-        ({"require": ["lots"]}, "'lots' is not a check: known are duplicate, lost"),
+        ({"require": ["lots"]}, '"lots" is not a check: known are duplicate, lost'),
         ({"require": []}, "require = []: name the checks"),
         ({"require": "lost"}, 'require = "lost": expected a list'),
         ({"name": "Agent Failover"}, 'name = "Agent Failover": expected a name of small letters'),
@@ -44,6 +44,19 @@ def test_a_variable_stands_for_any_value_until_the_run_opens() -> None:
     contract.read_raw(raw, CHECKS)
     with pytest.raises(BadInput, match=r'"\$\{n\}"'):
         contract.read({**GOOD, "exposure": {"stop": "${n}"}}, CHECKS)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"require": ["${check}"]},
+        {"name": "run-${n}"},
+        {"name": "$n"},
+        {"require": "${all}", "optional": ["${x}", "lost"]},
+    ],
+)
+def test_a_variable_may_be_a_part_of_a_text_or_of_a_list(change: dict[str, object]) -> None:
+    contract.read_raw({**GOOD, **change}, CHECKS)
 
 
 @pytest.mark.parametrize("stated", ["x", "-1", "1.5", "9" * 30, "٣"])

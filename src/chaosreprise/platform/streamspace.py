@@ -18,11 +18,11 @@ from chaosreprise.errors import BadInput, NotPossible, Unreachable
 from chaosreprise.history import Answer
 from chaosreprise.history.events import Attribution, Op, Refusal
 from chaosreprise.observe import Emit, FileSource, FolderSource, Source, sample
+from chaosreprise.platform import keepers
 from chaosreprise.platform.adapter import SECONDS, Component, Description, Operation
 from chaosreprise.platform.file import Platform
 from chaosreprise.platform.ledgers import LEDGER_FILE, slots_parser, step_code, workspaces_parser
 from chaosreprise.platform.streamspace_rows import Rows
-from chaosreprise.stack.client import Keeper, read_file
 
 TIMEOUT_S = 30.0
 BASE_MEMORY = 128 * 2**20  # the smallest that a create may ask for
@@ -60,6 +60,7 @@ class StreamSpace:
             timeout=TIMEOUT_S,
             limits=httpx.Limits(max_connections=64, max_keepalive_connections=64),
             trust_env=False,
+            verify=any(url.startswith("https:") for url in (self._control.url, self._control.steps or "")),  # 40 ms
         )
         self._base = BASE_MEMORY + KEYS_A_RUN * (1 + zlib.crc32(run.encode()) % 32000)
         self._steps = self._control.steps.rstrip("/") if self._control.steps else None
@@ -142,18 +143,7 @@ class StreamSpace:
         return found
 
     def components(self) -> list[Component]:
-        found = []
-        for group, how in self._platform.file.components.items():
-            if how.keeper is None:
-                found.append(Component(name=group, group=group, reason=f'components.{group}.how = "{how.how}"'))
-                continue
-            with Keeper(read_file(self._platform.folder / how.keeper).socket) as keeper:
-                status = keeper.status()
-            for component in status.components:
-                if component.name.startswith(f"{group}/"):
-                    inc = list(component.inc) if component.inc else None
-                    found.append(Component(name=component.name, group=group, inc=inc, state=component.state))
-        return found
+        return keepers.components(self._platform)
 
     async def tidy(self) -> list[str]:
         try:

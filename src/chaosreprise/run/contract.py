@@ -4,12 +4,13 @@ Checked twice, since Chaos Toolkit shows them raw to `validate_control` and subs
 names and literals at validation, where a `${variable}` may still stand for anything; everything again when the run opens.
 """
 
+import re
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from chaosreprise.errors import BadInput
+from chaosreprise.errors import BadInput, shown
 from chaosreprise.settings import convert
 from chaosreprise.workload.plan import WAITING, Workload
 
@@ -25,7 +26,7 @@ class Limits(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=Tr
 
 class Arguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
     name: Annotated[
-        str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="a name of small letters, digits and dashes")
+        str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}\Z", description="a name of small letters, digits and dashes")
     ]
     require: list[str]
     optional: list[str] = []
@@ -39,27 +40,36 @@ class Arguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen
 FIELDS = Arguments.__struct_fields__
 
 
-def read(raw: dict[str, Any], known_checks: list[str]) -> Arguments:
+def read(raw: Any, known_checks: list[str]) -> Arguments:
     """Typed arguments. Raises BadInput with the argument, its value and what was expected."""
     arguments = convert("control arguments", raw, Arguments)
     for name in (*arguments.require, *arguments.optional):
         if name not in known_checks:
-            raise BadInput(f"control arguments: {name!r} is not a check: known are {', '.join(known_checks)}")
+            raise BadInput(f"control arguments: {shown(name)} is not a check: known are {', '.join(known_checks)}")
     if not arguments.require:
         raise BadInput("control arguments: require = []: name the checks that this experiment must show")
     for field in ("objectives", "refusals"):
         if value := getattr(arguments, field):
-            raise BadInput(f"control arguments: {field} = {value!r}: no check for it is built yet: leave it out")
+            raise BadInput(f"control arguments: {field} = {shown(value)}: no check for it is built yet: leave it out")
     return arguments
 
 
-def read_raw(raw: dict[str, Any], known_checks: list[str]) -> None:
+def read_raw(raw: Any, known_checks: list[str]) -> None:
     """The same for arguments in which `${variables}` still stand: each is taken for a value that fits."""
-    stand_ins = {"name": "unnamed", "require": known_checks}
-    read(
-        {**{key: value for key, value in stand_ins.items() if _is_variable(raw.get(key))}, **_without_variables(raw)},
-        known_checks,
-    )
+    stated = _without_variables(raw)
+    if isinstance(raw, dict):
+        for key, value in (("name", "unnamed"), ("require", known_checks)):
+            if key in raw and not stated.get(key) and stated.get(key) != raw[key]:
+                stated[key] = value
+    read(stated, known_checks)
+
+
+def platform(configuration: dict[str, Any]) -> str:
+    """Which platform the experiment's configuration names. Raises BadInput when that is no text."""
+    named = configuration.get("platform")
+    if named is not None and not isinstance(named, str):
+        raise BadInput(f"configuration.platform = {shown(named)}: expected `embedded` or the path of a platform file")
+    return named or "embedded"
 
 
 def _without_variables(raw: Any) -> Any:
@@ -72,4 +82,5 @@ def _without_variables(raw: Any) -> Any:
 
 
 def _is_variable(value: object) -> bool:
-    return isinstance(value, str) and value.startswith("${") and value.endswith("}")
+    """Whether Chaos Toolkit would put something else there: it takes `$name` as well, and anywhere in a text."""
+    return isinstance(value, str) and re.search(r"\$(\{[_a-z][_a-z0-9]*\}|[_a-z])", value, re.IGNORECASE) is not None

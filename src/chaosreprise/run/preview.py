@@ -27,7 +27,7 @@ MODULE = "chaosreprise.controls"
 def lines(experiment: str) -> list[str]:
     """The plan, a line each. Raises what the run itself would refuse."""
     arguments, configuration = read(experiment)
-    platform = load(str(configuration.get("platform") or "embedded"))
+    platform = load(contract.platform(configuration))
     seed = read_seed(arguments.workload.seed)
     if platform.file.kind == "embedded":
         lab = platform.file.lab or Lab()
@@ -81,12 +81,10 @@ def _configuration(experiment: str, raw: Any) -> dict[str, Any]:
     return found
 
 
-def _arguments(experiment: str, raw: Any) -> dict[str, Any]:
+def _arguments(experiment: str, raw: Any) -> Any:
     controls = raw.get("controls", []) if isinstance(raw, dict) else []
     for control in controls if isinstance(controls, list) else []:
         provider = control.get("provider", {}) if isinstance(control, dict) else {}
         if isinstance(provider, dict) and provider.get("module") == MODULE:
-            found = provider.get("arguments", {})
-            if isinstance(found, dict):
-                return found
+            return provider.get("arguments", {})
     raise BadInput(f"{experiment}: no control {MODULE} in it: an experiment of Reprise states its contract there")

@@ -2,7 +2,7 @@
 
 import os
 
-from chaosreprise.errors import BadInput
+from chaosreprise.errors import BadInput, shown
 
 
 def read_seed(stated: int | str | None) -> int:
@@ -10,8 +10,8 @@ def read_seed(stated: int | str | None) -> int:
     if stated in (None, ""):
         return int.from_bytes(os.urandom(4), "big")
     text = str(stated)
-    if not (text.isascii() and text.isdigit()) or int(text) >= 2**63:
+    if not (text.isascii() and text.isdigit()) or len(text) > 19 or int(text) >= 2**63:
         raise BadInput(
-            f"workload.seed = {stated!r}: expected a whole number from 0: set REPRISE_SEED to one, or leave it out"
+            f"workload.seed = {shown(stated)}: expected a whole number from 0: set REPRISE_SEED to one, or leave it out"
         )
     return int(text)

@@ -208,7 +208,8 @@ def read_file(file: pathlib.Path) -> protocol.KeeperFile:
     try:
         return msgspec.json.decode(file.read_bytes(), type=protocol.KeeperFile)
     except (OSError, msgspec.DecodeError) as error:
-        raise Unreachable(f"{file}: no keeper has written there ({error}): is the stack still running?") from error
+        reason = getattr(error, "strerror", None) or error
+        raise Unreachable(f"{file}: no keeper has written there ({reason}): is the stack still running?") from error
 
 
 class _Id(msgspec.Struct):

@@ -1,0 +1,118 @@
+"""10,000 experiments and platform files with something wrong in them: each is accepted, or refused in one clear sentence."""
+
+import collections
+import itertools
+import json
+import os
+import pathlib
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import mutants
+import pytest
+from chaoslib.exceptions import InvalidActivity
+from runs import EXPERIMENT, ROOT
+
+from chaosreprise import controls
+from chaosreprise.errors import LONGEST, RepriseError
+from chaosreprise.lab import prepare
+from chaosreprise.lab.prepare import Options
+from chaosreprise.platform import file
+from chaosreprise.run import preview
+
+SEED = 20261121
+EXPERIMENTS, PLATFORM_FILES = 4_500, 5_500
+EMBEDDED = 'version = 1\nkind = "embedded"\nname = "embedded"\n[lab]\nagents = 3\nusers = 12\nheartbeat_s = 0.2\nreconcile_s = 0.05\n'
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pathlib.Path]:
+    """An empty home, state and working directory, in which nothing may be left."""
+    for name in [name for name in os.environ if name.startswith("REPRISE_")]:
+        monkeypatch.delenv(name)
+    for name in ("state", "runs", "work"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("REPRISE_RUNS", str(tmp_path / "runs"))
+    monkeypatch.chdir(tmp_path / "work")
+    yield tmp_path / "work"
+    assert [str(path) for name in ("state", "runs") for path in (tmp_path / name).rglob("*")] == []
+
+
+class Judge:
+    """Calls, and what came of them: accepted, or refused by a sentence that says where. Anything else is a defect."""
+
+    def __init__(self) -> None:
+        self.counts: collections.Counter[str] = collections.Counter()
+        self.defects: list[str] = []
+
+    def __call__(self, number: int, places: tuple[str, ...], call: Callable[[], object]) -> bool:
+        try:
+            call()
+        except (RepriseError, InvalidActivity) as error:
+            self.counts["refused"] += 1
+            self._look(number, str(error), places)
+            return False
+        except Exception as error:  # noqa: BLE001 - that is what is looked for
+            self.defects.append(f"{number}: {type(error).__name__}: {str(error)[:200]}")
+            return False
+        self.counts["accepted"] += 1
+        return True
+
+    def _look(self, number: int, said: str, places: tuple[str, ...]) -> None:
+        clear = said.isprintable() and 20 < len(said) <= LONGEST and any(place in said for place in places)
+        if not clear or re.search(r"Traceback|object at 0x|Errno|NoneType", said):
+            self.defects.append(f"{number}: {said!r}")
+
+
+def test_each_experiment_is_planned_or_refused_in_one_sentence(place: pathlib.Path) -> None:
+    base = [json.loads(path.read_text()) for path in sorted((ROOT / "experiments").rglob("*.json"))]
+    judge, path = Judge(), place / "experiment.json"
+    for number, data in enumerate(itertools.islice(mutants.experiments(base, SEED), EXPERIMENTS)):
+        path.write_bytes(data)
+        judge(number, PLACES, lambda: preview.lines(path.name))
+        for control in controls_of(data):
+            judge(number, ("control arguments: ",), lambda control=control: controls.validate_control(control))
+    assert judge.defects == []
+    assert judge.counts["accepted"] > EXPERIMENTS * 0.1 < judge.counts["refused"]
+
+
+PLACES = (
+    "experiment.json: ",
+    "control arguments: ",
+    "workload.",
+    "exposure.",
+    "configuration.",
+    ": the platform file can't be read",
+)
+
+
+def controls_of(data: bytes) -> list[dict[str, Any]]:
+    """The controls that Chaos Toolkit would give us of this experiment to validate."""
+    try:
+        tree = json.loads(data)
+    except (ValueError, RecursionError):
+        return []
+    found = tree.get("controls") if isinstance(tree, dict) else None
+    return [
+        control
+        for control in (found if isinstance(found, list) else [])
+        if isinstance(control, dict)
+        and isinstance(provider := control.get("provider"), dict)
+        and provider.get("module") == "chaosreprise.controls"
+    ]
+
+
+def test_each_platform_file_is_read_and_planned_for_or_refused_in_one_sentence(
+    place: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = prepare.platform_file(prepare._settings(Options()))
+    judge, path = Judge(), place / "lab.toml"
+    monkeypatch.setenv("REPRISE_PLATFORM", path.name)
+    for number, data in enumerate(itertools.islice(mutants.platform_files([EMBEDDED, lab, lab], SEED), PLATFORM_FILES)):
+        path.write_bytes(data)
+        if judge(number, ("lab.toml: ",), lambda: file.load(path.name)):
+            judge(number, ("lab.toml: ", str(place)), lambda: preview.lines(str(EXPERIMENT)))
+    assert judge.defects == []
+    assert judge.counts["accepted"] > PLATFORM_FILES * 0.1 < judge.counts["refused"]
