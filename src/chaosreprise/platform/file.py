@@ -4,76 +4,31 @@ TOML, strict: an unknown name is an error, since a mistyped limit must never be 
 reference only, `{env = "X"}` or `{file = "path"}` with paths relative to the file.
 """
 
-import ipaddress
-import os
 import pathlib
 import tomllib
-import urllib.parse
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from chaosreprise.errors import BadInput, shown
+from chaosreprise.errors import BadInput
+from chaosreprise.platform import limits
+from chaosreprise.platform.limits import Allow, Guard, Identity
+from chaosreprise.platform.values import (
+    Agents,
+    Count,
+    Hertz,
+    Hidden,
+    Name,
+    Path,
+    Seconds,
+    Strict,
+    Text,
+    Url,
+    Users,
+    check_url,
+)
 from chaosreprise.settings import TOO_MUCH, convert, read_text
-
-Agents = Annotated[int, Meta(ge=1, le=64, description="a whole number from 1 to 64")]
-Users = Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")]
-Count = Annotated[int, Meta(ge=0, le=1_000_000, description="a whole number from 0 to 1000000")]
-Seconds = Annotated[float, Meta(ge=0, le=86400, description="seconds from 0 to 86400")]
-Hertz = Annotated[float, Meta(gt=0, le=1000, description="a rate from above 0 to 1000 per second")]
-Share = Annotated[float, Meta(gt=0, le=1, description="a share from above 0 to 1")]
-Name = Annotated[
-    str,
-    Meta(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z",
-        description="a name of letters, digits, dots and dashes, at most 63",
-    ),
-]
-Host = Annotated[str, Meta(pattern=r"^[!-~]{1,253}\Z", description="a name of at most 253 characters, without spaces")]
-Text = Annotated[
-    str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,200}\Z", description="a text on one line, 1 to 200 characters")
-]
-Path = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,1000}\Z", description="a path, relative to the platform file")]
-Url = Annotated[
-    str,
-    Meta(
-        pattern=r"^https?://(([A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[!-~]{0,1000})?\Z",
-        description="a URL with http:// or https://, a host, and a port or a path where needed",
-    ),
-]
-
-
-class Strict(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
-    """A table of the platform file."""
-
-
-class Secret(Strict, frozen=True):
-    """A value that stands elsewhere: in an environment variable or in a file."""
-
-    env: Text | None = None
-    file: Path | None = None
-
-    def read(self, base: pathlib.Path) -> str:
-        if (self.env is None) == (self.file is None):
-            raise BadInput('a secret is given as {env = "NAME"} or {file = "path"}, one of the two')
-        if self.env is not None:
-            if value := os.environ.get(self.env):
-                return value
-            raise BadInput(
-                f"environment variable {self.env} is not set, and the platform file takes a secret from it: export it"
-            )
-        path = base / (self.file or "")
-        try:
-            return path.read_text().strip()
-        except OSError as error:
-            raise BadInput(f"{path}: the secret can't be read ({error.strerror})") from error
-
-
-Hidden = Annotated[
-    Secret,
-    Meta(description='a secret by reference, {env = "NAME"} or {file = "path"}', extra={"hidden": True}),
-]
 
 
 class Lab(Strict, frozen=True):
@@ -81,12 +36,6 @@ class Lab(Strict, frozen=True):
     users: Users = 12
     heartbeat_s: Annotated[float, Meta(ge=0.05, le=60, description="seconds from 0.05 to 60")] = 1.0
     reconcile_s: Annotated[float, Meta(ge=0.02, le=60, description="seconds from 0.02 to 60")] = 0.5
-
-
-class Identity(Strict, frozen=True):
-    host: Host | None = None
-    context: Host | None = None
-    cluster_uid: Host | None = None
 
 
 class Control(Strict, frozen=True):
@@ -109,16 +58,10 @@ class Components(Strict, frozen=True):
     keeper: Path | None = None
 
 
-class Allow(Strict, frozen=True):
-    faults: list[str] = []
-    share: Share = 0.34
-    foreign_sessions: Count = 0
-
-
 class Budget(Strict, frozen=True):
     max_sessions: Count = 48
     max_rps: Annotated[float, Meta(gt=0, le=1e6, description="requests per second, from above 0 to 1000000")] = 200.0
-    users: list[Text] = []
+    users: list[Text] = msgspec.field(default_factory=list)
 
 
 class Settle(Strict, frozen=True):
@@ -162,9 +105,10 @@ class PlatformFile(Strict, frozen=True):
     lab: Lab | None = None
     identity: Identity = Identity()
     control: Control | None = None
-    evidence: dict[str, Evidence] = {}
-    components: dict[str, Components] = {}
+    evidence: dict[str, Evidence] = msgspec.field(default_factory=dict)
+    components: dict[str, Components] = msgspec.field(default_factory=dict)
     allow: Allow = Allow()
+    guard: Guard = Guard()
     budget: Budget = Budget()
     timing: Timing | None = None
     promises: Promises = Promises()
@@ -183,6 +127,7 @@ class Platform(msgspec.Struct, frozen=True):
         return f"{self.file.name}@{self.file.identity.host or self.file.identity.context or 'local'}"
 
 
+OF_EMBEDDED = {"version", "kind", "name", "lab"}
 EMBEDDED = Platform("embedded", pathlib.Path(), PlatformFile(version=1, kind="embedded", name="embedded", lab=Lab()))
 
 
@@ -211,7 +156,7 @@ def _toml(where: str) -> dict[str, Any]:
 def _check(where: str, file: PlatformFile) -> None:
     """What must or must not stand together, beyond the type of each setting."""
     if file.kind == "embedded":
-        for table in ("identity", "control", "evidence", "components", "allow", "budget", "timing", "promises"):
+        for table in msgspec.structs.asdict(file).keys() - OF_EMBEDDED:
             if getattr(file, table) != getattr(EMBEDDED.file, table):
                 raise BadInput(
                     f'{where}: [{table}] does not go with kind = "embedded", which makes its own: leave it out'
@@ -223,23 +168,13 @@ def _check(where: str, file: PlatformFile) -> None:
         if getattr(file, table) is None:
             raise BadInput(f'{where}: [{table}] is missing: kind = "{file.kind}" needs it')
     if file.control is not None:
-        _check_url(where, "control.url", file.control.url)
-        _check_url(where, "control.steps", file.control.steps or file.control.url)
+        check_url(where, "control.url", file.control.url)
+        check_url(where, "control.steps", file.control.steps)
     if not file.budget.users:
         raise BadInput(f"{where}: budget.users = []: name the users whose sessions may be made")
     _check_needs(where, "evidence", {"sql": "dsn", "files": "path"}, "kind", file.evidence)
     _check_needs(where, "components", {"process": "keeper"}, "how", file.components)
-
-
-def _check_url(where: str, setting: str, url: str) -> None:
-    """What the pattern of a URL can't say."""
-    try:
-        parts = urllib.parse.urlsplit(url)
-        if ":" in (parts.hostname or ""):
-            ipaddress.ip_address(parts.hostname or "")
-        _ = parts.port
-    except ValueError as error:
-        raise BadInput(f"{where}: {setting} = {shown(url)}: {error}: expected a URL of the platform") from error
+    limits.check(where, file.allow, file.guard)
 
 
 def _check_needs(where: str, table: str, needs: dict[str, str], by: str, entries: dict[str, Any]) -> None:

@@ -1,0 +1,84 @@
+"""The values that a platform file is made of: numbers with their bounds, names, URLs, secrets by reference.
+
+Each says in its `description` what was expected, for the sentence that refuses anything else.
+"""
+
+import ipaddress
+import os
+import pathlib
+import urllib.parse
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from chaosreprise.errors import BadInput, shown
+
+Agents = Annotated[int, Meta(ge=1, le=64, description="a whole number from 1 to 64")]
+Users = Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")]
+Count = Annotated[int, Meta(ge=0, le=1_000_000, description="a whole number from 0 to 1000000")]
+Seconds = Annotated[float, Meta(ge=0, le=86400, description="seconds from 0 to 86400")]
+Hertz = Annotated[float, Meta(gt=0, le=1000, description="a rate from above 0 to 1000 per second")]
+Share = Annotated[float, Meta(gt=0, le=1, description="a share from above 0 to 1")]
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z",
+        description="a name of letters, digits, dots and dashes, at most 63",
+    ),
+]
+Host = Annotated[str, Meta(pattern=r"^[!-~]{1,253}\Z", description="a name of at most 253 characters, without spaces")]
+Text = Annotated[
+    str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,200}\Z", description="a text on one line, 1 to 200 characters")
+]
+Path = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,1000}\Z", description="a path, relative to the platform file")]
+Url = Annotated[
+    str,
+    Meta(
+        pattern=r"^https?://(([A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[!-~]{0,1000})?\Z",
+        description="a URL with http:// or https://, a host, and a port or a path where needed",
+    ),
+]
+
+
+class Strict(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
+    """A table of the platform file."""
+
+
+class Secret(Strict, frozen=True):
+    """A value that stands elsewhere: in an environment variable or in a file."""
+
+    env: Text | None = None
+    file: Path | None = None
+
+    def read(self, base: pathlib.Path) -> str:
+        if (self.env is None) == (self.file is None):
+            raise BadInput('a secret is given as {env = "NAME"} or {file = "path"}, one of the two')
+        if self.env is not None:
+            if value := os.environ.get(self.env):
+                return value
+            raise BadInput(
+                f"environment variable {self.env} is not set, and the platform file takes a secret from it: export it"
+            )
+        path = base / (self.file or "")
+        try:
+            return path.read_text().strip()
+        except OSError as error:
+            raise BadInput(f"{path}: the secret can't be read ({error.strerror})") from error
+
+
+Hidden = Annotated[
+    Secret,
+    Meta(description='a secret by reference, {env = "NAME"} or {file = "path"}', extra={"hidden": True}),
+]
+
+
+def check_url(where: str, setting: str, url: str | None) -> None:
+    """What the pattern of a URL can't say."""
+    try:
+        parts = urllib.parse.urlsplit(url or "")
+        if ":" in (parts.hostname or ""):
+            ipaddress.ip_address(parts.hostname or "")
+        _ = parts.port
+    except ValueError as error:
+        raise BadInput(f"{where}: {setting} = {shown(url)}: {error}: expected a URL of the platform") from error
