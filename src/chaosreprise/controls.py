@@ -49,6 +49,9 @@ def validate_control(control: dict[str, Any]) -> None:
 
 def configure_control(event_registry: EventHandlerRegistry, **_: Any) -> None:
     """Listen to signals from here on, and hang the net that holds when a hook of this control is not called or fails."""
+    from chaosreprise.run import current  # noqa: PLC0415
+
+    current.closed(passed=False)
     interruption.install()
     event_registry.register(_Net())
 
@@ -144,7 +147,8 @@ def _open(experiment: dict[str, Any], configuration: dict[str, Any], arguments: 
         run.open()
     except BaseException:
         if interruption.by is not None:
-            _show(run, run.conclude())
+            with contextlib.suppress(RepriseError):  # when nothing was recorded yet
+                _show(run, run.conclude())
         raise
     current.opened(run)
 
@@ -162,7 +166,7 @@ def _finish(journal: dict[str, Any]) -> None:
     try:
         verdict = run.finish(journal)
         _show(run, verdict)
-    except Exception as error:  # noqa: BLE001 Chaos Toolkit would drop it without a word
+    except Exception as error:
         log.error(
             f"the run could not be judged, so this experiment does not pass: {error!r}",
             exc_info=not isinstance(error, RepriseError),
@@ -173,7 +177,9 @@ def _finish(journal: dict[str, Any]) -> None:
     journal["deviated"] = not passed
     if interruption.by is not None and not passed:
         journal["status"] = "interrupted"
-        journal.setdefault("interruption", {"kind": "signal", "name": interruption.by, "reason": f"received {interruption.by}"})
+        journal.setdefault(
+            "interruption", {"kind": "signal", "name": interruption.by, "reason": f"received {interruption.by}"}
+        )
 
 
 def _show(run: "Run", verdict: "Verdict") -> None:

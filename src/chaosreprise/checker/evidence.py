@@ -28,6 +28,16 @@ def processes(case: Case) -> list[Doubt]:
     return found
 
 
+def interrupted(case: Case) -> list[Doubt]:
+    """Nobody broke the run off: neither a signal nor Chaos Toolkit."""
+    for event in case.table.observed:
+        if (event.source, event.signal) == ("owner", "interrupted"):
+            begun = [phase.name for phase in case.table.phases if phase.edge == "begin" and phase.lo <= event.lo]
+            where = f"in the phase {begun[-1]!r}" if begun else "while it was opened"
+            return [Doubt(what="run", why=f"it was interrupted by {event.value}, {where}", do=AGAIN)]
+    return []
+
+
 def consistent(case: Case) -> list[Doubt]:
     """Answers and submissions fit together."""
     problems = case.commands.problems

@@ -16,7 +16,12 @@ from chaosreprise.checker.verdict import Doubt, Finding, Stage, Value, Verdict, 
 from chaosreprise.history import Contract, History
 
 Condition = Callable[[Case], list[Doubt]]
-ALWAYS: Final[tuple[Condition, ...]] = (evidence.required, evidence.processes, evidence.consistent)
+ALWAYS: Final[tuple[Condition, ...]] = (
+    evidence.interrupted,
+    evidence.required,
+    evidence.processes,
+    evidence.consistent,
+)
 CONDITIONS: Final[dict[Stage, tuple[Condition, ...]]] = {
     "baseline": (*ALWAYS, evidence.cycles),
     "during": ALWAYS,

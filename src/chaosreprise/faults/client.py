@@ -151,14 +151,20 @@ class Warden:
             return answer
         raise protocol.ERRORS.get(answer["code"], RunBroken)(answer["say"])
 
+    def halt_at_once(self) -> None:
+        """Undo everything and inject nothing any more: asked without waiting for it, so that a signal handler may."""
+        if (pipe := self._pipe) is not None:
+            with contextlib.suppress(OSError):
+                os.write(pipe, b"!")
+
     def close(self) -> None:
         """Undo what is left and end the warden, by force if need be; then what it left is undone here. Does nothing twice."""
         if self._pipe is None:
             return
         with contextlib.suppress(RepriseError):
             self.request("bye")
-        os.close(self._pipe)
-        self._pipe = None
+        pipe, self._pipe = self._pipe, None
+        os.close(pipe)
         try:
             self._process.wait(END_S)
         except subprocess.TimeoutExpired:

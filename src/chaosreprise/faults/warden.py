@@ -42,7 +42,7 @@ class Warden:
         self._injecting: set[asyncio.Task[dict[str, Any]]] = set()
         self._halted = False
         self.ending = asyncio.Event()
-        self._said: set[asyncio.Task[None]] = set()
+        self._said: set[asyncio.Task[None]] = set()  # under way: awaited before the end
 
     async def run(self, listener: socket.socket, owner_fd: int, ready: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
@@ -59,7 +59,12 @@ class Warden:
             await asyncio.wait(self._said)
 
     def _owner_spoke(self, fd: int) -> None:
-        if not os.read(fd, 4096):
+        """A byte: the run was interrupted, so undo. The end of the pipe: the owner is dead."""
+        if os.read(fd, 4096):
+            task = asyncio.create_task(self._stop("run"))
+            self._said.add(task)
+            task.add_done_callback(self._said.discard)
+        else:
             asyncio.get_running_loop().remove_reader(fd)
             self.ending.set()
 

@@ -1,26 +1,39 @@
 """The one run that is open in this process: what the control opens, and probes and actions act on.
 
-An action or probe without an open run fails: that is what makes an experiment whose control is missing, or raised, end
-without a pass.
+An action or probe without an open run fails and ends the experiment: that is what keeps an experiment whose control is
+missing, or raised, from ending as if all were well. Chaos Toolkit alone would call it completed.
 """
 
 import contextlib
+import logging
+import os
+import signal
 from collections.abc import Iterator
+from typing import NoReturn
 
 from chaoslib.exceptions import ActivityFailed
 
 from chaosreprise.errors import RepriseError
+from chaosreprise.run.interruption import interruption
 from chaosreprise.run.run import Run
 
+log = logging.getLogger("chaostoolkit")
 _open: list[Run] = []
+_passed: list[bool] = []
 
 
 def opened(run: Run) -> None:
     _open.append(run)
 
 
-def closed() -> None:
+def closed(passed: bool) -> None:
+    """The run is over; `passed` says whether a true verdict of it has been written and nothing speaks against it."""
     _open.clear()
+    _passed[:] = [passed]
+
+
+def passed() -> bool:
+    return _passed == [True]
 
 
 def current() -> Run | None:
@@ -31,10 +44,18 @@ def current() -> Run | None:
 def activity() -> Iterator[Run]:
     """The open run for a probe or an action; every error raised on purpose becomes ActivityFailed, in its own words."""
     if (run := current()) is None:
-        raise ActivityFailed(
-            "no run of Reprise is open: the experiment needs the control chaosreprise.controls, and it must have opened"
-        )
+        _end_the_experiment()
+    interruption.check()
     try:
         yield run
     except (RepriseError, TimeoutError) as error:
         raise ActivityFailed(str(error) or repr(error)) from error
+
+
+def _end_the_experiment() -> NoReturn:
+    """By chaoslib's own way out, SIGUSR1: its handler raises SystemExit, which no activity swallows, in the main thread."""
+    say = "no run of Reprise is open: the experiment needs the control chaosreprise.controls, and it must have opened"
+    if callable(signal.getsignal(signal.SIGUSR1)):
+        log.error(say)
+        os.kill(os.getpid(), signal.SIGUSR1)
+    raise ActivityFailed(say)
