@@ -13,8 +13,10 @@ doors (`controls`, `cli`, probes and actions) map the tree to Chaos Toolkit's ex
     └── RunBroken       the run lost a part of itself: no verdict but unknown
 """
 
+import contextlib
 import json
 import re
+import sys
 
 LONGEST = 500  # characters of a sentence
 LONGEST_VALUE = 100  # characters of one value in it
@@ -41,6 +43,12 @@ def shown(value: object) -> str:
     ):  # more digits than Python prints, keys that JSON has not, nested too deeply
         text = f"a {type(value).__name__}"
     return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - len(CUT)] + CUT
+
+
+def complain(error: object) -> None:
+    """A line on standard error, which often is a log on the disk that has just got full: never a reason to stop."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(f"{error}\n")
 
 
 class RepriseError(Exception):

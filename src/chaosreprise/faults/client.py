@@ -19,7 +19,7 @@ from typing import Any, Self
 
 import msgspec
 
-from chaosreprise.errors import NotAllowed, RepriseError, RunBroken, Unreachable
+from chaosreprise.errors import NotAllowed, RepriseError, RunBroken, Unreachable, complain
 from chaosreprise.faults import ledger, protocol
 from chaosreprise.faults.base import Context
 from chaosreprise.faults.ledger import Record, lock
@@ -261,7 +261,7 @@ def _teller(stack: contextlib.ExitStack, history: pathlib.Path, run: str) -> Tel
     try:
         writer = Writer(history, "takeover", run)
     except RunBroken as error:
-        sys.stderr.write(f"{error}\n")
+        complain(error)
         return lambda _: None
     stack.callback(_close_quietly, writer)
 

@@ -6,7 +6,6 @@ What can't be written is not injected; what was injected is undone whether or no
 """
 
 import asyncio
-import sys
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import msgspec
 
 from chaosreprise.clock import SECOND, boottime
-from chaosreprise.errors import NotAllowed, NotPossible, RepriseError, RunBroken
+from chaosreprise.errors import NotAllowed, NotPossible, RepriseError, RunBroken, complain
 from chaosreprise.faults import ledger, registry
 from chaosreprise.faults.base import Context
 from chaosreprise.faults.ledger import Record
@@ -161,10 +160,10 @@ class Lives:
         )
         try:
             ledger.append(record)
-        except RunBroken as error:
+        except RepriseError as error:
             if needed:
                 raise
-            sys.stderr.write(f"{error}\n")
+            complain(error)
         self._records[record.fault] = record
         self._say(record)
         return record
@@ -187,7 +186,7 @@ class Lives:
             self._tell(event)
         except RunBroken as error:
             self._untold = str(error)
-            sys.stderr.write(f"{error}\n")
+            complain(error)
 
     def _lock(self, fault: str) -> asyncio.Lock:
         return self._locks.setdefault(fault, asyncio.Lock())
