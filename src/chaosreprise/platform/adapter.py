@@ -71,6 +71,17 @@ class Adapter(Protocol):
 
     def components(self) -> list[Component]: ...
 
+    def identity(self) -> dict[str, str]:
+        """What can be found out of which platform this is, by the names of [identity]. Raises Unreachable."""
+        ...
+
+    async def foreign(self, component: str) -> int:
+        """The sessions that this run did not make, have not ended and may be on this component: whom breaking it may hit.
+
+        Raises Unreachable or NotPossible when they can't be counted in full.
+        """
+        ...
+
     async def tidy(self) -> list[str]:
         """Stop every session of this run that is still there; their names. One event loop: opens and closes by itself."""
         ...

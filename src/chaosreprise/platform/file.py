@@ -156,8 +156,8 @@ def _toml(where: str) -> dict[str, Any]:
 def _check(where: str, file: PlatformFile) -> None:
     """What must or must not stand together, beyond the type of each setting."""
     if file.kind == "embedded":
-        for table in msgspec.structs.asdict(file).keys() - OF_EMBEDDED:
-            if getattr(file, table) != getattr(EMBEDDED.file, table):
+        for table in PlatformFile.__struct_fields__:
+            if table not in OF_EMBEDDED and getattr(file, table) != getattr(EMBEDDED.file, table):
                 raise BadInput(
                     f'{where}: [{table}] does not go with kind = "embedded", which makes its own: leave it out'
                 )

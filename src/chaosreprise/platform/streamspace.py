@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 
 from chaosreprise.clock import Clock
-from chaosreprise.errors import BadInput, NotPossible, Unreachable
+from chaosreprise.errors import BadInput, NotPossible
 from chaosreprise.history import Answer
 from chaosreprise.history.events import Attribution, Op, Refusal
 from chaosreprise.observe import Emit, FileSource, FolderSource, Source, sample
@@ -23,6 +23,7 @@ from chaosreprise.platform.adapter import SECONDS, Component, Description, Opera
 from chaosreprise.platform.file import Platform
 from chaosreprise.platform.ledgers import LEDGER_FILE, slots_parser, step_code, workspaces_parser
 from chaosreprise.platform.streamspace_rows import Rows
+from chaosreprise.platform.streamspace_sessions import Sessions, login
 
 TIMEOUT_S = 30.0
 BASE_MEMORY = 128 * 2**20  # the smallest that a create may ask for
@@ -30,9 +31,6 @@ KEYS_A_RUN = 4096
 TAG = "reprise"
 COMMAND_ID = re.compile(r"command: (cmd-[0-9a-f-]+)")
 UNCONNECTED = "unconnected"
-ENDED = ("terminated", "failed")
-TIDY_S = 30.0
-TIDY_EVERY_S = 0.1
 REFUSALS = [
     Refusal(id="bad-request", status=400),
     Refusal(id="no-token", status=401),
@@ -65,6 +63,7 @@ class StreamSpace:
         self._base = BASE_MEMORY + KEYS_A_RUN * (1 + zlib.crc32(run.encode()) % 32000)
         self._steps = self._control.steps.rstrip("/") if self._control.steps else None
         self.tag = f"{TAG}-{run}"
+        self._sessions = Sessions(self._http, platform, self.tag)
 
     def describe(self) -> Description:
         evidence, bounds = self._platform.file.evidence, self._timing.bounds
@@ -93,22 +92,10 @@ class StreamSpace:
         )
 
     async def open(self) -> None:
-        password = self._control.password.read(self._platform.folder)
-        try:
-            answer = await self._http.post(
-                "/api/v1/auth/login", json={"username": self._control.user, "password": password}
-            )
-        except httpx.TransportError as error:
-            raise Unreachable(
-                f"{self._control.url}: the control plane does not answer ({error}): is the platform up?"
-            ) from error
-        if answer.status_code != 200:
-            raise BadInput(
-                f"{self._control.url}: login as {self._control.user} was refused with {answer.status_code}: check control.user and control.password"
-            )
-        self._http.headers["Authorization"] = f"Bearer {answer.json()['token']}"
+        await login(self._http, self._platform)
 
     async def close(self) -> None:
+        await self._sessions.close()
         await self._http.aclose()
 
     def keys(self, count: int) -> list[str]:
@@ -145,33 +132,17 @@ class StreamSpace:
     def components(self) -> list[Component]:
         return keepers.components(self._platform)
 
+    def identity(self) -> dict[str, str]:
+        return keepers.identity(self._platform) or {"host": httpx.URL(self._control.url).host}
+
+    async def foreign(self, component: str) -> int:
+        return await self._sessions.foreign(component)
+
     async def tidy(self) -> list[str]:
         try:
-            await self.open()
-            left = await self._ours({"terminating", *ENDED})
-            for name in left:
-                await self._http.delete(f"/api/v1/sessions/{name}")
-            await self._until_gone()
-        except (httpx.TransportError, ValueError, KeyError) as error:
-            raise Unreachable(
-                f"{self._control.url}: sessions of this run may be left (tag {self.tag}): {error!r}"
-            ) from error
+            return await self._sessions.tidy()
         finally:
             await self.close()
-        return left
-
-    async def _ours(self, but: set[str]) -> list[str]:
-        sessions = (await self._http.get("/api/v1/sessions")).json()["sessions"]
-        return [one["name"] for one in sessions if self.tag in (one.get("tags") or []) and one["state"] not in but]
-
-    async def _until_gone(self) -> None:
-        for _ in range(int(TIDY_S / TIDY_EVERY_S)):
-            if not (left := await self._ours(set(ENDED))):
-                return
-            await asyncio.sleep(TIDY_EVERY_S)
-        raise Unreachable(
-            f"{self._control.url}: {len(left)} sessions with the tag {self.tag} were told to stop and have not within {TIDY_S:g} s"
-        )
 
     def _key_of(self, spec: dict[str, Any]) -> str | None:
         """Our key in what a slot was made from: the memory that the create asked for."""

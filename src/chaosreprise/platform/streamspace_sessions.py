@@ -1,0 +1,140 @@
+"""Whose sessions there are on a StreamSpace: ours, to stop what a run left, and other people's, to count whom a fault would hit.
+
+Counting looks into the rows where a database is given, since only they name a session's agent. Over HTTP any session may
+be on the agent in question, so all of them count. What can't be counted in full is not counted at all.
+"""
+
+import asyncio
+from typing import Any
+
+import httpx
+import psycopg
+
+from chaosreprise.errors import BadInput, NotPossible, Unreachable
+from chaosreprise.platform.file import Platform
+from chaosreprise.platform.streamspace_rows import STATEMENT_TIMEOUT_MS
+
+ENDED = ("terminated", "failed")
+TIDY_S = 30.0
+TIDY_EVERY_S = 0.1
+ADMIN = "admin"
+AGENTS, SESSIONS = "agents/", "sessions/"
+COUNT = """
+    select count(*) from sessions s left join agents a on s.agent_id::text in (a.id::text, a.agent_id)
+    where not coalesce(%(tag)s = any(s.tags), false) and not coalesce(s.state, '') = any(%(ended)s)
+    and (%(session)s::text is null or s.id = %(session)s)
+    and (%(agent)s::text is null or a.agent_id is null or a.agent_id = %(agent)s)"""
+
+
+async def login(http: httpx.AsyncClient, platform: Platform) -> str:
+    """Log in; the role that it gives. Raises Unreachable or BadInput."""
+    control = platform.file.control
+    assert control is not None
+    password = control.password.read(platform.folder)
+    try:
+        answer = await http.post("/api/v1/auth/login", json={"username": control.user, "password": password})
+    except httpx.TransportError as error:
+        raise Unreachable(f"{control.url}: the control plane does not answer ({error}): is the platform up?") from error
+    if answer.status_code != 200:
+        raise BadInput(
+            f"{control.url}: login as {control.user} was refused with {answer.status_code}: check control.user and control.password"
+        )
+    try:
+        said = answer.json()
+        http.headers["Authorization"] = f"Bearer {said['token']}"
+        return str((said.get("user") or {}).get("role"))
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise BadInput(
+            f"{control.url}: the answer to a login has no token: check that this is the control plane"
+        ) from error
+
+
+class Sessions:
+    """The sessions with our tag, and the others. `http` may be logged in or not."""
+
+    def __init__(self, http: httpx.AsyncClient, platform: Platform, tag: str) -> None:
+        self._http, self._platform, self._tag = http, platform, tag
+        self._rows: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
+        self._role: str | None = None
+
+    async def tidy(self) -> list[str]:
+        """Stop every session with our tag; returns their names once they have stopped."""
+        await login(self._http, self._platform)
+        try:
+            left = await self._ours({"terminating", *ENDED})
+            for name in left:
+                await self._http.delete(f"/api/v1/sessions/{name}")
+            await self._until_gone()
+        except (httpx.TransportError, ValueError, KeyError, TypeError) as error:
+            raise Unreachable(
+                f"{self._http.base_url}: sessions of this run may be left (tag {self._tag}): {error!r}"
+            ) from error
+        return left
+
+    async def foreign(self, component: str) -> int:
+        """Sessions without our tag that have not ended and may be on this component. Raises what keeps them from being counted."""
+        for evidence in self._platform.file.evidence.values():
+            if evidence.dsn is not None:
+                return await self._count_rows(evidence.dsn.read(self._platform.folder), component)
+        return await self._count_listed(component)
+
+    async def close(self) -> None:
+        if self._rows is not None:
+            await self._rows.close()
+            self._rows = None
+
+    async def _count_rows(self, dsn: str, component: str) -> int:
+        asked = {
+            "tag": self._tag,
+            "ended": list(ENDED),
+            "agent": component.removeprefix(AGENTS) if component.startswith(AGENTS) else None,
+            "session": component.removeprefix(SESSIONS) if component.startswith(SESSIONS) else None,
+        }
+        kept = self._rows is not None
+        try:
+            if self._rows is None:
+                options = f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c default_transaction_read_only=on"
+                self._rows = await psycopg.AsyncConnection.connect(
+                    dsn, autocommit=True, connect_timeout=2, options=options
+                )
+            found = await (await self._rows.execute(COUNT, asked)).fetchone()
+        except psycopg.Error as error:
+            await self.close()
+            if kept:  # the database may have been restarted since the last time
+                return await self._count_rows(dsn, component)
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise Unreachable(f"the platform's database can't be read: {reason}") from error
+        assert found is not None
+        return int(found[0])
+
+    async def _count_listed(self, component: str) -> int:
+        if self._role is None:
+            self._role = await login(self._http, self._platform)
+        if self._role != ADMIN:
+            raise NotPossible(
+                f"the role {self._role!r} may not see the sessions of all users: log in as one that may, or give a database"
+            )
+        try:
+            answer = await self._http.get("/api/v1/sessions")
+            said = answer.json()
+            if answer.status_code != 200 or len(said["sessions"]) != said["total"]:
+                raise ValueError(f"status {answer.status_code}, or a list that is not whole")
+            others = [one for one in said["sessions"] if self._tag not in (one.get("tags") or [])]
+            name = component.removeprefix(SESSIONS) if component.startswith(SESSIONS) else None
+            return sum(one["state"] not in ENDED and name in (None, one["name"]) for one in others)
+        except (httpx.TransportError, ValueError, KeyError, TypeError, AttributeError) as error:
+            self._role = None
+            raise Unreachable(f"the control plane does not list its sessions: {error!r}") from error
+
+    async def _ours(self, but: set[str]) -> list[str]:
+        sessions = (await self._http.get("/api/v1/sessions")).json()["sessions"]
+        return [one["name"] for one in sessions if self._tag in (one.get("tags") or []) and one["state"] not in but]
+
+    async def _until_gone(self) -> None:
+        for _ in range(int(TIDY_S / TIDY_EVERY_S)):
+            if not (left := await self._ours(set(ENDED))):
+                return
+            await asyncio.sleep(TIDY_EVERY_S)
+        raise Unreachable(
+            f"{self._http.base_url}: {len(left)} sessions with the tag {self._tag} were told to stop and have not within {TIDY_S:g} s"
+        )
