@@ -8,9 +8,8 @@ import subprocess
 import time
 
 import pytest
-from runs import CHAOS, CLEAN, Begin, Running
+from runs import CHAOS, CLEAN, Begin, Running, processes_of
 
-from chaosreprise import procs
 from chaosreprise.stack import starter
 from chaosreprise.stack.client import Keeper
 
@@ -36,19 +35,6 @@ def wait_for(running: Running, moment: str) -> None:
         running.until_fault(moment)
     else:
         running.until("owner", lambda event: moment in (event["type"], event.get("name")))
-
-
-def processes_of(folder: pathlib.Path) -> dict[int, str]:
-    """Every process that mentions the folder of the run in its command line or environment."""
-    found = {}
-    for entry in pathlib.Path("/proc").iterdir():
-        try:
-            text = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes() if entry.name.isdigit() else b""
-        except OSError:
-            continue
-        if str(folder).encode() in text and procs.incarnation(int(entry.name)):
-            found[int(entry.name)] = text.replace(b"\0", b" ").decode(errors="replace")[:200]
-    return found
 
 
 @pytest.mark.parametrize("moment", MOMENTS)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from chaosreprise import procs
 from chaosreprise.stack import starter
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -119,3 +120,16 @@ def recheck(history: pathlib.Path, to: pathlib.Path) -> tuple[int, str, dict[str
         [sys.executable, "-c", JUDGE, str(to / "history")], env=CLEAN, capture_output=True, text=True, check=True
     )
     return done.returncode, done.stdout + done.stderr, json.loads(judged.stdout)
+
+
+def processes_of(folder: pathlib.Path) -> dict[int, str]:
+    """Every process that mentions the folder of the run in its command line or environment."""
+    found = {}
+    for entry in pathlib.Path("/proc").iterdir():
+        try:
+            text = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes() if entry.name.isdigit() else b""
+        except OSError:
+            continue
+        if str(folder).encode() in text and procs.incarnation(int(entry.name)):
+            found[int(entry.name)] = text.replace(b"\0", b" ").decode(errors="replace")[:200]
+    return found
