@@ -131,8 +131,10 @@ class _Net(RunEventHandler):  # type: ignore[misc]
 
 
 def _open(experiment: dict[str, Any], configuration: dict[str, Any], arguments: dict[str, Any]) -> None:
+    from chaoslib import substitute  # noqa: PLC0415
+
     from chaosreprise import checker  # noqa: PLC0415
-    from chaosreprise.run import contract, current  # noqa: PLC0415
+    from chaosreprise.run import contract, current, method  # noqa: PLC0415
     from chaosreprise.run.run import Run  # noqa: PLC0415
     from chaosreprise.run.seed import read_seed  # noqa: PLC0415
 
@@ -142,7 +144,8 @@ def _open(experiment: dict[str, Any], configuration: dict[str, Any], arguments: 
         raise BadInput("the control chaosreprise.controls stands twice in the experiment or its settings: leave one")
     _refuse_dry(experiment)
     stated = contract.read(arguments, checker.known())
-    run = Run(stated, contract.platform(configuration), read_seed(stated.workload.seed))
+    faults = method.faults_of(substitute(experiment.get("method"), configuration, {}))
+    run = Run(stated, faults, contract.platform(configuration), read_seed(stated.workload.seed))
     try:
         run.open()
     except BaseException:

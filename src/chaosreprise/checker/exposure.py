@@ -17,6 +17,8 @@ from chaosreprise.checker.life import ONLINE, Life
 from chaosreprise.checker.verdict import Doubt, FaultTold, KindExposure, Span, excludes_above
 from chaosreprise.history.events import Fault
 
+SESSIONS = "sessions/"
+
 
 def tell(case: Case) -> list[FaultTold]:
     """Every fault with what it was exposed to."""
@@ -78,11 +80,20 @@ def doubts(case: Case) -> list[Doubt]:
             Doubt(what="exposure", why=why, do="say in `exposure` how many commands of which kind must cross the fault")
         ]
     found = []
-    for life in case.lives:
-        if life.proven is not None:
-            found += _missing(case, life)
+    for pool in _pools(case):
+        found += _missing(case, pool)
+        for life in pool:
             found += _unknown_agents(case, life)
     return found
+
+
+def _pools(case: Case) -> list[list[Life]]:
+    """The proven faults, each for itself; those of one kind on sessions together, since a session has few commands."""
+    pools: dict[str, list[Life]] = {}
+    for life in case.lives:
+        if life.proven is not None:
+            pools.setdefault(life.kind if life.component.startswith(SESSIONS) else life.fault, []).append(life)
+    return list(pools.values())
 
 
 def _told(case: Case, life: Life) -> FaultTold:
@@ -152,27 +163,34 @@ def crosses(case: Case, row: int, life: Life) -> bool:
     return life.component in path and case.reports.owner_at(session, case.commands.hi[row]) == agent
 
 
-def _missing(case: Case, life: Life) -> list[Doubt]:
-    told = _told(case, life).exposure
+def _missing(case: Case, pool: list[Life]) -> list[Doubt]:
+    momentary = pool[0].momentary
+    count = _empty(case, in_flight=momentary)
+    in_flight = {row for life in pool for row in rows_in_flight(case, life)}
+    during = {row for life in pool for row in rows_during(case, life)}
+    exposure = _filled(case, count, in_flight, during)
     found = []
     for kind, need in case.contract.exposure.items():
-        have, when = told[kind].n, "in flight when it broke" if life.momentary else "while it was broken"
+        have, when = exposure[kind].n, "in flight when it broke" if momentary else "while it was broken"
         if have < need:
-            why = f"{have} of {need} {kind} commands crossed {life.component} {when}{_wrong_ones(case, life, kind)}"
+            on = pool[0].component if len(pool) == 1 else f"{len(pool)} sessions"
+            why = f"{have} of {need} {kind} commands crossed {on} {when}{_wrong_ones(case, pool, kind)}"
             do = "hold the fault longer, keep more sessions in reserve on it, or ask for less in `exposure`"
             found.append(Doubt(what=kind, why=why, do=do))
     return found
 
 
-def _wrong_ones(case: Case, life: Life, kind: str) -> str:
+def _wrong_ones(case: Case, pool: list[Life], kind: str) -> str:
     """How many were sent in time but do not count, and why."""
-    lo, hi = window(case, life)
+    if pool[0].momentary:
+        return ""
+    lo, hi = window(case, pool[0])
     commands = case.commands
     sent = [
         row for row, op in enumerate(commands.op) if op == kind and lo <= commands.lo[row] and commands.hi[row] <= hi
     ]
     refused = sum(commands.outcome[row] == "fail" for row in sent)
-    elsewhere = sum(not crosses(case, row, life) for row in sent)
+    elsewhere = sum(not any(crosses(case, row, life) for life in pool) for row in sent)
     reasons = [f"{n} {words}" for n, words in ((elsewhere, "crossed others"), (refused, "were refused")) if n]
     return f" ({len(sent)} were sent then: {', '.join(reasons)})" if reasons else ""
 

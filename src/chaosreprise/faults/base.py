@@ -34,6 +34,8 @@ class Fault(Protocol):
     """The groups of components that it can hit."""
     needs: str
     """What must be there for it, in one line."""
+    way_back: str
+    """How it is undone, in a few words."""
     momentary: bool
     """Over as soon as it has struck: what it broke comes back by itself, and undoing it is waiting for that."""
     undo_s: float

@@ -133,20 +133,21 @@ class Warden:
         """What the warden answers: for a fault its `state`, `lo`, `hi`, `target`, ... as in `protocol.Told`.
 
         Raises what it refuses with (NotProven, Busy, ...), or RunBroken when it died: its faults have been undone here.
+        From any thread: requests of several go on beside each other.
         """
-        with self._lock:
-            request = protocol.Request(id=next(self._ids), do=do, **fields)
-            try:
-                answer = self._ask(request)
-            except TimeoutError as error:
-                raise Unreachable(
-                    f"the warden of this run (pid {self.pid}) does not answer: its faults end with their leases"
-                ) from error
-            except OSError as error:
+        request = protocol.Request(id=next(self._ids), do=do, **fields)
+        try:
+            answer = self._ask(request)
+        except TimeoutError as error:
+            raise Unreachable(
+                f"the warden of this run (pid {self.pid}) does not answer: its faults end with their leases"
+            ) from error
+        except OSError as error:
+            with self._lock:  # who comes second waits until all is undone
                 healed = self._after_death()
-                raise RunBroken(
-                    f"the warden of this run died: {len(healed)} faults were undone by the run itself"
-                ) from error
+            raise RunBroken(
+                f"the warden of this run died: {len(healed)} faults were undone by the run itself"
+            ) from error
         if answer["ok"]:
             return answer
         raise protocol.ERRORS.get(answer["code"], RunBroken)(answer["say"])

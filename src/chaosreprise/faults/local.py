@@ -73,6 +73,7 @@ class OnProcess:
 
     groups: tuple[str, ...] = GROUPS
     needs = NEEDS
+    way_back = "its supervisor starts it again"
     momentary = False
     undo_s = BACK_S + 5
     survives = False

@@ -20,7 +20,8 @@ ERRORS: dict[str, type[RepriseError]] = {
 class Request(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """`inject` and `plan` need fault, kind and on; `undo` a fault; `status` without one tells of all.
 
-    `halt` undoes everything and injects nothing any more; `bye` also ends the warden. `hold_ns` is how long it is meant to last.
+    `halt` (by the run, or by `chaos reprise stop`) undoes everything and injects nothing any more; `bye` also ends the
+    warden. `hold_ns` is how long it is meant to last.
     """
 
     id: int
@@ -30,6 +31,7 @@ class Request(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_def
     on: str = ""
     hold_ns: int = 0
     args: dict[str, Any] = {}
+    by: Literal["run", "stop"] = "run"
 
 
 class Told(msgspec.Struct, kw_only=True):

@@ -2,8 +2,8 @@
 
 In a session of its own, deaf to SIGINT and SIGHUP, so that what interrupts its owner does not stop it from undoing. End
 of file on the owner's pipe, SIGTERM or `bye`: everything is undone, then it ends. A lease that ends is undone at once.
-What it can't write to the history it undoes all the same. It starts nothing and decides nothing: which fault, and when,
-is the run's business.
+What it can't write to the history it undoes all the same. It starts nothing: which fault, and when, is the run's business.
+It refuses what `gate` does not let in, and when the guard sees the platform suffer, it undoes all and interrupts the run.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import secrets
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -23,24 +24,27 @@ import msgspec
 from chaosreprise.errors import NotAllowed, RepriseError, Unreachable
 from chaosreprise.faults import ledger, protocol
 from chaosreprise.faults.base import Context
+from chaosreprise.faults.gate import Gate
 from chaosreprise.faults.lives import Lives
-from chaosreprise.history import Writer
-from chaosreprise.procs import Incarnation, incarnation, myself, peer_uid
+from chaosreprise.history import Fault, Observe, Writer
+from chaosreprise.history.events import HALT
+from chaosreprise.procs import Incarnation, incarnation, myself, peer_uid, send_signal
 
 LEASES_EVERY_S = 0.1
 LOCK_WAIT_S = 20.0  # the warden of a run that was killed may still be undoing
 ANSWERS_KEPT = 1000
 MAX_LINE = 1 << 20
+OUTSIDERS = {"guard": " by the guard", "stop": " by `chaos reprise stop`"}
 
 
 class Warden:
     """Requests in, faults through their states, answers out."""
 
-    def __init__(self, lives: Lives) -> None:
-        self._lives = lives
+    def __init__(self, lives: Lives, gate: Gate, record: Callable[[Observe], None], owner: Incarnation | None) -> None:
+        self._lives, self._gate, self._record, self._owner = lives, gate, record, owner
         self._answers: dict[int, asyncio.Task[dict[str, Any]]] = {}
         self._injecting: set[asyncio.Task[dict[str, Any]]] = set()
-        self._halted = False
+        self._halted: dict[str, str] | None = None
         self.ending = asyncio.Event()
         self._said: set[asyncio.Task[None]] = set()  # under way: awaited before the end
 
@@ -49,11 +53,14 @@ class Warden:
         loop.add_reader(owner_fd, self._owner_spoke, owner_fd)
         loop.add_signal_handler(signal.SIGTERM, self.ending.set)
         server = await asyncio.start_unix_server(self._serve, sock=listener, limit=MAX_LINE)
-        leases = asyncio.create_task(self._watch_leases())
+        watching = [asyncio.create_task(self._watch_leases()), asyncio.create_task(self._keep_guard())]
         ready()
         await self.ending.wait()
-        await self._stop("warden")
-        leases.cancel()
+        await self._halt("warden")
+        for task in watching:
+            task.cancel()
+        await asyncio.wait(watching)
+        await self._gate.close()
         server.close()
         if self._said:
             await asyncio.wait(self._said)
@@ -61,20 +68,35 @@ class Warden:
     def _owner_spoke(self, fd: int) -> None:
         """A byte: the run was interrupted, so undo. The end of the pipe: the owner is dead."""
         if os.read(fd, 4096):
-            task = asyncio.create_task(self._stop("run"))
+            task = asyncio.create_task(self._halt("run"))
             self._said.add(task)
             task.add_done_callback(self._said.discard)
         else:
             asyncio.get_running_loop().remove_reader(fd)
             self.ending.set()
 
-    async def _stop(self, by: str) -> None:
-        """Inject nothing any more, also what is under way; undo everything."""
-        self._halted = True
+    async def _halt(self, by: str, why: str = "") -> None:
+        """Inject nothing any more, also what is under way; undo everything. Who began to is who did it."""
+        if self._halted is None:
+            self._halted = {"by": by, "why": why}
+            if by in OUTSIDERS:
+                now = time.monotonic_ns()
+                with contextlib.suppress(RepriseError):  # it is undone whether or not that can be written
+                    self._record(Observe(lo=now, hi=now, source="warden", signal=HALT, value=self._halted))
         for task in self._injecting:
             task.cancel()
         await asyncio.gather(*self._injecting, return_exceptions=True)
         await self._lives.undo_all(by)
+
+    async def _keep_guard(self) -> None:
+        """A guard that breaks has seen nothing: that halts the run as well."""
+        try:
+            why = await self._gate.until_suffering()
+        except Exception as error:  # noqa: BLE001
+            why = f"the guard could not look: {error!r}"
+        await self._halt("guard", why)
+        if self._owner is not None:
+            send_signal(self._owner, signal.SIGTERM)
 
     async def _watch_leases(self) -> None:
         """CLOCK_BOOTTIME, which no timer of asyncio follows, is looked at."""
@@ -126,23 +148,35 @@ class Warden:
                 case "plan":
                     return _ok(await self._lives.plan(request.fault, request.kind, request.on, request.args))
                 case "inject":
-                    if self._halted:
-                        raise NotAllowed("the run was halted: nothing is injected any more")
-                    return _ok(
-                        await self._lives.inject(request.fault, request.kind, request.on, request.hold_ns, request.args)
-                    )
+                    return _ok(await self._inject(request))
                 case "undo":
                     return _whole(await self._lives.undo(request.fault, "run"))
                 case "status" if request.fault:
                     return _ok(self._lives.get(request.fault))
                 case "halt":
-                    await self._stop("run")
+                    await self._halt(request.by)
                 case "bye":
-                    await self._stop("run")
+                    await self._halt("run")
                     self.ending.set()
-            return {"ok": True, "faults": [protocol.told(record) for record in self._lives.all()]}
+            return {
+                "ok": True,
+                "faults": [protocol.told(record) for record in self._lives.all()],
+                "halted": self._halted,
+            }
         except RepriseError as error:
             return {"ok": False, "code": error.code, "say": str(error)}
+
+    async def _inject(self, request: protocol.Request) -> ledger.Record:
+        self._check_halted()
+        async with self._gate.admitted(request.fault, request.kind, request.on, request.hold_ns, self._lives):
+            self._check_halted()
+            return await self._lives.inject(request.fault, request.kind, request.on, request.hold_ns, request.args)
+
+    def _check_halted(self) -> None:
+        if self._halted is not None:
+            who = OUTSIDERS.get(self._halted["by"], "")
+            why = f": {self._halted['why']}" if self._halted["why"] else ""
+            raise NotAllowed(f"the run was halted{who}{why}: nothing is injected any more")
 
 
 def main() -> int:
@@ -163,15 +197,21 @@ def main() -> int:
 
 
 async def _run(arguments: argparse.Namespace, writer: Writer) -> None:
-    context = Context(arguments.keeper, _owners())
-    lives = Lives(arguments.run, arguments.platform, context, lambda event: writer.write(event, at_once=True))
-    listener, address = _listen()
-    await Warden(lives).run(listener, arguments.owner_fd, lambda: _say_ready(address))
-
-
-def _owners() -> list[Incarnation]:
     owner = incarnation(os.getppid())  # if it is dead already, end of file on its pipe tells
-    return [myself()] if owner is None else [myself(), owner]
+    context = Context(arguments.keeper, [myself()] if owner is None else [myself(), owner])
+
+    def record(event: Observe) -> None:
+        writer.write(event, at_once=True)
+
+    gate = Gate(arguments.platform_file, arguments.run, arguments.history, record, arguments.observe)
+
+    def tell(event: Fault) -> None:
+        gate.fault(event)
+        writer.write(event, at_once=True)
+
+    lives = Lives(arguments.run, arguments.platform, context, tell)
+    listener, address = _listen()
+    await Warden(lives, gate, record, owner).run(listener, arguments.owner_fd, lambda: _say_ready(address))
 
 
 def _say_ready(address: str) -> None:
@@ -191,6 +231,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m chaosreprise.faults.warden")
     parser.add_argument("--run", required=True)
     parser.add_argument("--platform", required=True, help="what the ledger of faults is filed under")
+    parser.add_argument("--platform-file", help="says what may be broken; without it everything may")
+    parser.add_argument("--observe", action="store_true", help="refuse every injection")
     parser.add_argument("--keeper", help="address of the keeper, if the platform has one")
     parser.add_argument("--history", type=pathlib.Path, required=True)
     parser.add_argument("--owner-fd", type=int, required=True, help="a pipe; at its end of file everything is undone")

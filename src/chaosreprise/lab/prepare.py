@@ -6,7 +6,6 @@ one that promises more makes them wrong.
 """
 
 import contextlib
-import math
 import os
 import pathlib
 import random
@@ -17,6 +16,7 @@ import sys
 from typing import NamedTuple
 
 from chaosreprise.errors import BadInput, NotPossible
+from chaosreprise.faults import registry
 from chaosreprise.lab import auth, defects, postgres, schema, settings
 from chaosreprise.lab.settings import Settings
 from chaosreprise.stack.spec import FILE as STACK_FILE
@@ -29,6 +29,8 @@ SLOWEST_COMMAND_S = (
     0.06  # a start from accepted to completed: median 47 ms alone, 57 ms of its own work in a burst of 48
 )
 BOUND_S = 5
+EVERYTHING = 100  # more faults at once than a run makes
+GROUPS = ("agents", "sessions", "control-plane", "database")
 MADE = ("secrets", "data", settings.FILE, "platform.toml", STACK_FILE)
 
 
@@ -207,21 +209,27 @@ kind = "files"
 path = "workspaces"
 hz = 50
 
-[components.agents]
-how = "process"
-keeper = "keeper.json"
-
+{_components()}
 {_limits(lab)}"""
 
 
+def _components() -> str:
+    return "".join(f'[components.{group}]\nhow = "process"\nkeeper = "keeper.json"\n\n' for group in GROUPS)
+
+
 def _limits(lab: Settings) -> str:
-    """What may be broken, how much may be asked for, how long things take, and what the lab promises."""
-    share = math.ceil(100 / len(lab.agents)) / 100
+    """What may be broken, how much may be asked for, how long things take, and what the lab promises.
+
+    Everything may be broken: the lab is there for it, and nobody else uses it.
+    """
+    faults = ", ".join(f'"{kind}"' for kind in registry.kinds())
     users = ", ".join(f'"{user}"' for user in lab.users)
     return f"""\
 [allow]
-faults = ["agents.take_away"]
-share = {share}
+faults = [{faults}]
+share = 1.0
+count = {EVERYTHING}
+at_once = {EVERYTHING}
 foreign_sessions = 0
 
 [budget]

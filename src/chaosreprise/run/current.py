@@ -9,11 +9,12 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from chaoslib.exceptions import ActivityFailed
 
 from chaosreprise.errors import RepriseError
+from chaosreprise.run import method
 from chaosreprise.run.interruption import interruption
 from chaosreprise.run.run import Run
 
@@ -50,6 +51,20 @@ def activity() -> Iterator[Run]:
         yield run
     except (RepriseError, TimeoutError) as error:
         raise ActivityFailed(str(error) or repr(error)) from error
+
+
+def inject(kind: str, **given: Any) -> list[dict[str, Any]]:
+    """A fault of the method, for its action."""
+    with activity() as run:
+        return run.inject(method.wanted(kind, given))
+
+
+def undo(group: str, which: str = "") -> list[dict[str, Any]]:
+    """Undo what is on a group, for an action that may be a rollback too: without an open run there is nothing to undo."""
+    if current() is None:
+        return []
+    with activity() as run:
+        return run.undo(group, which)
 
 
 def _end_the_experiment() -> NoReturn:

@@ -1,81 +1,153 @@
-"""The plan of a run: pure, from the contract, the platform file and what is there. Changes nothing.
+"""The plan of a run: pure, from the experiment, the platform file and what is there. Changes nothing.
 
 Refused here, before anything is broken: a required check without the evidence that it needs, a fault that the platform
-file does not allow or that has no handle, a share of agents above the limit, a load that does not fit the budget.
+file does not allow or that has no handle, a share of a group above the limit, a load that does not fit the budget.
 """
 
 import hashlib
+import random
 from typing import Any
 
 import msgspec
 
 from chaosreprise import checker
 from chaosreprise.errors import BadInput, NotAllowed, NotPossible
+from chaosreprise.faults import registry
 from chaosreprise.history import Contract
 from chaosreprise.platform.adapter import SECONDS, Component, Description
 from chaosreprise.platform.file import Platform
 from chaosreprise.run.contract import Arguments
+from chaosreprise.run.method import ALL, Wanted
 from chaosreprise.workload import plan as workload
 
-FAULT = "agents.take_away"
-GROUP = "agents"
+AGENTS = "agents"
+SESSIONS = "sessions"
+
+
+class FaultPlan(msgspec.Struct, kw_only=True):
+    """One fault of the method: which components it hits. Those of sessions get their names when the load has made them."""
+
+    wanted: Wanted
+    components: list[str]
+    agents: list[str]
+    of: int
+    pids: list[int] = msgspec.field(default_factory=list)
+
+    def line(self) -> str:
+        does = self.wanted.kind.partition(".")[2].replace("_", " ")
+        of_agents = f"{self.wanted.count} sessions of {', '.join(self.agents)}"
+        what = of_agents if self.wanted.group == SESSIONS else ", ".join(self.components)
+        pids = f", pid {' '.join(map(str, self.pids))}" if self.pids else ""
+        few = f" ({len(self.components)} of {self.of})" if self.wanted.group == AGENTS else ""
+        return f"would {does:<12} {what}{pids}{few}; undo: {registry.get(self.wanted.kind).way_back}"
 
 
 class RunPlan(msgspec.Struct, kw_only=True):
-    """What a run will do: `target` is the component that `fault` hits, `undo` how it is made whole."""
+    """What a run will do: its load, and each fault of the method in its order."""
 
     load: workload.Plan
-    fault: str
-    target: Component
-    undo: str
-    agents: int
-    share: float
+    faults: list[FaultPlan]
+
+    def fault(self, wanted: Wanted) -> FaultPlan:
+        """What was planned for this fault. Raises NotAllowed for one that the method did not show when the run was opened."""
+        for fault in self.faults:
+            if fault.wanted == wanted:
+                return fault
+        raise NotAllowed(
+            f"{wanted.kind} with these arguments was not planned: only what the method shows may be broken"
+        )
 
     def lines(self) -> list[str]:
         """For people: what would be broken, and how it is undone."""
-        target = self.target
         return [
-            f"would take away   {target.name}, pid {target.inc[2] if target.inc else '?'} (1 of {self.agents} agents; limit {self.share:.0%})",
-            f"undo              start {target.name} again with the same command",
-            f"load              {self.load.starts} sessions for {len(self.load.users)} users; settles within {self.load.settle_s:.1f} s; seed {self.load.seed}",
+            *(fault.line() for fault in self.faults),
+            f"load               {self.load.starts} sessions, {len(self.load.users)} users; settles within {self.load.settle_s:.1f} s; seed {self.load.seed}",
         ]
 
 
 def make(
-    arguments: Arguments, platform: Platform, description: Description, components: list[Component], seed: int
+    arguments: Arguments,
+    faults: list[Wanted],
+    platform: Platform,
+    description: Description,
+    components: list[Component],
+    seed: int,
 ) -> RunPlan:
     """Raises BadInput, NotAllowed or NotPossible with the one reason why this run can't be done here."""
-    _check_evidence(arguments, platform, description)
+    check_evidence(arguments, platform, description)
     file = platform.file
     assert file.timing is not None
-    agents = [component for component in components if component.group == GROUP]
+    agents = [component.name.partition("/")[2] for component in components if component.group == AGENTS]
     if not agents:
-        raise NotPossible(
-            f"{platform.path}: components.{GROUP} is not set: no agent can be taken away on this platform"
-        )
-    if FAULT not in file.allow.faults:
-        raise NotAllowed(
-            f"{platform.path}: allow.faults = {file.allow.faults}: {FAULT} is not among them: add it if this platform may lose an agent"
-        )
-    if 1 / len(agents) > file.allow.share:
-        raise NotAllowed(f"{platform.path}: allow.share = {file.allow.share:g}: 1 of {len(agents)} agents is more")
-    names = [component.name.partition("/")[2] for component in agents]
-    load = workload.make(
+        raise NotPossible(f"{platform.path}: components.{AGENTS} is not set: the load can't be spread over agents")
+    load = make_load(arguments, platform, agents, seed)
+    load = msgspec.structs.replace(load, settle_s=file.timing.settle.seconds(load.queue))
+    _check_allowed(faults, platform)
+    planned = [_plan(wanted, platform, load, components) for wanted in faults]
+    return RunPlan(load=load, faults=planned)
+
+
+def make_load(arguments: Arguments, platform: Platform, agents: list[str], seed: int) -> workload.Plan:
+    budget = platform.file.budget
+    return workload.make(
         arguments.workload,
         dict(arguments.exposure),
-        names,
-        file.budget.users,
-        file.budget.max_sessions,
-        file.budget.max_rps,
+        agents,
+        budget.users,
+        budget.max_sessions,
+        budget.max_rps,
         seed,
     )
-    load = msgspec.structs.replace(load, settle_s=file.timing.settle.seconds(load.queue))
-    target = next(component for component in agents if component.name == f"{GROUP}/{load.victim}")
-    if target.reason or target.inc is None:
-        raise NotPossible(f"{target.name}: {target.reason or 'no process of it is running'}: it can't be taken away")
-    return RunPlan(
-        load=load, fault=FAULT, target=target, undo=f"start {target.name}", agents=len(agents), share=file.allow.share
-    )
+
+
+def choose(wanted: Wanted, names: list[str], seed: int) -> list[str]:
+    """The components of a group that a fault hits: the named one, or the first of an order that the seed gives.
+
+    The order is the same for each fault of a run, so that two faults without a name hit the same agent.
+    """
+    if wanted.which and wanted.which not in names:
+        raise BadInput(f"{wanted.kind}: agent = {wanted.which!r}: expected one of {', '.join(sorted(names))}")
+    order = sorted(names)
+    random.Random(f"{seed} victim").shuffle(order)
+    if wanted.which:
+        order.remove(wanted.which)
+        order.insert(0, wanted.which)
+    count = len(order) if wanted.count == ALL else int(wanted.count)
+    if count > len(order):
+        raise BadInput(f'{wanted.kind}: count = {count}: there are {len(order)} of them: ask for fewer, or for "all"')
+    return order[:count]
+
+
+def _check_allowed(faults: list[Wanted], platform: Platform) -> None:
+    for wanted in faults:
+        if wanted.kind not in platform.file.allow.faults:
+            raise NotAllowed(
+                f"{platform.path}: allow.faults = {platform.file.allow.faults}: {wanted.kind} is not among them: add it if this platform may suffer that"
+            )
+
+
+def shown(wanted: Wanted, agents: list[str], seed: int) -> FaultPlan:
+    """What a fault hits on a platform of which only the agents' names are known."""
+    if wanted.group in (AGENTS, SESSIONS):
+        chosen = choose(wanted if wanted.group == AGENTS else msgspec.structs.replace(wanted, count=1), agents, seed)
+        names = [f"{AGENTS}/{name}" for name in chosen] if wanted.group == AGENTS else []
+        return FaultPlan(wanted=wanted, components=names, agents=chosen, of=len(agents))
+    return FaultPlan(wanted=wanted, components=[wanted.group], agents=[], of=1)
+
+
+def _plan(wanted: Wanted, platform: Platform, load: workload.Plan, components: list[Component]) -> FaultPlan:
+    """One fault on this platform. Raises BadInput or NotPossible."""
+    if wanted.group not in platform.file.components:
+        raise NotPossible(f"{platform.path}: components.{wanted.group} is not set: {wanted.kind} has nothing to act on")
+    found = shown(wanted, load.agents, load.seed)
+    there = {component.name: component for component in components}
+    for name in found.components:
+        component = there.get(name)
+        if component is None or component.reason or component.inc is None:
+            reason = component.reason if component else "it is not there"
+            raise NotPossible(f"{name}: {reason or 'no process of it is running'}: {wanted.kind} can't be done")
+        found.pids.append(component.inc[2])
+    return found
 
 
 def contract_event(arguments: Arguments, plan: RunPlan, description: Description, platform: Platform) -> Contract:
@@ -101,7 +173,7 @@ def contract_event(arguments: Arguments, plan: RunPlan, description: Description
     )
 
 
-def _check_evidence(arguments: Arguments, platform: Platform, description: Description) -> None:
+def check_evidence(arguments: Arguments, platform: Platform, description: Description) -> None:
     there = {entry.ledger for entry in description.attribution}
     for check in arguments.require:
         for ledger in checker.needs(check):

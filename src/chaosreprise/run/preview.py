@@ -8,52 +8,52 @@ import json
 import secrets
 from typing import Any
 
+import msgspec
 from chaoslib import substitute
 from chaoslib.configuration import load_configuration
 
 from chaosreprise import checker
 from chaosreprise.errors import BadInput, shown
 from chaosreprise.platform import adapter
-from chaosreprise.platform.file import Lab, load
-from chaosreprise.run import contract, plan
+from chaosreprise.platform.file import Lab, Platform, load
+from chaosreprise.run import contract, method, plan
 from chaosreprise.run.contract import Arguments
+from chaosreprise.run.method import Wanted
 from chaosreprise.run.seed import read_seed
 from chaosreprise.settings import TOO_MUCH, read_text
-from chaosreprise.workload import plan as workload
 
 MODULE = "chaosreprise.controls"
 
 
 def lines(experiment: str) -> list[str]:
     """The plan, a line each. Raises what the run itself would refuse."""
-    arguments, configuration = read(experiment)
+    arguments, faults, configuration = read(experiment)
     platform = load(contract.platform(configuration))
     seed = read_seed(arguments.workload.seed)
     if platform.file.kind == "embedded":
-        lab = platform.file.lab or Lab()
-        agents = [f"a{number}" for number in range(1, lab.agents + 1)]
-        users = [f"user{number:02}" for number in range(1, lab.users + 1)]
-        load_plan = workload.make(
-            arguments.workload,
-            dict(arguments.exposure),
-            agents,
-            users,
-            platform.file.budget.max_sessions,
-            platform.file.budget.max_rps,
-            seed,
-        )
-        return [
-            f"would start       the embedded platform: PostgreSQL, 1 control plane, {lab.agents} agents; ended with the run",
-            f"would take away   agents/{load_plan.victim} (1 of {lab.agents} agents)",
-            f"undo              start agents/{load_plan.victim} again with the same command",
-            f"load              {load_plan.starts} sessions for {len(users)} users; seed {seed}",
-        ]
+        return _embedded(arguments, faults, platform, seed)
     speaker = adapter.make(platform, f"plan-{secrets.token_hex(4)}")
-    return plan.make(arguments, platform, speaker.describe(), speaker.components(), seed).lines()
+    return plan.make(arguments, faults, platform, speaker.describe(), speaker.components(), seed).lines()
 
 
-def read(experiment: str) -> tuple[Arguments, dict[str, Any]]:
-    """The contract and the configuration of an experiment file. Raises BadInput."""
+def _embedded(arguments: Arguments, faults: list[Wanted], platform: Platform, seed: int) -> list[str]:
+    """The same for a platform that is not there yet: it has names, but no processes."""
+    lab = platform.file.lab or Lab()
+    agents = [f"a{number}" for number in range(1, lab.agents + 1)]
+    users = [f"user{number:02}" for number in range(1, lab.users + 1)]
+    budget = msgspec.structs.replace(platform.file.budget, users=users)
+    there = msgspec.structs.replace(platform, file=msgspec.structs.replace(platform.file, budget=budget))
+    load_plan = plan.make_load(arguments, there, agents, seed)
+    planned = [plan.shown(wanted, agents, seed) for wanted in faults]
+    return [
+        f"would start        the embedded platform: PostgreSQL, 1 control plane, {lab.agents} agents; ended with the run",
+        *(fault.line() for fault in planned),
+        f"load               {load_plan.starts} sessions for {len(users)} users; seed {seed}",
+    ]
+
+
+def read(experiment: str) -> tuple[Arguments, list[Wanted], dict[str, Any]]:
+    """The contract, the faults and the configuration of an experiment file. Raises BadInput."""
     text = read_text(experiment, "the experiment", "give a file such as experiments/agent-failover.json")
     try:
         raw = json.loads(text)
@@ -63,7 +63,8 @@ def read(experiment: str) -> tuple[Arguments, dict[str, Any]]:
         raise BadInput(f"{experiment}: {TOO_MUCH}") from error
     stated = _arguments(experiment, raw)
     configuration = _configuration(experiment, raw.get("configuration", {}))
-    return contract.read(substitute(stated, configuration, {}), checker.known()), configuration
+    arguments = contract.read(substitute(stated, configuration, {}), checker.known())
+    return arguments, method.faults_of(substitute(raw.get("method"), configuration, {})), configuration
 
 
 def _configuration(experiment: str, raw: Any) -> dict[str, Any]:

@@ -6,19 +6,22 @@ verdict unknown; nothing here turns an error into a pass.
 """
 
 import asyncio
+import concurrent.futures
 import contextlib
+import itertools
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 
 from chaosreprise import checker, report
 from chaosreprise.checker import Stage, Verdict
-from chaosreprise.errors import NotAllowed, RepriseError, RunBroken
+from chaosreprise.errors import NotAllowed, NotPossible, RepriseError, RunBroken
 from chaosreprise.faults import client as faults
-from chaosreprise.history import Phase, Report, Tail, Writer
+from chaosreprise.faults import registry
+from chaosreprise.history import Observe, Phase, Report, Tail, Writer
 from chaosreprise.history import load as load_history
 from chaosreprise.platform import adapter
 from chaosreprise.platform.file import Lab, Platform, load
@@ -27,6 +30,8 @@ from chaosreprise.run import plan as planning
 from chaosreprise.run.child import Child
 from chaosreprise.run.contract import Arguments
 from chaosreprise.run.directory import Directory, make
+from chaosreprise.run.interruption import interruption
+from chaosreprise.run.method import Wanted
 from chaosreprise.stack import starter
 from chaosreprise.stack.client import read_file
 
@@ -37,65 +42,65 @@ STAGES: dict[str, Stage] = {"baseline": "baseline", "clean-done": "clean", "clos
 class Run:
     """An open run. `plan` says what will be broken; `phase` where it stands."""
 
-    def __init__(self, arguments: Arguments, where: str, seed: int) -> None:
-        self.arguments, self.seed = arguments, seed
+    def __init__(self, arguments: Arguments, faults: list[Wanted], where: str, seed: int) -> None:
+        self.arguments, self.wanted, self.seed = arguments, faults, seed
         self.requested = load(where)
         self.directory: Directory = make(arguments.name)
         self.phase = "opening"
         self._exits = contextlib.ExitStack()
         self._agents: dict[str, str] = {}
         self._faults: dict[str, str] = {}
-        self._asked = 0
+        self._numbers = itertools.count(1)
+        self._interrupted = False
 
     def open(self) -> None:
         """Everything up to the end of the baseline. What was started is ended again when this raises."""
         with contextlib.ExitStack() as undo:
-            undo.callback(self._exits.close)
-            self._writer = self._exits.enter_context(Writer(self.directory.history, "owner", self.directory.run))
+            self._writer = undo.enter_context(Writer(self.directory.history, "owner", self.directory.run))
+            undo.callback(self._give_up)
             self._start_processes()
             self._plan()
             self._baseline()
             undo.pop_all()
 
-    def take_away(self, agent: str | None, hold_s: float) -> dict[str, Any]:
-        """Take the planned victim (or a named agent) away; returns when that is proven."""
-        component = f"agents/{agent or self.plan.load.victim}"
+    def inject(self, wanted: Wanted) -> list[dict[str, Any]]:
+        """Make a fault of the method on each component that it means; returns when all are proven.
+
+        A momentary one (crash, restart) is also waited for until its components are back.
+        """
+        components, agents = self._targets(wanted)
         if self.phase == "baseline":
             self._enter("method")
-        self._asked += 1
-        number = f"f{self._asked}"
-        answer = self.warden.request(
-            "inject", fault=number, kind="agents.take_away", on=component, hold_ns=int(hold_s * 1e9)
-        )
-        self._faults[component] = number
-        log.info(
-            f"fault     {component} taken away, proven: process and connection gone after {(answer['hi'] - answer['lo']) / 1e6:.1f} ms"
-        )
-        return {"fault": number, **answer}
+        if wanted.in_flight:
+            self.load.ask("burst", agents=agents or self.plan.load.agents, need=dict(self.arguments.exposure))
+        told = self._side_by_side(lambda component: self._inject_one(wanted, component), components)
+        if registry.get(wanted.kind).momentary:
+            told = self._side_by_side(self._undo_one, components)
+            self._back_to_quiet()
+        return told
 
-    def bring_back(self, agent: str | None) -> dict[str, Any]:
-        """Undo the fault on this agent; does nothing when there is none, so that it can be a rollback too."""
-        component = f"agents/{agent or self.plan.load.victim}"
-        if component not in self._faults:
-            return {"fault": None, "state": "nothing to undo"}
-        answer = self.warden.request("undo", fault=self._faults[component])
-        if self.phase == "method":
-            log.info(f"fault     undone: {component} is back")
-            self._enter("quiet")
-        return {"fault": self._faults[component], **answer}
+    def undo(self, group: str, which: str = "") -> list[dict[str, Any]]:
+        """Undo the faults on a group, or on one component of it; nothing when there is none, so it can be a rollback too."""
+        meant = [
+            component
+            for component in self._faults
+            if group in ("", registry.group_of(component)) and which in ("", component, component.partition("/")[2])
+        ]
+        told = self._side_by_side(self._undo_one, meant)
+        self._back_to_quiet()
+        return told
 
     def send(self, seconds: float) -> dict[str, Any]:
-        """Commands for the sessions of the agents that are away, while they surely are."""
-        away = [
+        """Commands for the sessions of the agents that are broken, while they surely are; for all when no agent is."""
+        proven = [
             component
             for component, number in self._faults.items()
             if self.warden.request("status", fault=number)["state"] == "proven"
         ]
-        if not away:
+        if not proven:
             raise NotAllowed("no fault is proven at this moment: commands sent now would test nothing")
-        result: dict[str, Any] = self.load.ask(
-            "send", agents=[component.partition("/")[2] for component in away], seconds=seconds
-        )
+        agents = [component.partition("/")[2] for component in proven if registry.group_of(component) == "agents"]
+        result: dict[str, Any] = self.load.ask("send", agents=agents or self.plan.load.agents, seconds=seconds)
         return result
 
     def quiet(self, seconds: float) -> dict[str, Any]:
@@ -134,25 +139,97 @@ class Run:
         return checker.judge(load_history(self.directory.history), STAGES.get(self.phase, "during"))
 
     def finish(self, journal: dict[str, Any]) -> Verdict:
-        """Heal, remove the canaries, settle, judge, write. The run is over afterwards, whatever happened."""
-        with self._exits:
-            with self._told("heal"):
-                for number in self._faults.values():
-                    self.warden.request("undo", fault=number)
-            if journal.get("status") != "interrupted":
-                with self._told("wind down"):
-                    self._wind_down()
-            with self._told("end the recorder"):
-                self.recorder.ask("end")
-            with self._told("end the warden"):
-                self.warden.close()
-            self._writer.close()
-            history = load_history(self.directory.history)
-            verdict = checker.judge(history, "end")
+        """Heal, remove the canaries, settle, judge, write. The run is over afterwards, whatever happened and whatever comes."""
+        interruption.held = True  # to the end of the experiment
+        broken_off = journal.get("status") == "interrupted" or interruption.by is not None
+        with self._writer:
+            with self._exits:
+                with self._told("heal"):
+                    self.undo("")
+                if not broken_off and interruption.by is None:
+                    with self._told("wind down"), interruption.breaking():
+                        self._wind_down()
+                with self._told("end the recorder"):
+                    self.recorder.ask("end")
+                with self._told("end the warden"):
+                    self.warden.close()
             self.directory.keep("faults.jsonl", self.warden.ledger)
             self.directory.write_json("journal.json", journal)
-            report.write(self.directory.path, verdict, history)
+            return self._concluded(broken_off)
+
+    def conclude(self) -> Verdict:
+        """Judge what was recorded, and write that. Everything has been ended."""
+        history = load_history(self.directory.history)
+        verdict = checker.judge(history, "end")
+        report.write(self.directory.path, verdict, history)
         return verdict
+
+    def _give_up(self) -> None:
+        """End what was started: a second signal does not stop that."""
+        interruption.held = True
+        self._exits.close()
+        self._note_interruption()
+        interruption.held = False
+
+    def _concluded(self, broken_off: bool) -> Verdict:
+        """A signal that comes before verdict.json is there still counts: then it is judged again."""
+        while True:
+            known = interruption.by
+            self._note_interruption(broken_off)
+            self._writer.flush()
+            verdict = self.conclude()
+            if interruption.by == known:
+                return verdict
+
+    def _note_interruption(self, broken_off: bool = False) -> None:
+        """Once: who interrupted the run, and when."""
+        if self._interrupted or not (interruption.by or broken_off):
+            return
+        self._interrupted = True
+        at = interruption.at or time.monotonic_ns()
+        by = interruption.by or "the experiment"
+        self._writer.write(Observe(lo=at, hi=at, source="owner", signal="interrupted", value=by), at_once=True)
+
+    def _targets(self, wanted: Wanted) -> tuple[list[str], list[str]]:
+        """The components that a fault hits, and the agents whose sessions are concerned."""
+        planned = self.plan.fault(wanted)
+        if wanted.group != "sessions":
+            return planned.components, planned.agents
+        names = self.load.ask("running", agent=planned.agents[0], count=wanted.count)["sessions"]
+        if len(names) < int(wanted.count):
+            raise NotPossible(
+                f"{wanted.kind}: count = {wanted.count}: {planned.agents[0]} has {len(names)} running sessions in reserve: ask for fewer"
+            )
+        return [f"sessions/{name}" for name in names], planned.agents
+
+    def _inject_one(self, wanted: Wanted, component: str) -> dict[str, Any]:
+        number = f"f{next(self._numbers)}"
+        hold_ns = int(wanted.hold_s * 1e9)
+        answer = self.warden.request(
+            "inject", fault=number, kind=wanted.kind, on=component, hold_ns=hold_ns, args=wanted.args
+        )
+        self._faults[component] = number
+        took_ms = (answer["hi"] - answer["lo"]) / 1e6
+        log.info(f"fault     {wanted.kind} on {component}, proven after {took_ms:.1f} ms: {_seen(answer['proof'])}")
+        return {"fault": number, **answer}
+
+    def _undo_one(self, component: str) -> dict[str, Any]:
+        number = self._faults[component]
+        answer = self.warden.request("undo", fault=number)
+        del self._faults[component]
+        log.info(f"fault     undone: {component} is whole again")
+        return {"fault": number, **answer}
+
+    def _side_by_side(self, work: Callable[[str], dict[str, Any]], components: list[str]) -> list[dict[str, Any]]:
+        """The results in the order of the components; all are tried before the first error is raised."""
+        if not components:
+            return []
+        with concurrent.futures.ThreadPoolExecutor(len(components)) as pool:
+            return [done.result() for done in [pool.submit(work, component) for component in components]]
+
+    def _back_to_quiet(self) -> None:
+        if self.phase == "method" and not self._faults:
+            self._enter("quiet")
 
     def _wind_down(self) -> None:
         """What the method did not get to, then the canaries away and everything settled: no session of ours is left."""
@@ -193,6 +270,7 @@ class Run:
             stack_fd=self._stack.owner_write_fd if self._stack else None,
         )
         self._exits.callback(self.warden.close)
+        interruption.at_once = self.warden.halt_at_once
         self.adapter = adapter.make(self.platform, self.directory.run)
         if self._stack is None:  # the sessions of a stack of our own end with it
             for earlier in litter.left(self.platform.id):
@@ -228,7 +306,9 @@ class Run:
 
     def _plan(self) -> None:
         description = self.adapter.describe()
-        self.plan = planning.make(self.arguments, self.platform, description, self.adapter.components(), self.seed)
+        self.plan = planning.make(
+            self.arguments, self.wanted, self.platform, description, self.adapter.components(), self.seed
+        )
         self.directory.write_json("plan.json", msgspec.to_builtins(self.plan))
         self._writer.write(planning.contract_event(self.arguments, self.plan, description, self.platform), at_once=True)
         for line in self.plan.lines():
@@ -267,3 +347,8 @@ class Run:
             yield
         except (RepriseError, TimeoutError) as error:
             log.error(f"could not {what}: {error}")
+
+
+def _seen(proof: dict[str, Any] | None) -> str:
+    """What proved a fault, for people."""
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in (proof or {}).items())

@@ -25,6 +25,7 @@ PARALLEL = 8  # lifecycle commands of the load under way at once, outside of a f
 PATIENCE_S = 30.0
 OPEN_AT_MOST = 48  # steps and reads under way at once: below the connections that the adapter keeps
 SETTLE_TICK_S = 0.02
+BURST_TICK_S = 0.001
 SETTLE_LIMIT = 20  # x settle: a platform that is never quiet is not waited for for ever
 
 
@@ -51,6 +52,7 @@ class Load:
         self._steppers: list[str] = []
         self._running: dict[str, list[str]] = {}
         self._hibernated: dict[str, list[str]] = {}
+        self._reserve: dict[Op, dict[str, list[str]]] = {"wake": self._hibernated, "hibernate": self._running}
 
     async def open(self) -> dict[str, Any]:
         """Make the sessions, give them their roles by the agent that the platform chose, begin steps and reads."""
@@ -108,6 +110,25 @@ class Load:
         sent = collections.Counter(op for accepted in await asyncio.gather(*tasks) for op in accepted)
         await self._clock.sleep(max(0.0, seconds - (time.monotonic() - began)))
         return {"accepted": dict(sent)}
+
+    async def burst(self, agents: list[str], need: dict[str, int]) -> dict[str, Any]:
+        """Everything in reserve on these agents at once, wakes first, since they take longest and hold up what follows.
+
+        Returns as soon as `need` commands of each kind were submitted: what strikes next finds them in flight.
+        """
+        names = {op: [name for agent in agents for name in kept.pop(agent, [])] for op, kept in self._reserve.items()}
+        submitted: collections.Counter[str] = collections.Counter()
+        tasks = [asyncio.create_task(self._pair(op, name, 0.0, submitted)) for op in names for name in names[op]]
+        for task in tasks:
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+        while not all(task.done() for task in tasks) and any(submitted[op] < n for op, n in need.items()):
+            await asyncio.sleep(BURST_TICK_S)
+        return {"submitted": dict(submitted)}
+
+    async def running(self, agent: str, count: int) -> dict[str, Any]:
+        """Sessions of an agent that run and are in reserve: a burst hibernates them."""
+        return {"sessions": self._running.get(agent, [])[:count]}
 
     async def quiet(self, seconds: float) -> dict[str, Any]:
         await self._clock.sleep(seconds)
@@ -187,12 +208,17 @@ class Load:
             self._alive.add(answer.session)
         return answer
 
-    async def _pair(self, op: Op, name: str | None, at: float) -> list[Op]:
+    async def _pair(
+        self, op: Op, name: str | None, at: float, submitted: "collections.Counter[str] | None" = None
+    ) -> list[Op]:
         """The first command at its time, and a stop once it was accepted. Returns the kinds that were."""
         await self._clock.sleep(max(0.0, at - time.monotonic()))
+        count = collections.Counter() if submitted is None else submitted
+        count[op] += 1
         first = await (self._start() if name is None else self._do(op, name))
         if first.outcome != "ok":
             return []
+        count["stop"] += 1
         second = await self._do("stop", name or first.session)
         return [op, "stop"] if second.outcome == "ok" else [op]
 
@@ -237,9 +263,11 @@ class Load:
 
     def _path(self, op: Op, session: str | None) -> list[str]:
         path = ["control-plane", "database"]
-        if op in ("step", "read") or session is None:
+        if op == "read" or session is None:
             return path
-        return [*path, f"agents/{self._model.owner.get(session, '?')}"]
+        if op == "step":
+            return [*path, f"sessions/{session}"]
+        return [*path, f"agents/{self._model.owner.get(session, '?')}", f"sessions/{session}"]
 
     async def _in_parallel(self, work: list[Coroutine[Any, Any, Answer]]) -> list[Answer]:
         gate = asyncio.Semaphore(PARALLEL)

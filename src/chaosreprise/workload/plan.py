@@ -5,7 +5,6 @@ window uses up, n + 1 of each where n is the exposure asked for. Beside them one
 agent in the baseline, and one start an agent while the fault is on.
 """
 
-import random
 from typing import Annotated
 
 import msgspec
@@ -37,7 +36,6 @@ class Plan(msgspec.Struct, kw_only=True, frozen=True):
 
     seed: int
     agents: list[str]
-    victim: str
     reserve: int
     per_agent: int
     starts: int
@@ -78,12 +76,10 @@ def make(
             f"{starts} sessions are needed ({len(agents)} agents x (1 canary + 1 for steps + 2 x {reserve} in reserve + 2 cycles)): "
             f"workload.sessions = {workload.sessions}, budget.max_sessions = {max_sessions}: lower the exposure or raise the limits"
         )
-    victim = random.Random(f"{seed} victim").choice(sorted(agents))
     queue = max(4 * reserve, 2 * len(agents))  # the pairs of the victim; the starts of the window with their stops
     return Plan(
         seed=seed,
         agents=sorted(agents),
-        victim=victim,
         reserve=reserve,
         per_agent=per_agent,
         starts=starts,

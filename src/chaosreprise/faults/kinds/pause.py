@@ -24,6 +24,7 @@ BETWEEN_LOOKS_S = 0.02
 
 
 class Pause(local.OnProcess):
+    way_back = "it is woken"
     survives = True
 
     async def inject(self, context: Context, mark: str, target: Target, lease_end: int) -> None:

@@ -1,0 +1,89 @@
+"""What an experiment's method would break: found by walking it, so that the plan is known before anything is touched.
+
+An action of ours whose function has the name of a fault is that fault: `chaosreprise.actions.agents`, `crash` is
+`agents.crash`. Its parameters `count` and `hold_s` and the component's name mean the same in all of them.
+"""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from chaosreprise.errors import BadInput
+from chaosreprise.faults import registry
+from chaosreprise.settings import convert
+
+PREFIX = "chaosreprise.actions."
+ALL = "all"
+HOLD_S = 60.0
+Count = Annotated[int, Meta(ge=1, le=1000, description='a whole number from 1 to 1000, or "all"')]
+Seconds = Annotated[float, Meta(gt=0, le=86400, description="seconds from above 0 to 86400")]
+
+
+class Wanted(msgspec.Struct, kw_only=True, frozen=True):
+    """One fault that the method asks for: `count` components of its group, by default one, drawn by the seed.
+
+    For sessions `which` names the agent whose sessions are meant. `in_flight`: commands are sent just before.
+    """
+
+    kind: str
+    which: str = ""
+    count: int | str = 1
+    hold_s: float = HOLD_S
+    in_flight: bool = False
+    args: dict[str, Any] = {}
+
+    @property
+    def group(self) -> str:
+        return self.kind.partition(".")[0]
+
+
+class _Given(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What all fault actions take; the rest is the fault's own."""
+
+    agent: str = ""
+    count: Count | str = 1
+    hold_s: Seconds = HOLD_S
+    in_flight: bool = False
+
+
+def wanted(kind: str, given: dict[str, Any]) -> Wanted:
+    """The arguments of an action, checked. Raises BadInput with the argument, its value and what was expected."""
+    shared = {name: value for name, value in given.items() if name in _Given.__struct_fields__}
+    own = {name: value for name, value in given.items() if name not in shared}
+    found = convert(kind, shared, _Given)
+    if isinstance(found.count, str) and found.count != ALL:
+        raise BadInput(f'{kind}: count = "{found.count}": expected a whole number from 1 to 1000, or "all"')
+    arguments = registry.get(kind).arguments
+    if own and not arguments.__struct_fields__:
+        raise BadInput(f"{kind}: {', '.join(own)}: this fault takes no arguments of its own: leave them out")
+    filled: dict[str, Any] = msgspec.to_builtins(convert(kind, own, arguments))
+    return Wanted(
+        kind=kind,
+        which=found.agent,
+        count=found.count,
+        hold_s=found.hold_s,
+        in_flight=found.in_flight,
+        args=filled,
+    )
+
+
+def faults_of(method: Any) -> list[Wanted]:
+    """All faults of a method (a list of activities, its variables substituted), in its order."""
+    found = []
+    for activity in method if isinstance(method, list) else []:
+        provider = activity.get("provider") if isinstance(activity, dict) else None
+        kind = _kind(provider) if isinstance(provider, dict) else None
+        if kind is not None and isinstance(provider, dict):
+            given = provider.get("arguments") or {}
+            if not isinstance(given, dict):
+                raise BadInput(f"{kind}: arguments = {given!r}: expected an object of names and values")
+            found.append(wanted(kind, given))
+    return found
+
+
+def _kind(provider: dict[str, Any]) -> str | None:
+    module, func = provider.get("module"), provider.get("func")
+    if not isinstance(module, str) or not module.startswith(PREFIX) or func not in registry.verbs():
+        return None
+    return f"{module.removeprefix(PREFIX).replace('_', '-')}.{func}"
