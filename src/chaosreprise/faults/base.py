@@ -21,7 +21,10 @@ class Context(NamedTuple):
 
 
 class Arguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
-    """What an experiment may say of a fault beyond its component; base of each fault's own."""
+    """What an experiment may say of a fault beyond its component; base of each fault's own.
+
+    Of a field, `Meta(title=...)` is what it means, `description` what is expected, with the unit: both go into the reference.
+    """
 
 
 class Fault(Protocol):
@@ -36,6 +39,8 @@ class Fault(Protocol):
     """What must be there for it, in one line."""
     way_back: str
     """How it is undone, in a few words."""
+    proof: str
+    """When it is proven to bite, in one line that goes on after "proven when"."""
     momentary: bool
     """Over as soon as it has struck: what it broke comes back by itself, and undoing it is waiting for that."""
     undo_s: float
@@ -50,7 +55,7 @@ class Fault(Protocol):
         """Break it. Raises NotPossible when the target is not what was planned any more."""
         ...
 
-    async def prove(self, context: Context, target: Target) -> dict[str, Any]:
+    async def prove(self, context: Context, mark: str, target: Target) -> dict[str, Any]:
         """Wait, for a bounded time, until it is seen to bite; what was seen. Raises NotProven with what was seen instead."""
         ...
 

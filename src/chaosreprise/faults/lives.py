@@ -74,7 +74,7 @@ class Lives:
                 lo = time.monotonic_ns()
                 await what.inject(self._context, record.mark, record.target, lease_end)
                 record = self._reach(record, "injected", lo=lo)
-                seen = await what.prove(self._context, record.target)
+                seen = await what.prove(self._context, record.mark, record.target)
                 return self._reach(record, "proven", lo=lo, proof=seen)
             except Exception as error:  # whatever it was, what may have been broken is mended first
                 undone = await self._undo(fault, "warden")

@@ -74,6 +74,7 @@ class OnProcess:
     groups: tuple[str, ...] = GROUPS
     needs = NEEDS
     way_back = "its supervisor starts it again"
+    proof = "it is gone with all that it had started, and each of its connections is established at neither end in the kernel's tables"
     momentary = False
     undo_s = BACK_S + 5
     survives = False
@@ -83,10 +84,15 @@ class OnProcess:
     async def plan(self, context: Context, on: str, args: dict[str, Any]) -> Target:
         if args and not self.arguments.__struct_fields__:
             raise BadInput(f"{', '.join(args)}: this fault takes no arguments: leave them out")
-        convert("fault", args, self.arguments)
-        return target(await plan(context, on))
+        given = convert("fault", args, self.arguments)
+        process = await plan(context, on)
+        return target(process) | target(given) | self.more(process, given)
 
-    async def prove(self, context: Context, target: Target) -> dict[str, Any]:
+    def more(self, process: Process, given: Any) -> Target:
+        """What else belongs to the target; changes nothing. Raises NotPossible or NotAllowed."""
+        return {}
+
+    async def prove(self, context: Context, mark: str, target: Target) -> dict[str, Any]:
         return await prove_gone(msgspec.convert(target, Process))
 
     async def undo(self, context: Context, mark: str, target: Target) -> str | None:
@@ -262,7 +268,7 @@ async def _lacks(found: Part, process: Process) -> str | None:
     """What this life still lacks to be whole."""
     if _ended(found):
         return None
-    if found.inc is None or not found.up:
+    if found.inc is None or not found.up or not is_alive(found.inc):  # the keeper may not have reaped it yet
         return f"it is {found.state}"
     if found.name.startswith("agents/") and not set(look(found.name, found.inc).homes) & set(process.homes):
         return f"it was started again but has no connection to {', '.join(map(_readable, process.homes))}"

@@ -1,7 +1,6 @@
 """Kill a component with SIGKILL; its supervisor brings it back by itself.
 
-Proven when it is gone with all that it had started, and each connection that it held is established at neither end in the
-kernel's tables. A session's memory dies with it, its files stay.
+A session's memory dies with it, its files stay. A database recovers from its log before it lets anybody in.
 """
 
 import signal

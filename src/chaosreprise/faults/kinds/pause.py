@@ -2,7 +2,6 @@
 
 An agent that was frozen for long enough comes back as a zombie: declared away, but with commands in its hands. A database
 is stopped at its postmaster first and then at its children until none is new: pooled connections would go on working.
-Proven when each of its processes is stopped in two looks between which none has used the processor.
 """
 
 import asyncio
@@ -25,6 +24,7 @@ BETWEEN_LOOKS_S = 0.02
 
 class Pause(local.OnProcess):
     way_back = "it is woken"
+    proof = "each of its processes is stopped in two looks between which none has used the processor"
     survives = True
 
     async def inject(self, context: Context, mark: str, target: Target, lease_end: int) -> None:
@@ -32,7 +32,7 @@ class Pause(local.OnProcess):
         await local.hold(context, mark, process, lease_end, down=False, mends=[Continue(process.inc)])
         local.strike(process, signal.SIGSTOP)
 
-    async def prove(self, context: Context, target: Target) -> dict[str, Any]:
+    async def prove(self, context: Context, mark: str, target: Target) -> dict[str, Any]:
         process = msgspec.convert(target, local.Process)
         deadline = time.monotonic() + PROVE_S
         before: dict[int, str] = {}

@@ -1,7 +1,6 @@
 """Ask a component to end, as an operator would; its supervisor starts it again.
 
 SIGTERM, for a database SIGINT: PostgreSQL's fast shutdown (postgres(1)), since SIGTERM waits for its clients for ever.
-Proven when it has ended and its connections are closed; refusing to end within 10 s is not proven.
 """
 
 import signal
@@ -17,13 +16,14 @@ ENDS_WITHIN_S = 10.0
 
 
 class Restart(local.OnProcess):
+    proof = f"it has ended by itself within {ENDS_WITHIN_S:g} s, with all that it had started and its connections"
     momentary = True
 
     async def inject(self, context: Context, mark: str, target: Target, lease_end: int) -> None:
         process = msgspec.convert(target, local.Process)
         local.strike(process, NICELY.get(process.component, signal.SIGTERM))
 
-    async def prove(self, context: Context, target: Target) -> dict[str, Any]:
+    async def prove(self, context: Context, mark: str, target: Target) -> dict[str, Any]:
         return await local.prove_gone(msgspec.convert(target, local.Process), ENDS_WITHIN_S)
 
 

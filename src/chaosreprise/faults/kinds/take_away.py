@@ -1,7 +1,6 @@
 """Take a component away: it is killed, and its keeper holds it down until it is brought back.
 
-Proven when the process is gone and each connection that it held is established at neither end in the kernel's tables;
-whether the platform notices is a result of the run, not the proof.
+The one for failover. Whether the platform notices is a result of the run, not the proof.
 """
 
 import signal
