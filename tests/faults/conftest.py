@@ -44,7 +44,13 @@ def start_warden(history):
 
     def start(stack, run="r1", **options):
         wardens.append(
-            faults.Warden.start(run=run, platform_id="toy@here", keeper=stack.address, history=history, **options)
+            faults.Warden.start(
+                run=run,
+                platform_id="toy@here",
+                keeper=stack.address,
+                history=history,
+                **{"platform_file": None, **options},
+            )
         )
         return wardens[-1]
 

@@ -267,7 +267,7 @@ def test_closing_after_the_death_of_the_warden_undoes_too(warden, keeper):
 OWNER = """
 import pathlib, sys, time
 from chaosreprise.faults import client as faults
-warden = faults.Warden.start(run="r1", platform_id="toy@here", keeper=sys.argv[1], history=pathlib.Path(sys.argv[2]))
+warden = faults.Warden.start(run="r1", platform_id="toy@here", keeper=sys.argv[1], history=pathlib.Path(sys.argv[2]), platform_file=None)
 warden.request("inject", fault="f1", kind="agents.take_away", on="agents/a1", hold_ns=10**10)
 print(warden.pid, flush=True)
 time.sleep(100)
@@ -364,7 +364,8 @@ import toystack
 from chaosreprise.faults import client as faults
 port = toystack.free_port()
 stack = toystack.launch([toystack.server(port), toystack.agent("a1", port)], owned=True)
-warden = faults.Warden.start(run="r1", platform_id="toy@here", keeper=stack.address, history=pathlib.Path(sys.argv[1]), stack_fd=stack.owner_write_fd)
+warden = faults.Warden.start(run="r1", platform_id="toy@here", keeper=stack.address, history=pathlib.Path(sys.argv[1]),
+                              platform_file=None, stack_fd=stack.owner_write_fd)
 time.sleep(0.3)
 warden.request("inject", fault="f1", kind="agents.take_away", on="agents/a1", hold_ns=10**10)
 print(stack.keeper.pid, flush=True)

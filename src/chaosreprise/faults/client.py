@@ -27,7 +27,7 @@ from chaosreprise.faults.lives import Lives, Tell
 from chaosreprise.history import Fault, Writer
 from chaosreprise.procs import peer_uid
 
-__all__ = ["Healed", "Warden", "heal", "heal_all", "lock", "take_over"]
+__all__ = ["Healed", "Warden", "exchange", "heal", "heal_all", "lock", "take_over"]
 
 READY_S = 30.0  # it may have to wait until the warden of a killed run has undone its faults
 ANSWER_S = 60.0
@@ -88,18 +88,22 @@ class Warden:
         platform_id: str,
         keeper: str | None,
         history: pathlib.Path,
+        platform_file: str | None,
+        observe: bool = False,
         stack_fd: int | None = None,
         log: pathlib.Path | None = None,
     ) -> Self:
         """Start a warden; returns when it listens. `stack_fd` keeps an owned stack alive as long as the warden lives.
 
-        Its standard error goes to `log`, by default `<history>/../logs/warden.log`.
+        `platform_file` says what may be broken: without one everything may, so None must be said. Its standard error goes to
+        `log`, by default `<history>/../logs/warden.log`.
         """
         log = log or history.parent / "logs" / "warden.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         read_end, write_end = os.pipe()
         command = [sys.executable, "-P", "-m", "chaosreprise.faults.warden", "--run", run, "--platform", platform_id]
         command += ["--history", str(history), "--owner-fd", str(read_end), *(["--keeper", keeper] if keeper else [])]
+        command += [*(["--platform-file", platform_file] if platform_file else []), *(["--observe"] if observe else [])]
         try:
             with log.open("ab") as stderr:
                 process = subprocess.Popen(
@@ -121,6 +125,10 @@ class Warden:
     @property
     def ledger(self) -> pathlib.Path:
         return ledger.path(self._platform, self._run)
+
+    @property
+    def address(self) -> str:
+        return self._address
 
     @property
     def pid(self) -> int:
@@ -180,7 +188,7 @@ class Warden:
         deadline = time.monotonic() + ANSWER_S
         for last in (False, True):
             try:
-                return self._exchange(request, deadline)
+                return exchange(self._address, request, deadline)
             except TimeoutError:
                 raise
             except OSError:
@@ -188,26 +196,28 @@ class Warden:
                     raise
         raise AssertionError
 
-    def _exchange(self, request: protocol.Request, deadline: float) -> dict[str, Any]:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(max(0.1, deadline - time.monotonic()))
-            connection.connect("\0" + self._address[1:])
-            if peer_uid(connection) != os.getuid():
-                raise ConnectionRefusedError("the process at the warden's address is another user's")
-            connection.sendall(msgspec.json.encode(request) + b"\n")
-            with connection.makefile("rb") as lines:
-                line = lines.readline()
-        if not line.endswith(b"\n"):
-            raise ConnectionResetError("the warden closed the connection")
-        answer: dict[str, Any] = msgspec.json.decode(line)
-        return answer
-
     def _after_death(self) -> list[Healed]:
         if self._took_over:
             return []
         self._took_over = True
         self._process.wait(END_S)
         return take_over(self._platform, self._run, self._history)
+
+
+def exchange(address: str, request: protocol.Request, deadline: float) -> dict[str, Any]:
+    """One request to the warden at an address, and its answer. Raises OSError, TimeoutError at the deadline (monotonic)."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(max(0.1, deadline - time.monotonic()))
+        connection.connect("\0" + address[1:])
+        if peer_uid(connection) != os.getuid():
+            raise ConnectionRefusedError("the process at the warden's address is another user's")
+        connection.sendall(msgspec.json.encode(request) + b"\n")
+        with connection.makefile("rb") as lines:
+            line = lines.readline()
+    if not line.endswith(b"\n"):
+        raise ConnectionResetError("the warden closed the connection")
+    answer: dict[str, Any] = msgspec.json.decode(line)
+    return answer
 
 
 def take_over(platform_id: str, run: str, history: pathlib.Path) -> list[Healed]:

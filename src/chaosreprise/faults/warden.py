@@ -139,7 +139,7 @@ class Warden:
                 del self._answers[next(iter(self._answers))]
         await asyncio.wait([task])
         if task.cancelled():
-            return {"ok": False, "code": NotAllowed.code, "say": "the warden is ending: it was undone"}
+            return {"ok": False, "code": NotAllowed.code, "say": f"{self._why_halted()}: it was undone"}
         return task.result()
 
     async def _do(self, request: protocol.Request) -> dict[str, Any]:
@@ -174,9 +174,12 @@ class Warden:
 
     def _check_halted(self) -> None:
         if self._halted is not None:
-            who = OUTSIDERS.get(self._halted["by"], "")
-            why = f": {self._halted['why']}" if self._halted["why"] else ""
-            raise NotAllowed(f"the run was halted{who}{why}: nothing is injected any more")
+            raise NotAllowed(f"{self._why_halted()}: nothing is injected any more")
+
+    def _why_halted(self) -> str:
+        halted = self._halted or {"by": "", "why": ""}
+        why = f": {halted['why']}" if halted["why"] else ""
+        return f"the run was halted{OUTSIDERS.get(halted['by'], '')}{why}"
 
 
 def main() -> int:

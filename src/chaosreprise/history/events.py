@@ -16,6 +16,7 @@ State = Literal["planned", "armed", "injected", "proven", "undoing", "undone", "
 Level = Literal["keyed", "counted", "state", "none"]
 
 VERSION = 1
+HALT = "halt"  # signal of `warden`: somebody ended the run before its time; {by, why}
 LIFECYCLE: tuple[Op, ...] = ("start", "hibernate", "wake", "stop")
 
 
@@ -163,7 +164,7 @@ class Coverage(Timed, tag="coverage"):
 
 
 class Fault(Timed, tag="fault"):
-    """A state that a fault reached. `lease_end` is CLOCK_BOOTTIME; `by` says who undid it (run, owner, warden, keeper, lease)."""
+    """A state that a fault reached. `lease_end` is CLOCK_BOOTTIME; `by` says who undid it (run, owner, warden, keeper, lease, guard, stop, heal)."""
 
     fault: str
     kind: str

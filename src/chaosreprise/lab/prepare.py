@@ -186,6 +186,7 @@ name = "{lab.id}"
 
 [identity]
 host = "{socket.gethostname()}"
+stack = "{lab.id}"
 
 [control]
 url = "{lab.control_url}"

@@ -267,6 +267,7 @@ class Run:
             platform_id=self.platform.id,
             keeper=self._keeper(),
             history=self.directory.history,
+            platform_file=self.platform.path,
             stack_fd=self._stack.owner_write_fd if self._stack else None,
         )
         self._exits.callback(self.warden.close)
