@@ -8,7 +8,7 @@ from chaosreprise.checker.case import Case
 from chaosreprise.checker.coverage import RUNNERS
 from chaosreprise.checker.life import ONLINE
 from chaosreprise.checker.verdict import Doubt
-from chaosreprise.history.events import Op
+from chaosreprise.history.events import HALT, INTERRUPTED, Op
 
 AGAIN = "run the experiment again"
 
@@ -28,14 +28,19 @@ def processes(case: Case) -> list[Doubt]:
     return found
 
 
-def interrupted(case: Case) -> list[Doubt]:
-    """Nobody broke the run off: neither a signal nor Chaos Toolkit."""
-    for event in case.table.observed:
-        if (event.source, event.signal) == ("owner", "interrupted"):
-            begun = [phase.name for phase in case.table.phases if phase.edge == "begin" and phase.lo <= event.lo]
-            where = f"in the phase {begun[-1]!r}" if begun else "while it was opened"
-            return [Doubt(what="run", why=f"it was interrupted by {event.value}, {where}", do=AGAIN)]
-    return []
+def broken_off(case: Case) -> list[Doubt]:
+    """Nobody ended the run before its time: no signal, no guard, no other shell. What else it lacks then only follows from that."""
+    told = {(event.source, event.signal): event for event in case.table.observed}
+    if event := told.get(("warden", HALT)):
+        by, why = event.value.get("by"), event.value.get("why")
+        reason = f"it was halted by {by}{f': {why}' if why else ''}"
+    elif event := told.get(("owner", INTERRUPTED)):
+        reason = f"it was interrupted by {event.value}"
+    else:
+        return []
+    begun = [phase.name for phase in case.table.phases if phase.edge == "begin" and phase.lo <= event.lo]
+    where = f"in the phase {begun[-1]!r}" if begun else "while it was opened"
+    return [Doubt(what="run", why=f"{reason}, {where}", do=AGAIN)]
 
 
 def consistent(case: Case) -> list[Doubt]:

@@ -16,12 +16,7 @@ from chaosreprise.checker.verdict import Doubt, Finding, Stage, Value, Verdict, 
 from chaosreprise.history import Contract, History
 
 Condition = Callable[[Case], list[Doubt]]
-ALWAYS: Final[tuple[Condition, ...]] = (
-    evidence.interrupted,
-    evidence.required,
-    evidence.processes,
-    evidence.consistent,
-)
+ALWAYS: Final[tuple[Condition, ...]] = (evidence.required, evidence.processes, evidence.consistent)
 CONDITIONS: Final[dict[Stage, tuple[Condition, ...]]] = {
     "baseline": (*ALWAYS, evidence.cycles),
     "during": ALWAYS,
@@ -45,12 +40,14 @@ def judge(history: History, stage: Stage) -> Verdict:
     except Exception as error:  # noqa: BLE001 a history that can't be put in order is unknown, never a traceback or a pass
         verdict.doubts = [_crash("history", error)]
         return _concluded(verdict)
-    verdict.doubts = [doubt for condition in CONDITIONS[stage] for doubt in _guarded_doubts(condition, case)]
+    broken_off = _guarded_doubts(evidence.broken_off, case)
+    lacking = [doubt for condition in CONDITIONS[stage] for doubt in _guarded_doubts(condition, case)]
     if stage in EXPOSED:
         thin = _guarded_doubts(exposure.doubts, case)
         proven = any(fault.proven is not None for fault in verdict.faults)
         verdict.exposed = "unknown" if thin or not proven else "true"
-        verdict.doubts += thin
+        lacking += thin
+    verdict.doubts = broken_off or lacking
     verdict.checks = {name: _finding(case, contract, name) for name in _asked(contract, stage)}
     _demote(verdict)
     verdict.not_tested = tell.not_tested(case, verdict)

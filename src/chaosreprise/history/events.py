@@ -16,6 +16,7 @@ State = Literal["planned", "armed", "injected", "proven", "undoing", "undone", "
 Level = Literal["keyed", "counted", "state", "none"]
 
 VERSION = 1
+INTERRUPTED = "interrupted"  # signal of `owner`: what broke the run off
 HALT = "halt"  # signal of `warden`: somebody ended the run before its time; {by, why}
 LIFECYCLE: tuple[Op, ...] = ("start", "hibernate", "wake", "stop")
 

@@ -21,8 +21,9 @@ from chaosreprise.checker import Stage, Verdict
 from chaosreprise.errors import NotAllowed, NotPossible, RepriseError, RunBroken
 from chaosreprise.faults import client as faults
 from chaosreprise.faults import registry
-from chaosreprise.history import Observe, Phase, Report, Tail, Writer
+from chaosreprise.history import Answer, Observe, Phase, Report, Submit, Tail, Writer
 from chaosreprise.history import load as load_history
+from chaosreprise.history.events import INTERRUPTED
 from chaosreprise.platform import adapter
 from chaosreprise.platform.file import Lab, Platform, load
 from chaosreprise.run import litter
@@ -188,7 +189,7 @@ class Run:
         self._interrupted = True
         at = interruption.at or time.monotonic_ns()
         by = interruption.by or "the experiment"
-        self._writer.write(Observe(lo=at, hi=at, source="owner", signal="interrupted", value=by), at_once=True)
+        self._writer.write(Observe(lo=at, hi=at, source="owner", signal=INTERRUPTED, value=by), at_once=True)
 
     def _targets(self, wanted: Wanted) -> tuple[list[str], list[str]]:
         """The components that a fault hits, and the agents whose sessions are concerned."""
@@ -247,11 +248,18 @@ class Run:
         self.load.close()
         with self._told("tidy up"):
             self._stop_sessions_of(self.directory.run)
-            self._litter.unlink()
+            if self._starts_answered():
+                self._litter.unlink()
+
+    def _starts_answered(self) -> bool:
+        """Else the platform may make one more session after we have looked: the next run looks again, by the mark."""
+        events = load_history(self.directory.history).events
+        sent = {event.cmd for event in events if isinstance(event, Submit) and event.op == "start"}
+        return sent <= {event.cmd for event in events if isinstance(event, Answer)}
 
     def _stop_sessions_of(self, run: str) -> None:
-        for name in asyncio.run(adapter.make(self.platform, run).tidy()):
-            log.info(f"tidied    session {name} of run {run} was left: stopped")
+        if names := asyncio.run(adapter.make(self.platform, run).tidy()):
+            log.info(f"tidied    {len(names)} sessions of run {run} were left: stopped")
 
     def _start_processes(self) -> None:
         kind = "streamspace" if self.requested.file.kind == "embedded" else self.requested.file.kind
