@@ -153,6 +153,40 @@ def test_an_unclear_command_whose_row_is_still_open_is_not_lost():
     assert lost(made).count == (0, 0)
 
 
+def clean_stop(made):
+    """A session whose only stop is that of clean."""
+    return next(cmd for cmd in made.commands("stop") if cmd.session == "s-a1-stepper")
+
+
+def test_an_unclear_command_that_had_settled_before_an_effect_did_not_cause_it():
+    made = complete()
+    stop = clean_stop(made)
+    unclear = made.submit("stop", stop.session, 6.0)
+    made.answer(unclear, 6.1, "info")
+    assert lost(made).count == (0, 0)
+    assert judged(made).value == "true"
+    made.drop_effects(stop.session, "gone")
+    found = lost(made)
+    assert (found.count, found.witnesses[0].cmd) == ((1, 1), stop.cmd), "and it takes the blame for none either"
+
+
+def test_an_unclear_command_that_the_platform_calls_completed_is_lost_whatever_came_after_it_had_settled():
+    made = complete()
+    unclear = made.submit("stop", clean_stop(made).session, 6.0)
+    made.answer(unclear, 6.1, "info")
+    made.row("p-other", clean_stop(made).session, "stop", "completed", 6.2)
+    found = lost(made)
+    assert (found.count, found.witnesses[0].cmd) == ((1, 1), unclear)
+
+
+def test_an_unclear_command_whose_ledger_was_not_watched_until_it_had_settled_leaves_the_count_a_range():
+    made = complete()
+    stop = clean_stop(made)
+    made.answer(made.submit("stop", stop.session, 6.0), 6.1, "info")
+    made.gap("slots", 6.2, 6.3)
+    assert lost(made).count[1] > 0
+
+
 def test_an_unclear_command_that_may_have_had_the_only_effect_leaves_the_count_a_range():
     made = complete()
     cmd = victim(made, "wake")

@@ -117,7 +117,8 @@ class Attributed:
     """The effects of all commands.
 
     `effect_of` is the one of each row, if there is one. By (session, kind), for the kinds that are not keyed: `groups` are
-    the rows, `of` all effects, also those of a kind that was never sent there.
+    the rows that may have had one, `of` all effects, also those of a kind that was never sent there; `absent` are unclear
+    rows that surely had none. `over(ledger, row)`: the moment from which an effect of this command can't come any more, if the ledger was watched until then.
     """
 
     def __init__(
@@ -127,13 +128,16 @@ class Attributed:
         effects: Effects,
         reports: Reports,
         gapless: Callable[[str, str], bool],
+        over: Callable[[str, int], int | None] = lambda _ledger, _row: None,
     ) -> None:
         self.entries = entries
         self.effect_of: list[Transition | None] = [None] * len(commands)
         self.groups: dict[tuple[str, str], list[int]] = {}
         self.of: dict[tuple[str, str], list[Transition]] = {}
+        self.absent: list[int] = []
         self.ungenerated: set[str] = set()
         self._commands, self._effects, self._reports, self._gapless = commands, effects, reports, gapless
+        self._over = over
         self._place_starts()
         self._by_key()
         self._by_session()
@@ -187,9 +191,21 @@ class Attributed:
                 transitions = of_session(shaped[at], entry.mark, partial(self._gapless, entry.ledger))
                 if entry.level == "counted" and any(gen is None for own in shaped[at].values() for gen, _, _ in own):
                     self.ungenerated.add(session)
-                self.groups[session, entry.op] = rows_of.get((session, entry.op), [])
+                rows = rows_of.get((session, entry.op), [])
+                over = [row for row in rows if self._absent(entry.ledger, row, transitions)]
+                self.absent += over
+                rows = [row for row in rows if row not in over]
+                self.groups[session, entry.op] = rows
                 self.of[session, entry.op] = transitions
-                self._assign(entry.level, self.groups[session, entry.op], transitions)
+                self._assign(entry.level, rows, transitions)
+
+    def _absent(self, ledger: str, row: int, transitions: Sequence[Transition]) -> bool:
+        """An unclear command that had settled before any effect that could be its own: it takes no later one."""
+        commands = self._commands
+        until = self._over(ledger, row) if commands.outcome[row] == "info" else None
+        if until is None:
+            return False
+        return not any(commands.lo[row] <= seen.hi and seen.lo <= until for seen in transitions)
 
     def _assign(self, level: Level, rows: Sequence[int], transitions: Sequence[Transition]) -> None:
         commands = self._commands

@@ -35,7 +35,7 @@ class Case:
         self.watch = Watch(self.table.coverage, seen_until, self.live)
         self.settle = Settle(self.commands, self.table.phases, self.lives, contract.settle_ns, stage, seen_until)
         self.attributed = Attributed(
-            strongest(contract.attribution), self.commands, self.effects, self.reports, self._gapless
+            strongest(contract.attribution), self.commands, self.effects, self.reports, self._gapless, self._over
         )
 
     @cached_property
@@ -133,3 +133,10 @@ class Case:
     def _gapless(self, ledger: str, name: str) -> bool:
         lo, hi = self.first_submit, self.last_sign
         return not self.watch.gaps(ledger, lo, hi) and not self.watch.gaps(f"{ledger}/{name}", lo, hi)
+
+    def _over(self, ledger: str, row: int) -> int | None:
+        """When this command was settled, if its effect would have been seen until then."""
+        until, lo, session = self.settle.until(row), self.commands.lo[row], self.commands.session[row]
+        if until is None or self.watch.gaps(ledger, lo, until, dead_or_alive=True):
+            return None
+        return None if session is not None and self.watch.gaps(f"{ledger}/{session}", lo, until) else until

@@ -52,6 +52,9 @@ def judge(case: Case) -> Finding:
     for (session, kind), rows in case.attributed.groups.items():
         if case.attributed.level(kind) == "counted":
             _count(case, session, kind, rows, tally)
+    for row in case.attributed.absent:
+        if outcome.claimed(case, row):  # nobody was told, but the platform itself says completed
+            _sort(case, row, tally)
     tally.lost.sort()
     kinds = _kinds(case)
     lost = len(tally.lost)
