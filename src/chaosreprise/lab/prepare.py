@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from chaosreprise.errors import BadInput, NotPossible
 from chaosreprise.faults import registry
-from chaosreprise.lab import auth, defects, postgres, schema, settings
+from chaosreprise.lab import auth, defects, postgres, quota, schema, settings
 from chaosreprise.lab.settings import Settings
 from chaosreprise.stack.spec import FILE as STACK_FILE
 from chaosreprise.stack.spec import ComponentSpec, Ready, SessionSpec, StackSpec
@@ -234,7 +234,7 @@ at_once = {EVERYTHING}
 foreign_sessions = 0
 
 [budget]
-max_sessions = 48
+max_sessions = {quota.MAX_SESSIONS * len(lab.users)}
 max_rps = 200
 users = [{users}]
 

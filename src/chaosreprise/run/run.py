@@ -12,7 +12,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -72,9 +72,11 @@ class Run:
         components, agents = self._targets(wanted)
         if self.phase == "baseline":
             self._enter("method")
-        if wanted.in_flight:
+        numbers = {component: f"f{next(self._numbers)}" for component in components}
+        if wanted.in_flight:  # what takes time goes first: the burst is over soon
+            self._side_by_side(lambda component: self._ask("plan", wanted, component, numbers[component]), components)
             self.load.ask("burst", agents=agents or self.plan.load.agents, need=dict(self.arguments.exposure))
-        told = self._side_by_side(lambda component: self._inject_one(wanted, component), components)
+        told = self._side_by_side(lambda component: self._inject(wanted, component, numbers[component]), components)
         if registry.get(wanted.kind).momentary:
             told = self._side_by_side(self._undo_one, components)
             self._back_to_quiet()
@@ -203,16 +205,16 @@ class Run:
             )
         return [f"sessions/{name}" for name in names], planned.agents
 
-    def _inject_one(self, wanted: Wanted, component: str) -> dict[str, Any]:
-        number = f"f{next(self._numbers)}"
-        hold_ns = int(wanted.hold_s * 1e9)
-        answer = self.warden.request(
-            "inject", fault=number, kind=wanted.kind, on=component, hold_ns=hold_ns, args=wanted.args
-        )
+    def _inject(self, wanted: Wanted, component: str, number: str) -> dict[str, Any]:
+        answer = self._ask("inject", wanted, component, number)
         self._faults[component] = number
         took_ms = (answer["hi"] - answer["lo"]) / 1e6
         log.info(f"fault     {wanted.kind} on {component}, proven after {took_ms:.1f} ms: {_seen(answer['proof'])}")
         return {"fault": number, **answer}
+
+    def _ask(self, do: Literal["plan", "inject"], wanted: Wanted, component: str, number: str) -> dict[str, Any]:
+        hold_ns = int(wanted.hold_s * 1e9)
+        return self.warden.request(do, fault=number, kind=wanted.kind, on=component, hold_ns=hold_ns, args=wanted.args)
 
     def _undo_one(self, component: str) -> dict[str, Any]:
         number = self._faults[component]
