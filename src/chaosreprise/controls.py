@@ -134,7 +134,7 @@ def _open(experiment: dict[str, Any], configuration: dict[str, Any], arguments: 
     from chaoslib import substitute  # noqa: PLC0415
 
     from chaosreprise import checker  # noqa: PLC0415
-    from chaosreprise.run import contract, current, method  # noqa: PLC0415
+    from chaosreprise.run import contract, current, method, observing  # noqa: PLC0415
     from chaosreprise.run.run import Run  # noqa: PLC0415
     from chaosreprise.run.seed import read_seed  # noqa: PLC0415
 
@@ -145,7 +145,8 @@ def _open(experiment: dict[str, Any], configuration: dict[str, Any], arguments: 
     _refuse_dry(experiment)
     stated = contract.read(arguments, checker.known())
     faults = method.faults_of(substitute(experiment.get("method"), configuration, {}))
-    run = Run(stated, faults, contract.platform(configuration), read_seed(stated.workload.seed))
+    where = contract.platform(configuration)
+    run = Run(stated, faults, where, read_seed(stated.workload.seed), observe=observing.asked())
     try:
         run.open()
     except BaseException:
@@ -171,7 +172,7 @@ def _finish(journal: dict[str, Any]) -> None:
         _show(run, verdict)
     except Exception as error:
         log.error(
-            f"the run could not be judged, so this experiment does not pass: {error!r}",
+            f"the run could not be judged, so this experiment does not pass: {error if isinstance(error, RepriseError) else repr(error)}",
             exc_info=not isinstance(error, RepriseError),
         )
         return

@@ -6,6 +6,7 @@ outlives an owner that was killed.
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import pathlib
@@ -14,7 +15,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from chaosreprise.errors import RepriseError
+from chaosreprise.errors import RepriseError, complain
 
 Handler = Callable[[str, dict[str, Any]], Awaitable[object]]
 LIMIT = 2**24  # bytes of a line
@@ -60,6 +61,19 @@ async def _one(number: int, verb: str, arguments: dict[str, Any], handle: Handle
         _answer({"id": number, "ok": False, "code": error.code, "say": str(error)})
     else:
         _answer({"id": number, "ok": True, "result": result})
+
+
+def end_on_error(task: asyncio.Task[Any]) -> None:
+    """A done-callback for work that nobody waits for. An error in it ends the process, and the owner is told why.
+
+    By an answer without a request: the log may be on the disk that has just got full.
+    """
+    if not task.cancelled() and isinstance(error := task.exception(), RepriseError):
+        with contextlib.suppress(OSError):
+            _answer({"id": None, "ok": False, "code": error.code, "say": str(error)})
+        complain(error)
+        os._exit(74)  # EX_IOERR of sysexits(3)
+    _end_on_bug(task)
 
 
 def _end_on_bug(task: asyncio.Task[None]) -> None:

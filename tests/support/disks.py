@@ -41,16 +41,18 @@ def own_mounts() -> Iterator[None]:
 class Disk:
     """A tmpfs at `path`, which may hold so many bytes."""
 
-    def __init__(self, path: pathlib.Path, size: int = 64 << 20) -> None:
+    def __init__(self, path: pathlib.Path, size: int = 16 << 20) -> None:
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "tmpfs", path], check=True)
 
     def fill(self) -> None:
         """Not a byte more can be written, also not at the end of a file, whose last page is filled with blanks."""
-        free = os.statvfs(self.path).f_bavail * PAGE
-        with (self.path / "filler").open("ab") as filler:
-            os.posix_fallocate(filler.fileno(), filler.tell(), free)
+        with (self.path / "filler").open("ab", buffering=0) as filler:
+            for piece in (1 << 20, PAGE):
+                with contextlib.suppress(OSError):
+                    while filler.write(bytes(piece)) == piece:
+                        pass
         for file in self.path.rglob("*"):
             if file.is_file() and (room := -file.stat().st_size % PAGE):
                 with file.open("ab") as end:

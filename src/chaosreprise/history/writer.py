@@ -32,7 +32,7 @@ class Writer:
             folder.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise RunBroken(f"{self.path}: can't be written ({error.strerror})") from error
+            raise self._broken(error) from error
         self._encode = msgspec.json.Encoder().encode
         self._lock = threading.Lock()
         self._lines: list[bytes] = []
@@ -90,7 +90,7 @@ class Writer:
 
     def _flush(self) -> None:
         if self._error is not None:
-            raise RunBroken(f"{self.path}: can't be written ({self._error.strerror})")
+            raise self._broken(self._error)
         if not self._lines:
             return
         data = memoryview(b"\n".join(self._lines) + b"\n")
@@ -100,4 +100,9 @@ class Writer:
                 data = data[os.write(self._fd, data) :]
         except OSError as error:
             self._error = error
-            raise RunBroken(f"{self.path}: can't be written ({error.strerror})") from error
+            raise self._broken(error) from error
+
+    def _broken(self, error: OSError) -> RunBroken:
+        return RunBroken(
+            f"{self.path}: can't be written ({error.strerror}), so this run proves nothing: make room, or set REPRISE_RUNS to another folder"
+        )

@@ -37,6 +37,9 @@ class Child:
         self._waiting: dict[int, concurrent.futures.Future[Any]] = {}
         self._lock = threading.Lock()
         self._closed = False
+        self._last_words: str | None = None
+        self.needed_by: list[Child] = []
+        """Who can't answer any more when this one has died."""
         threading.Thread(target=self._read, name=f"answers of {name}", daemon=True).start()
 
     @property
@@ -86,18 +89,27 @@ class Child:
             for line in lines:
                 answer = json.loads(line)
                 with self._lock:
-                    future = self._waiting.pop(answer["id"])
-                if answer["ok"]:
+                    future = self._waiting.pop(answer["id"], None)
+                if future is None:
+                    self._last_words = answer.get("say")
+                elif answer["ok"]:
                     future.set_result(answer["result"])
                 else:
                     future.set_exception(ERRORS.get(answer["code"], RunBroken)(answer["say"]))
         self._process.wait()
+        error = self._dead()
+        for child in [self] if self._closed else [self, *self.needed_by]:
+            child._give_up(error)
+
+    def _give_up(self, error: RunBroken) -> None:
         with self._lock:
             waiting, self._waiting = self._waiting, {}
         for future in waiting.values():
-            future.set_exception(self._dead())
+            future.set_exception(error)
 
     def _dead(self) -> RunBroken:
+        if self._last_words:
+            return RunBroken(f"the {self.name} process of this run has ended: {self._last_words}")
         lines = self._log.read_text(errors="replace").strip().splitlines() if self._log.exists() else []
         why = f": {lines[-1]}" if lines else ""
         return RunBroken(f"the {self.name} process of this run has ended{why} (its log: {self._log})")

@@ -8,10 +8,11 @@ import json
 import pathlib
 import secrets
 import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from chaosreprise.errors import BadInput
+from chaosreprise.errors import BadInput, RunBroken
 from chaosreprise.paths import runs_root
 
 
@@ -29,14 +30,26 @@ class Directory:
         return self.path.relative_to(here) if self.path.is_relative_to(here) else self.path
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write a file as a whole or not at all."""
-        new = self.path / f".{name}.new"
-        new.write_text(json.dumps(value, indent=2, default=str) + "\n")
-        new.replace(self.path / name)
+        """Write a file as a whole or not at all. Raises RunBroken when that is not possible."""
+        text = json.dumps(value, indent=2, default=str) + "\n"
+        self._as_a_whole(name, lambda new: new.write_text(text))
 
     def keep(self, name: str, source: pathlib.Path) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            shutil.copyfile(source, self.path / name)
+        """A copy of a file, if there is one. Raises RunBroken when it can't be made."""
+        if source.exists():
+            self._as_a_whole(name, lambda new: shutil.copyfile(source, new))
+
+    def _as_a_whole(self, name: str, write: Callable[[pathlib.Path], object]) -> None:
+        new = self.path / f".{name}.new"
+        try:
+            write(new)
+            new.replace(self.path / name)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                new.unlink()
+            raise RunBroken(
+                f"{self.path / name}: can't be written ({error.strerror}): make room, or set REPRISE_RUNS to another folder"
+            ) from error
 
 
 def make(experiment: str) -> Directory:

@@ -11,7 +11,7 @@ from chaosreprise.clock import SystemClock
 from chaosreprise.errors import BadInput, Unreachable
 from chaosreprise.history import Coverage, Timed, Writer
 from chaosreprise.platform import adapter, file
-from chaosreprise.serve import arguments, lines_of_stdin, serve
+from chaosreprise.serve import arguments, end_on_error, lines_of_stdin, serve
 
 FIRST_LOOK_S = 10.0
 TICK_S = 0.005
@@ -28,7 +28,9 @@ class Recorder:
         self._cover(on=True, why="opened")
         for source in adapter.make(file.load(platform), self._run).sources():
             self._unseen.add(source.name)
-            self._tasks.append(asyncio.create_task(source.run(self._clock, self._emit, self._stop), name=source.name))
+            task = asyncio.create_task(source.run(self._clock, self._emit, self._stop), name=source.name)
+            task.add_done_callback(end_on_error)
+            self._tasks.append(task)
         for _ in range(int(FIRST_LOOK_S / TICK_S)):
             if not self._unseen:
                 return {"sources": [task.get_name() for task in self._tasks]}

@@ -20,7 +20,7 @@ from chaosreprise import checker, report
 from chaosreprise.checker import Stage, Verdict
 from chaosreprise.errors import NotAllowed, NotPossible, RepriseError, RunBroken
 from chaosreprise.faults import client as faults
-from chaosreprise.faults import registry
+from chaosreprise.faults import facts, registry
 from chaosreprise.history import Answer, Observe, Phase, Report, Submit, Tail, Writer
 from chaosreprise.history import load as load_history
 from chaosreprise.history.events import INTERRUPTED
@@ -33,6 +33,7 @@ from chaosreprise.run.contract import Arguments
 from chaosreprise.run.directory import Directory, make
 from chaosreprise.run.interruption import interruption
 from chaosreprise.run.method import Wanted
+from chaosreprise.run.observing import Pretender
 from chaosreprise.stack import starter
 from chaosreprise.stack.client import read_file
 
@@ -43,8 +44,10 @@ STAGES: dict[str, Stage] = {"baseline": "baseline", "clean-done": "clean", "clos
 class Run:
     """An open run. `plan` says what will be broken; `phase` where it stands."""
 
-    def __init__(self, arguments: Arguments, faults: list[Wanted], where: str, seed: int) -> None:
-        self.arguments, self.wanted, self.seed = arguments, faults, seed
+    def __init__(
+        self, arguments: Arguments, faults: list[Wanted], where: str, seed: int, observe: bool = False
+    ) -> None:
+        self.arguments, self.wanted, self.seed, self.observe = arguments, faults, seed, observe
         self.requested = load(where)
         self.directory: Directory = make(arguments.name)
         self.phase = "opening"
@@ -98,7 +101,7 @@ class Run:
         proven = [
             component
             for component, number in self._faults.items()
-            if self.warden.request("status", fault=number)["state"] == "proven"
+            if self._breaker.request("status", fault=number)["state"] == "proven"
         ]
         if not proven:
             raise NotAllowed("no fault is proven at this moment: commands sent now would test nothing")
@@ -209,7 +212,8 @@ class Run:
         answer = self._ask("inject", wanted, component, number)
         self._faults[component] = number
         took_ms = (answer["hi"] - answer["lo"]) / 1e6
-        log.info(f"fault     {wanted.kind} on {component}, proven after {took_ms:.1f} ms: {_seen(answer['proof'])}")
+        if not self.observe:
+            log.info(f"fault     {wanted.kind} on {component}, proven after {took_ms:.1f} ms: {_seen(answer['proof'])}")
         return {"fault": number, **answer}
 
     def _ask(self, do: Literal["plan", "inject"], wanted: Wanted, component: str, number: str) -> dict[str, Any]:
@@ -218,9 +222,10 @@ class Run:
 
     def _undo_one(self, component: str) -> dict[str, Any]:
         number = self._faults[component]
-        answer = self.warden.request("undo", fault=number)
+        answer = self._breaker.request("undo", fault=number)
         del self._faults[component]
-        log.info(f"fault     undone: {component} is whole again")
+        if not self.observe:
+            log.info(f"fault     undone: {component} is whole again")
         return {"fault": number, **answer}
 
     def _side_by_side(self, work: Callable[[str], dict[str, Any]], components: list[str]) -> list[dict[str, Any]]:
@@ -268,6 +273,7 @@ class Run:
         arguments = ["--run", self.directory.run, "--history", str(self.directory.history), "--kind", kind]
         self.recorder = self._child("recorder", "chaosreprise.run.recorder", arguments)
         self.load = self._child("load", "chaosreprise.workload", arguments)
+        self.recorder.needed_by.append(self.load)
         self.platform, self._stack = self._platform()
         self._exits.enter_context(faults.lock(self.platform.id))
         for healed in faults.heal(self.platform.id, self._keeper()):
@@ -278,9 +284,11 @@ class Run:
             keeper=self._keeper(),
             history=self.directory.history,
             platform_file=self.platform.path,
+            observe=self.observe,
             stack_fd=self._stack.owner_write_fd if self._stack else None,
         )
         self._exits.callback(self.warden.close)
+        self._breaker = Pretender() if self.observe else self.warden
         interruption.at_once = self.warden.halt_at_once
         self.adapter = adapter.make(self.platform, self.directory.run)
         if self._stack is None:  # the sessions of a stack of our own end with it
@@ -318,8 +326,9 @@ class Run:
     def _plan(self) -> None:
         description = self.adapter.describe()
         self.plan = planning.make(
-            self.arguments, self.wanted, self.platform, description, self.adapter.components(), self.seed
+            self.arguments, self.wanted, self.platform, description, self.adapter.components(), self.seed, self.observe
         )
+        self.plan.check(self.platform, asyncio.run(facts.once(self.platform, self.directory.run, self.plan.components)))
         self.directory.write_json("plan.json", msgspec.to_builtins(self.plan))
         self._writer.write(planning.contract_event(self.arguments, self.plan, description, self.platform), at_once=True)
         for line in self.plan.lines():
