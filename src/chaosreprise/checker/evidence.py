@@ -33,7 +33,7 @@ def broken_off(case: Case) -> list[Doubt]:
     told = {(event.source, event.signal): event for event in case.table.observed}
     if event := told.get(("warden", HALT)):
         by, why = event.value.get("by"), event.value.get("why")
-        reason = f"it was halted by {by}{f': {why}' if why else ''}"
+        reason = "it was stopped by `chaos reprise stop`" if by == "stop" else f"it was halted by the {by}: {why}"
     elif event := told.get(("owner", INTERRUPTED)):
         reason = f"it was interrupted by {event.value}"
     else:
@@ -58,6 +58,9 @@ def consistent(case: Case) -> list[Doubt]:
 
 def faults(case: Case) -> list[Doubt]:
     """Something was broken, each fault bit, and each is undone and seen whole again."""
+    if case.contract.observe:
+        why = "observe-only: nothing was broken, so nothing was proven"
+        return [Doubt(what="faults", why=why, do="run it again without REPRISE_OBSERVE")]
     found = [
         Doubt(what=f"fault {life.fault}", why=f"{life.kind} on {life.component}: {trouble[0]}", do=trouble[1])
         for life in case.lives

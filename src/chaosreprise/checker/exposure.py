@@ -73,6 +73,8 @@ def rows_in_flight(case: Case, life: Life) -> Iterator[int]:
 
 def doubts(case: Case) -> list[Doubt]:
     """What keeps the exposure from being enough."""
+    if case.contract.observe:
+        return []  # there was nothing to be exposed to, and that is said once
     needs = case.contract.exposure
     if not needs or any(n < 1 for n in needs.values()):
         why = "the contract asks for no exposure" if not needs else f"the contract asks for an exposure of {needs}"

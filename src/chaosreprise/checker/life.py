@@ -14,6 +14,15 @@ ACTED: tuple[State, ...] = ("injected", "proven", "undoing", "undone", "leaked")
 ENDS: tuple[State, ...] = ("leaked", "clean", "moot")
 AGENTS = "agents/"
 ONLINE = "online"
+AGAIN = "run the experiment again"
+UNDONE_BY = {
+    "lease": (
+        "it was undone by its lease: the run was hung",
+        "find out what the run waited for, or give the fault a longer planned time",
+    ),
+    "guard": ("it was undone by the guard before its time", "see whether the platform is well before the next run"),
+    "stop": ("it was undone by `chaos reprise stop` before its time", AGAIN),
+}
 
 
 @dataclass(slots=True)
@@ -76,16 +85,9 @@ class Life:
             )
         if undone is None:
             return "nothing says that it was undone", "run `chaos reprise heal`, then the experiment again"
-        if undone.by == "lease":
-            return (
-                "it was undone by its lease: the run was hung",
-                "find out what the run waited for, or give the fault a longer planned time",
-            )
         if undone.by not in (None, "run"):
-            return (
-                f"it was undone by the {undone.by}, not by the run: a part of the run had died",
-                "see logs/ for what ended, then run the experiment again",
-            )
+            died = f"it was undone by the {undone.by}, not by the run: a part of the run had died"
+            return UNDONE_BY.get(undone.by, (died, f"see logs/ for what ended, then {AGAIN}"))
         if not self.over:
             return "nobody saw its target whole again", "run `chaos reprise heal`, then the experiment again"
         return None

@@ -27,8 +27,9 @@ class Intent(NamedTuple):
     seconds: float
 
     @property
-    def group(self) -> str:
-        return self.on.partition("/")[0]
+    def unnamed(self) -> str:
+        """A component that gets its name later, such as a session that is not made yet: only the warden can count there."""
+        return f"{_group(self.on)}/?"
 
 
 class Facts(msgspec.Struct, kw_only=True, frozen=True):
@@ -51,14 +52,22 @@ def check(platform: Platform, intents: Sequence[Intent], facts: Facts) -> None:
     """Raises NotAllowed with the first reason why these faults may not all be on from now."""
     check_identity(platform, facts)
     for intent in intents:
-        _check_kind(platform, intent)
+        check_kind(platform, intent.kind)
     _check_production(platform, facts)
     _check_windows(platform, intents, facts)
     _check_at_once(platform, intents, facts)
-    for group in dict.fromkeys(intent.group for intent in intents):
-        _check_group(platform, [intent.on for intent in intents if intent.group == group], group, facts)
-    for on in dict.fromkeys(intent.on for intent in intents):
+    ons = dict.fromkeys(intent.on for intent in intents if intent.on != intent.unnamed)
+    for group in dict.fromkeys(_group(on) for on in ons):
+        _check_group(platform, [on for on in ons if _group(on) == group], group, facts)
+    for on in ons:
         _check_foreign(platform, on, facts)
+
+
+def check_plan(platform: Platform, moments: Sequence[Sequence[Intent]], facts: Facts) -> None:
+    """Before anything begins: what is meant to begin together, as if it began now. What else will be on then, the warden sees."""
+    check_identity(platform, facts)
+    for intents in moments:
+        check(platform, intents, facts)
 
 
 def check_identity(platform: Platform, facts: Facts) -> None:
@@ -80,12 +89,11 @@ def check_identity(platform: Platform, facts: Facts) -> None:
             )
 
 
-def _check_kind(platform: Platform, intent: Intent) -> None:
-    if intent.kind not in platform.file.allow.faults:
-        allowed = ", ".join(platform.file.allow.faults) or "nothing"
+def check_kind(platform: Platform, kind: str) -> None:
+    allowed = platform.file.allow.faults
+    if kind not in allowed:
         raise _no(
-            platform,
-            f"allow.faults allows {allowed}: {intent.kind} is not among them: add it if {intent.on} may be broken so",
+            platform, f"allow.faults = {allowed}: {kind} is not among them: add it if this platform may suffer that"
         )
 
 
@@ -129,7 +137,7 @@ def _check_at_once(platform: Platform, intents: Sequence[Intent], facts: Facts) 
 
 def _check_group(platform: Platform, ons: Sequence[str], group: str, facts: Facts) -> None:
     """Whoever broke it: what is not whole now counts as broken."""
-    members = {name for name in facts.whole if name.partition("/")[0] == group}
+    members = {name for name in facts.whole if _group(name) == group}
     down = {name for name in members if not facts.whole[name]} | {on for on in facts.broken if on in members}
     unknown = [on for on in ons if on not in members]
     if unknown:
@@ -160,6 +168,10 @@ def _check_foreign(platform: Platform, on: str, facts: Facts) -> None:
             platform,
             f"allow.foreign_sessions = {limit}: {on} has {found} sessions that are not of this run: wait until they have ended",
         )
+
+
+def _group(on: str) -> str:
+    return on.partition("/")[0]
 
 
 def _known(facts: Facts) -> str:

@@ -84,6 +84,7 @@ class Contract(Event, tag="contract"):
     known: list[Any]
     experiment: str = ""
     platform: str = ""
+    observe: bool = False
 
 
 class Phase(Timed, tag="phase"):

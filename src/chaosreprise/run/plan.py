@@ -12,7 +12,8 @@ import msgspec
 
 from chaosreprise import checker
 from chaosreprise.errors import BadInput, NotAllowed, NotPossible
-from chaosreprise.faults import registry
+from chaosreprise.faults import registry, safety
+from chaosreprise.faults.safety import Facts, Intent
 from chaosreprise.history import Contract
 from chaosreprise.platform.adapter import SECONDS, Component, Description
 from chaosreprise.platform.file import Platform
@@ -22,6 +23,7 @@ from chaosreprise.workload import plan as workload
 
 AGENTS = "agents"
 SESSIONS = "sessions"
+OBSERVE_ONLY = "observe-only       nothing is broken, the same commands are sent; without REPRISE_OBSERVE it"
 
 
 class FaultPlan(msgspec.Struct, kw_only=True):
@@ -41,12 +43,20 @@ class FaultPlan(msgspec.Struct, kw_only=True):
         few = f" ({len(self.components)} of {self.of})" if self.wanted.group == AGENTS else ""
         return f"would {does:<12} {what}{pids}{few}; undo: {registry.get(self.wanted.kind).way_back}"
 
+    def intents(self) -> list[Intent]:
+        """What begins together, for `safety`."""
+        kind = self.wanted.kind
+        unnamed = [f"{SESSIONS}/?"] * (1 if self.wanted.count == ALL else int(self.wanted.count))
+        ons = unnamed if self.wanted.group == SESSIONS else self.components
+        return [Intent(kind, on, self.wanted.hold_s + registry.get(kind).undo_s) for on in ons]
+
 
 class RunPlan(msgspec.Struct, kw_only=True):
     """What a run will do: its load, and each fault of the method in its order."""
 
     load: workload.Plan
     faults: list[FaultPlan]
+    observe: bool = False
 
     def fault(self, wanted: Wanted) -> FaultPlan:
         """What was planned for this fault. Raises NotAllowed for one that the method did not show when the run was opened."""
@@ -57,9 +67,18 @@ class RunPlan(msgspec.Struct, kw_only=True):
             f"{wanted.kind} with these arguments was not planned: only what the method shows may be broken"
         )
 
+    @property
+    def components(self) -> list[str]:
+        return list(dict.fromkeys(name for fault in self.faults for name in fault.components))
+
+    def check(self, platform: Platform, facts: Facts) -> None:
+        """Raises NotAllowed when it may not be done on this platform now. Who only observes must be at the right place, too."""
+        safety.check_plan(platform, [] if self.observe else [fault.intents() for fault in self.faults], facts)
+
     def lines(self) -> list[str]:
         """For people: what would be broken, and how it is undone."""
         return [
+            *([OBSERVE_ONLY] if self.observe else []),
             *(fault.line() for fault in self.faults),
             f"load               {self.load.starts} sessions, {len(self.load.users)} users; settles within {self.load.settle_s:.1f} s; seed {self.load.seed}",
         ]
@@ -72,6 +91,7 @@ def make(
     description: Description,
     components: list[Component],
     seed: int,
+    observe: bool = False,
 ) -> RunPlan:
     """Raises BadInput, NotAllowed or NotPossible with the one reason why this run can't be done here."""
     check_evidence(arguments, platform, description)
@@ -82,9 +102,10 @@ def make(
         raise NotPossible(f"{platform.path}: components.{AGENTS} is not set: the load can't be spread over agents")
     load = make_load(arguments, platform, agents, seed)
     load = msgspec.structs.replace(load, settle_s=file.timing.settle.seconds(load.queue))
-    _check_allowed(faults, platform)
+    for wanted in faults if not observe else []:
+        safety.check_kind(platform, wanted.kind)
     planned = [_plan(wanted, platform, load, components) for wanted in faults]
-    return RunPlan(load=load, faults=planned)
+    return RunPlan(load=load, faults=planned, observe=observe)
 
 
 def make_load(arguments: Arguments, platform: Platform, agents: list[str], seed: int) -> workload.Plan:
@@ -116,14 +137,6 @@ def choose(wanted: Wanted, names: list[str], seed: int) -> list[str]:
     if count > len(order):
         raise BadInput(f'{wanted.kind}: count = {count}: there are {len(order)} of them: ask for fewer, or for "all"')
     return order[:count]
-
-
-def _check_allowed(faults: list[Wanted], platform: Platform) -> None:
-    for wanted in faults:
-        if wanted.kind not in platform.file.allow.faults:
-            raise NotAllowed(
-                f"{platform.path}: allow.faults = {platform.file.allow.faults}: {wanted.kind} is not among them: add it if this platform may suffer that"
-            )
 
 
 def shown(wanted: Wanted, agents: list[str], seed: int) -> FaultPlan:
@@ -170,6 +183,7 @@ def contract_event(arguments: Arguments, plan: RunPlan, description: Description
         known=[],
         experiment=arguments.name,
         platform=platform.id,
+        observe=plan.observe,
     )
 
 

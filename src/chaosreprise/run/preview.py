@@ -4,6 +4,7 @@ Reads the experiment as Chaos Toolkit would (configuration from the environment 
 run would. The embedded platform is not started for it, so its victim has a name but no pid.
 """
 
+import asyncio
 import json
 import secrets
 from typing import Any
@@ -14,9 +15,10 @@ from chaoslib.configuration import load_configuration
 
 from chaosreprise import checker
 from chaosreprise.errors import BadInput, shown
+from chaosreprise.faults import facts
 from chaosreprise.platform import adapter
 from chaosreprise.platform.file import Lab, Platform, load
-from chaosreprise.run import contract, method, plan
+from chaosreprise.run import contract, method, observing, plan
 from chaosreprise.run.contract import Arguments
 from chaosreprise.run.method import Wanted
 from chaosreprise.run.seed import read_seed
@@ -31,9 +33,12 @@ def lines(experiment: str) -> list[str]:
     platform = load(contract.platform(configuration))
     seed = read_seed(arguments.workload.seed)
     if platform.file.kind == "embedded":
-        return _embedded(arguments, faults, platform, seed)
-    speaker = adapter.make(platform, f"plan-{secrets.token_hex(4)}")
-    return plan.make(arguments, faults, platform, speaker.describe(), speaker.components(), seed).lines()
+        return [*([plan.OBSERVE_ONLY] if observing.asked() else []), *_embedded(arguments, faults, platform, seed)]
+    run = f"plan-{secrets.token_hex(4)}"
+    speaker = adapter.make(platform, run)
+    found = plan.make(arguments, faults, platform, speaker.describe(), speaker.components(), seed, observing.asked())
+    found.check(platform, asyncio.run(facts.once(platform, run, found.components)))
+    return found.lines()
 
 
 def _embedded(arguments: Arguments, faults: list[Wanted], platform: Platform, seed: int) -> list[str]:
