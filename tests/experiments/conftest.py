@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from runs import EXPERIMENT, SHORT, Begin, Running, start_lab
+from runs import EXPERIMENT, SHORT, SHORTEST, Begin, Running, start_lab
 
 from chaosreprise.stack import starter
 
@@ -51,4 +51,15 @@ def begin(tmp_path: pathlib.Path) -> Iterator[Begin]:
 def failover() -> dict[str, Any]:
     """The experiment as data, for tests that change it."""
     found: dict[str, Any] = json.loads(EXPERIMENT.read_text())
+    return found
+
+
+@pytest.fixture
+def shortest() -> dict[str, Any]:
+    """The experiment as data, with as little in it as can pass: one command of each kind exposed, one session in reserve."""
+    text = EXPERIMENT.read_text()
+    for name, value in SHORTEST.items():
+        text = text.replace(f'"${{{name}}}"', json.dumps(value))
+    found: dict[str, Any] = json.loads(text)
+    found["controls"][0]["provider"]["arguments"]["workload"]["reserve"] = 1
     return found
