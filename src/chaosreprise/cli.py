@@ -10,7 +10,7 @@ import pathlib
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import click
@@ -116,11 +116,20 @@ def plan(experiment: str) -> None:
 @reprise.command()
 @_errors
 def heal() -> None:
-    """Undo whatever an earlier run left broken, and remove what is left of stacks whose owner died."""
+    """Undo what an earlier run left broken, stop its sessions, remove what is left of stacks; exit 3 if something stays."""
     from chaosreprise.run import healing  # noqa: PLC0415
 
-    for line in healing.lines():
-        click.echo(line)
+    _say_all(healing.lines())
+
+
+@reprise.command()
+@click.argument("which", required=False)
+@_errors
+def stop(which: str | None) -> None:
+    """End a run from another shell, everything undone first: WHICH is a run or a platform, by default all; exit 3 if something stays broken."""
+    from chaosreprise.run import stopping  # noqa: PLC0415
+
+    _say_all(stopping.stop(which))
 
 
 @reprise.group(cls=Group)
@@ -186,6 +195,16 @@ def _misused(error: click.UsageError) -> NoReturn:
     say = error.format_message().rstrip(".")
     command = error.ctx.command_path if error.ctx else "chaos reprise"
     _fail(f"no command given\n{say}." if "\n" in say else f"{say}: see {command} --help")
+
+
+def _say_all(lines: Iterator[tuple[str, bool]]) -> None:
+    """Each line when it is known; exit 3 unless all was well."""
+    well = True
+    for line, good in lines:
+        click.echo(line)
+        well = well and good
+    if not well:
+        sys.exit(FAILED)
 
 
 def _fail(say: str) -> NoReturn:

@@ -1,13 +1,25 @@
-"""What `chaos reprise heal` repairs: faults that earlier runs left, and the folders of stacks whose owner died."""
+"""What `chaos reprise heal` repairs: faults that earlier runs left, their sessions, and the folders of stacks whose owner died."""
+
+from collections.abc import Iterator
 
 from chaosreprise.faults import client
+from chaosreprise.run import litter
 from chaosreprise.stack import starter
 
 
-def lines() -> list[str]:
-    """What was found and done, a line each; the last one says whether anything is still broken."""
-    healed = client.heal_all()
-    said = [str(one) for one in healed]
-    said += [f"stack {folder.name} had lost its keeper: its folder is removed" for folder in starter.sweep()]
-    leaked = sum(one.state == "leaked" for one in healed)
-    return [*said, f"{leaked} faults could not be undone: see above" if leaked else "clean"]
+def lines() -> list[tuple[str, bool]]:
+    """What was found and done, a line each, and whether that is well; the last one says whether anything is left."""
+    return list(_healed())
+
+
+def _healed() -> Iterator[tuple[str, bool]]:
+    left = 0
+    for one in client.heal_all():
+        left += one.state == "leaked"
+        yield str(one), one.state != "leaked"
+    for folder in starter.sweep():
+        yield f"stack {folder.name} had lost its keeper: its folder is removed", True
+    for line, well in litter.tidy_all():
+        left += not well
+        yield line, well
+    yield (f"{left} things could not be repaired: see above", False) if left else ("clean", True)

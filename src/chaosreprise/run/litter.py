@@ -1,21 +1,77 @@
-"""Sessions that a run made and could not stop because it was killed: the next run on the platform stops them first.
+"""Sessions that a run made and could not stop because it was killed: litter, a fault whose undo is to stop them.
 
-A run leaves a mark in the user's state directory before its first session, and takes it away after its last one is
-stopped. Only sessions of runs with a mark are touched: a tag alone may be that of somebody else's run.
+A run leaves a mark in the user's state directory before its first session, and takes it away after its last one is stopped.
+The mark names the platform file, so that `chaos reprise heal` can stop them as well as the next run can; passwords stand
+in that file by reference only. Only sessions of runs with a mark are touched: a tag alone may be somebody else's.
 """
 
+import asyncio
+import contextlib
 import pathlib
+from collections.abc import Iterator
 
+import msgspec
+
+from chaosreprise.errors import NotAllowed, RepriseError
+from chaosreprise.faults import ledger
 from chaosreprise.paths import slug, state_dir
+from chaosreprise.platform import adapter
+from chaosreprise.platform.file import Platform, load
 
 
-def mark(platform_id: str, run: str) -> pathlib.Path:
+class Mark(msgspec.Struct):
+    """The platform's id and its file. Empty: written by a version that did not say so."""
+
+    platform: str = ""
+    file: str = ""
+
+
+def mark(platform: Platform, run: str) -> pathlib.Path:
     """Say that this run may leave sessions; remove the file when it surely does not."""
-    path = state_dir("litter", slug(platform_id)) / run
+    path = state_dir("litter", slug(platform.id)) / run
     path.touch(mode=0o600)
+    path.write_bytes(msgspec.json.encode(Mark(platform.id, str(pathlib.Path(platform.path).absolute()))))
     return path
 
 
 def left(platform_id: str) -> list[pathlib.Path]:
     """The marks of earlier runs, whose names are those of the runs. Call it while holding the platform's lock."""
     return sorted(state_dir("litter", slug(platform_id)).iterdir())
+
+
+def tidy_all() -> Iterator[tuple[str, bool]]:
+    """Stop what earlier runs left, on every platform that no run is testing now: lines, and whether all is well."""
+    for folder in sorted(state_dir("litter").iterdir()):
+        for path in sorted(folder.iterdir()):
+            with contextlib.suppress(NotAllowed, FileNotFoundError):  # a run is under way there, or has just tidied up
+                yield from _tidy(path, _read(path))
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def _tidy(path: pathlib.Path, mark: Mark) -> Iterator[tuple[str, bool]]:
+    if not mark.file:
+        yield (
+            f"run {path.name}: it may have left sessions, and its mark {path} names no platform: run an experiment there",
+            False,
+        )
+        return
+    with ledger.lock(mark.platform):
+        if state_dir("stacks") in pathlib.Path(mark.file).parents and not pathlib.Path(mark.file).exists():
+            path.unlink()  # a lab that has ended, and its sessions with it
+            return
+        try:
+            names = asyncio.run(adapter.make(load(mark.file), path.name).tidy())
+        except RepriseError as error:
+            yield f"run {path.name}: it may have left sessions on {mark.platform}, not stopped: {error}", False
+            return
+        path.unlink()
+    if names:
+        yield f"run {path.name}: {len(names)} sessions left on {mark.platform} -> stopped", True
+
+
+def _read(path: pathlib.Path) -> Mark:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Mark)
+    except msgspec.DecodeError:
+        return Mark()

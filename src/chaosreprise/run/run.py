@@ -26,7 +26,7 @@ from chaosreprise.history import load as load_history
 from chaosreprise.history.events import INTERRUPTED
 from chaosreprise.platform import adapter
 from chaosreprise.platform.file import Lab, Platform, load
-from chaosreprise.run import litter
+from chaosreprise.run import litter, stopping
 from chaosreprise.run import plan as planning
 from chaosreprise.run.child import Child
 from chaosreprise.run.contract import Arguments
@@ -157,11 +157,17 @@ class Run:
                         self._wind_down()
                 with self._told("end the recorder"):
                     self.recorder.ask("end")
+                with self._told("ask the warden"):
+                    self._say_halted()
                 with self._told("end the warden"):
                     self.warden.close()
             self.directory.keep("faults.jsonl", self.warden.ledger)
             self.directory.write_json("journal.json", journal)
             return self._concluded(broken_off)
+
+    def _say_halted(self) -> None:
+        if why := stopping.why(self.warden.request("status")):
+            log.error(f"halted    {why}: what was broken is whole again")
 
     def conclude(self) -> Verdict:
         """Judge what was recorded, and write that. Everything has been ended."""
@@ -276,6 +282,7 @@ class Run:
         self.recorder.needed_by.append(self.load)
         self.platform, self._stack = self._platform()
         self._exits.enter_context(faults.lock(self.platform.id))
+        told = self._exits.enter_context(stopping.announced(self.requested, self.platform, self.directory))
         for healed in faults.heal(self.platform.id, self._keeper()):
             log.info(f"healed    {healed}")
         self.warden = faults.Warden.start(
@@ -288,6 +295,7 @@ class Run:
             stack_fd=self._stack.owner_write_fd if self._stack else None,
         )
         self._exits.callback(self.warden.close)
+        stopping.announce(told, self.warden.address)
         self._breaker = Pretender() if self.observe else self.warden
         interruption.at_once = self.warden.halt_at_once
         self.adapter = adapter.make(self.platform, self.directory.run)
@@ -295,7 +303,7 @@ class Run:
             for earlier in litter.left(self.platform.id):
                 self._stop_sessions_of(earlier.name)
                 earlier.unlink()
-            self._litter = litter.mark(self.platform.id, self.directory.run)
+            self._litter = litter.mark(self.platform, self.directory.run)
             self._exits.callback(self._tidy)
 
     def _child(self, name: str, module: str, arguments: list[str]) -> Child:
