@@ -4,11 +4,13 @@ import os
 import pathlib
 import resource
 import signal
+import time
 
 import pytest
 
 from chaosreprise.errors import BadInput, RunBroken
 from chaosreprise.history import Coverage, Phase, Submit, Tail, Writer, load
+from chaosreprise.history.writer import BATCH_S
 
 
 def phase(at: int) -> Phase:
@@ -93,14 +95,23 @@ def test_a_tail_yields_each_event_once_and_waits_for_the_end_of_a_line(tmp_path:
         assert [event.name for event in tail.new()] == ["quiet"]  # type: ignore[union-attr]
 
 
-def test_a_full_disk_is_said_at_the_next_write(tmp_path: pathlib.Path) -> None:
+def write_until_it_is_said(writer: Writer, at_once: bool) -> None:
+    for _ in range(1 if at_once else 1000):
+        writer.write(Coverage(lo=1, hi=1, of="rows", on=True, why="x" * 100), at_once=at_once)
+        time.sleep(0 if at_once else BATCH_S / 2)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_full_disk_is_said_by_a_write_at_once_and_by_the_next_one_of_a_batch(
+    tmp_path: pathlib.Path, at_once: bool
+) -> None:
     writer = Writer(tmp_path, "a", "r1")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (os.stat(writer.path).st_size + 10, hard))
     try:
         with pytest.raises(RunBroken, match=r"a\.jsonl: can't be written"):
-            writer.write(Coverage(lo=1, hi=1, of="rows", on=True, why="x" * 100), at_once=True)
+            write_until_it_is_said(writer, at_once)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)

@@ -288,16 +288,16 @@ def _close_quietly(writer: Writer) -> None:
 
 
 def _address_of(process: "subprocess.Popen[bytes]", log: pathlib.Path) -> str:
-    """The line that a warden prints when it listens."""
+    """The line that a warden prints when it listens; another one says why it can't."""
     assert process.stdout is not None
     line = b""
     if select.select([process.stdout], [], [], READY_S)[0]:
         line = process.stdout.readline()
-    if not line:
+    if not line.startswith(b"@"):
         process.send_signal(signal.SIGTERM)
         process.kill()
         process.wait()
         process.stdout.close()
-        lines = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
-        raise RunBroken(f"the warden did not start: {lines[-1]}")
+        lines = [line.decode().strip()] if line else log.read_text(errors="replace").strip().splitlines()
+        raise RunBroken(f"the warden did not start: {(lines or ['it said nothing'])[-1]}")
     return line.decode().strip()

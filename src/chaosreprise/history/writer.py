@@ -60,7 +60,7 @@ class Writer:
         line = self._encode(event)
         with self._lock:
             self._lines.append(line)
-            if at_once:
+            if at_once or self._error is not None:
                 self._flush()
 
     def flush(self) -> None:

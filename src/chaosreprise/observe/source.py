@@ -30,17 +30,17 @@ async def sample(
 ) -> None:
     """Call `look(since, last)` `hz` times a second; `since` is when the last good look began, `last` asks for a full one.
 
-    `look` raises a RepriseError for a look that failed: coverage ends where the last good look began.
+    `look` raises a RepriseError for a look that failed: coverage ends where the last good look began, or has not begun.
     """
     since = clock.now()
-    covered = False
+    covered: bool | None = None  # not known
     while True:
         last = stop.is_set()
         began = clock.now()
         try:
             await look(since, last)
         except RepriseError as error:
-            if covered:
+            if covered is not False:
                 emit(Coverage(lo=since, hi=clock.now(), of=name, on=False, why=str(error)))
             covered = False
         else:

@@ -22,12 +22,12 @@ class Recorder:
         self._writer, self._run, self._clock = writer, run, SystemClock()
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._unseen: set[str] = set()
+        self._unseen: dict[str, str] = {}  # and why, as far as that is known
 
     async def watch(self, platform: str) -> dict[str, Any]:
         self._cover(on=True, why="opened")
         for source in adapter.make(file.load(platform), self._run).sources():
-            self._unseen.add(source.name)
+            self._unseen[source.name] = "it did not answer"
             task = asyncio.create_task(source.run(self._clock, self._emit, self._stop), name=source.name)
             task.add_done_callback(end_on_error)
             self._tasks.append(task)
@@ -35,15 +35,19 @@ class Recorder:
             if not self._unseen:
                 return {"sources": [task.get_name() for task in self._tasks]}
             await asyncio.sleep(TICK_S)
+        name, why = min(self._unseen.items())
         raise Unreachable(
-            f"evidence.{min(self._unseen)}: could not be looked at within {FIRST_LOOK_S:g} s: check it with the platform file"
+            f"evidence.{name}: could not be looked at within {FIRST_LOOK_S:g} s ({why}): check what the platform file says of it"
         )
 
     def _emit(self, event: Timed) -> None:
         """A command sent before its ledger is watched would prove nothing: `watch` answers once all are."""
         self._writer.write(event)
-        if isinstance(event, Coverage) and event.on:
-            self._unseen.discard(event.of)
+        if isinstance(event, Coverage) and event.of in self._unseen:
+            if event.on:
+                del self._unseen[event.of]
+            else:
+                self._unseen[event.of] = event.why
 
     async def end(self) -> dict[str, Any]:
         self._stop.set()
