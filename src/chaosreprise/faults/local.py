@@ -86,9 +86,9 @@ class OnProcess:
             raise BadInput(f"{', '.join(args)}: this fault takes no arguments: leave them out")
         given = convert("fault", args, self.arguments)
         process = await plan(context, on)
-        return target(process) | target(given) | self.more(process, given)
+        return target(process) | target(given) | await self.more(process, given)
 
-    def more(self, process: Process, given: Any) -> Target:
+    async def more(self, process: Process, given: Any) -> Target:
         """What else belongs to the target; changes nothing. Raises NotPossible or NotAllowed."""
         return {}
 

@@ -13,8 +13,9 @@ import time
 
 import msgspec
 
-from chaosreprise.procs import Incarnation, family, is_alive, send_signal
+from chaosreprise.procs import Incarnation, family, send_signal
 
+ROUNDS = 5  # what is started while its parent is mended inherits what that had
 CGROUP_BUSY_S = 0.5  # a group whose last process has just been moved may be busy for a moment
 
 
@@ -35,7 +36,10 @@ class End(Mend, tag="end", frozen=True):
 
 
 class Limit(Mend, tag="limit", frozen=True):
-    """prlimit(2): `soft` again, if it still is what the fault had `set`. `resource` is a name like NOFILE."""
+    """prlimit(2): `soft` again, where it still is what the fault had `set`, of a process and its descendants.
+
+    `resource` is a name like NOFILE. Descendants, since what is started meanwhile inherits it.
+    """
 
     inc: Incarnation
     resource: str
@@ -44,7 +48,9 @@ class Limit(Mend, tag="limit", frozen=True):
 
 
 class Affinity(Mend, tag="affinity", frozen=True):
-    """sched_setaffinity(2) of all its threads: `cpus` again, for those that still have what the fault had `set`."""
+    """sched_setaffinity(2): `cpus` again, where it still is what the fault had `set`, of all threads of a process and its
+    descendants.
+    """
 
     inc: Incarnation
     cpus: list[int]
@@ -78,22 +84,49 @@ def apply(mend: AnyMend) -> None:
                 _cgroup(mend)
 
 
+def limited(inc: Incarnation, name: str, soft: int) -> list[int]:
+    """Which of a process and its descendants have this soft limit."""
+    which, found = getattr(resource, f"RLIMIT_{name}"), []
+    for one in family(inc):
+        with contextlib.suppress(OSError):
+            if resource.prlimit(one.pid, which)[0] == soft:
+                found.append(one.pid)
+    return found
+
+
+def pinned(inc: Incarnation, cpus: list[int]) -> list[int]:
+    """Which threads of a process and its descendants may run on exactly these processors."""
+    return [thread for thread, may in affinities(inc) if may == sorted(cpus)]
+
+
+def affinities(inc: Incarnation) -> list[tuple[int, list[int]]]:
+    """All threads of a process and its descendants, and the processors that each may run on."""
+    found = []
+    for one in family(inc):
+        with contextlib.suppress(OSError):
+            for thread in pathlib.Path(f"/proc/{one.pid}/task").iterdir():
+                with contextlib.suppress(OSError):
+                    found.append((int(thread.name), sorted(os.sched_getaffinity(int(thread.name)))))
+    return found
+
+
 def _limit(mend: Limit) -> None:
-    if not is_alive(mend.inc):
-        return
     which = getattr(resource, f"RLIMIT_{mend.resource}")
-    soft, hard = resource.prlimit(mend.inc.pid, which)
-    if soft == mend.set:
-        resource.prlimit(mend.inc.pid, which, (mend.soft, hard))
+    for _ in range(ROUNDS if mend.soft != mend.set else 0):
+        for pid in (found := limited(mend.inc, mend.resource, mend.set)):
+            with contextlib.suppress(OSError):
+                resource.prlimit(pid, which, (mend.soft, resource.prlimit(pid, which)[1]))
+        if not found:
+            return
 
 
 def _affinity(mend: Affinity) -> None:
-    if not is_alive(mend.inc):
-        return
-    for thread in pathlib.Path(f"/proc/{mend.inc.pid}/task").iterdir():
-        with contextlib.suppress(ProcessLookupError):
-            if os.sched_getaffinity(int(thread.name)) == set(mend.set):
-                os.sched_setaffinity(int(thread.name), mend.cpus)
+    for _ in range(ROUNDS if sorted(mend.cpus) != sorted(mend.set) else 0):
+        for thread in (found := pinned(mend.inc, mend.set)):
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(thread, mend.cpus)
+        if not found:
+            return
 
 
 def _cgroup(mend: Cgroup) -> None:
