@@ -17,6 +17,7 @@ from chaosreprise.errors import NotAllowed, NotPossible, RepriseError, RunBroken
 from chaosreprise.faults import ledger, registry
 from chaosreprise.faults.base import Context
 from chaosreprise.faults.ledger import Record
+from chaosreprise.faults.moments import Sent
 from chaosreprise.history.events import Fault, State
 from chaosreprise.stack.client import StackEnded
 
@@ -61,8 +62,10 @@ class Lives:
         async with self._lock(fault):
             return await self._plan(fault, kind, on, args)
 
-    async def inject(self, fault: str, kind: str, on: str, hold_ns: int, args: dict[str, Any]) -> Record:
-        """Break it; returns when that is proven. If not, it has been undone when this raises NotProven."""
+    async def inject(
+        self, fault: str, kind: str, on: str, hold_ns: int, args: dict[str, Any], moment: Sent | None = None
+    ) -> Record:
+        """Break it, once armed at its moment; returns when that is proven. If not, it has been undone when this raises."""
         async with self._lock(fault):
             record = await self._plan(fault, kind, on, args)
             if record.state == "proven":
@@ -71,6 +74,8 @@ class Lives:
             lease_end = boottime() + hold_ns + int((what.undo_s + SPARE_S) * SECOND)
             record = self._reach(record, "armed", lease_end=lease_end)
             try:
+                if moment is not None:
+                    await moment.come()
                 lo = time.monotonic_ns()
                 await what.inject(self._context, record.mark, record.target, lease_end)
                 record = self._reach(record, "injected", lo=lo)

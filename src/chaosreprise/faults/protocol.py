@@ -21,7 +21,7 @@ class Request(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_def
     """`inject` and `plan` need fault, kind and on; `undo` a fault; `status` without one tells of all.
 
     `halt` (by the run, or by `chaos reprise stop`) undoes everything and injects nothing any more; `bye` also ends the
-    warden. `hold_ns` is how long it is meant to last.
+    warden. `hold_ns` is how long it is meant to last, `after` how many commands of each kind must be sent before it strikes.
     """
 
     id: int
@@ -31,6 +31,7 @@ class Request(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_def
     on: str = ""
     hold_ns: int = 0
     args: dict[str, Any] = {}
+    after: dict[str, int] = {}
     by: Literal["run", "stop"] = "run"
 
 

@@ -21,11 +21,12 @@ from typing import Any
 
 import msgspec
 
-from chaosreprise.errors import NotAllowed, RepriseError, Unreachable
+from chaosreprise.errors import NotAllowed, RepriseError, Unreachable, complain
 from chaosreprise.faults import ledger, protocol
 from chaosreprise.faults.base import Context
 from chaosreprise.faults.gate import Gate
 from chaosreprise.faults.lives import Lives
+from chaosreprise.faults.moments import Sent
 from chaosreprise.history import Fault, Observe, Writer
 from chaosreprise.history.events import HALT
 from chaosreprise.procs import Incarnation, incarnation, myself, peer_uid, send_signal
@@ -40,8 +41,15 @@ OUTSIDERS = {"guard": " by the guard", "stop": " by `chaos reprise stop`"}
 class Warden:
     """Requests in, faults through their states, answers out."""
 
-    def __init__(self, lives: Lives, gate: Gate, record: Callable[[Observe], None], owner: Incarnation | None) -> None:
-        self._lives, self._gate, self._record, self._owner = lives, gate, record, owner
+    def __init__(
+        self,
+        lives: Lives,
+        gate: Gate,
+        record: Callable[[Observe], None],
+        owner: Incarnation | None,
+        history: pathlib.Path,
+    ) -> None:
+        self._lives, self._gate, self._record, self._owner, self._history = lives, gate, record, owner, history
         self._answers: dict[int, asyncio.Task[dict[str, Any]]] = {}
         self._injecting: set[asyncio.Task[dict[str, Any]]] = set()
         self._halted: dict[str, str] | None = None
@@ -170,7 +178,14 @@ class Warden:
         self._check_halted()
         async with self._gate.admitted(request.fault, request.kind, request.on, request.hold_ns, self._lives):
             self._check_halted()
-            return await self._lives.inject(request.fault, request.kind, request.on, request.hold_ns, request.args)
+            return await self._lives.inject(
+                request.fault,
+                request.kind,
+                request.on,
+                request.hold_ns,
+                request.args,
+                Sent(self._history, request.after),
+            )
 
     def _check_halted(self) -> None:
         if self._halted is not None:
@@ -194,7 +209,10 @@ def main() -> int:
         ):
             asyncio.run(_run(arguments, writer))
     except RepriseError as error:
-        sys.stderr.write(f"{error}\n")
+        complain(error)
+        with contextlib.suppress(OSError):
+            sys.stdout.write(f"{error}\n")  # to the owner, if it still waits for the address
+            sys.stdout.flush()
         return 2
     return 0
 
@@ -214,7 +232,9 @@ async def _run(arguments: argparse.Namespace, writer: Writer) -> None:
 
     lives = Lives(arguments.run, arguments.platform, context, tell)
     listener, address = _listen()
-    await Warden(lives, gate, record, owner).run(listener, arguments.owner_fd, lambda: _say_ready(address))
+    await Warden(lives, gate, record, owner, arguments.history).run(
+        listener, arguments.owner_fd, lambda: _say_ready(address)
+    )
 
 
 def _say_ready(address: str) -> None:

@@ -11,8 +11,8 @@ import contextlib
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
 
 import msgspec
 
@@ -38,6 +38,7 @@ from chaosreprise.stack import starter
 from chaosreprise.stack.client import read_file
 
 log = logging.getLogger("chaostoolkit")
+ARMED_TICK_S = 0.002
 STAGES: dict[str, Stage] = {"baseline": "baseline", "clean-done": "clean", "close": "end", "close-done": "end"}
 
 
@@ -76,10 +77,7 @@ class Run:
         if self.phase == "baseline":
             self._enter("method")
         numbers = {component: f"f{next(self._numbers)}" for component in components}
-        if wanted.in_flight:  # what takes time goes first: the burst is over soon
-            self._side_by_side(lambda component: self._ask("plan", wanted, component, numbers[component]), components)
-            self.load.ask("burst", agents=agents or self.plan.load.agents, need=dict(self.arguments.exposure))
-        told = self._side_by_side(lambda component: self._inject(wanted, component, numbers[component]), components)
+        told = self._strike(wanted, numbers, agents)
         if registry.get(wanted.kind).momentary:
             told = self._side_by_side(self._undo_one, components)
             self._back_to_quiet()
@@ -89,7 +87,7 @@ class Run:
         """Undo the faults on a group, or on one component of it; nothing when there is none, so it can be a rollback too."""
         meant = [
             component
-            for component in self._faults
+            for component in list(self._faults)
             if group in ("", registry.group_of(component)) and which in ("", component, component.partition("/")[2])
         ]
         told = self._side_by_side(self._undo_one, meant)
@@ -214,22 +212,49 @@ class Run:
             )
         return [f"sessions/{name}" for name in names], planned.agents
 
+    def _strike(self, wanted: Wanted, numbers: dict[str, str], agents: list[str]) -> list[dict[str, Any]]:
+        """All at once; with commands in flight: once the faults are armed these are sent, and they strike among them."""
+        with concurrent.futures.ThreadPoolExecutor(len(numbers)) as pool:
+            striking = [pool.submit(self._inject, wanted, name, number) for name, number in numbers.items()]
+            if wanted.in_flight:
+                self._until_armed(numbers.values(), striking)
+                self.load.ask("burst", agents=agents or self.plan.load.agents, need=dict(self.arguments.exposure))
+            return [one.result() for one in striking]
+
+    def _until_armed(self, numbers: Collection[str], striking: list["concurrent.futures.Future[Any]"]) -> None:
+        """Each fault is armed, or its injection is over."""
+        while not all(one.done() for one in striking):
+            armed = [
+                one["fault"] for one in self._breaker.request("status").get("faults", []) if one["state"] == "armed"
+            ]
+            if set(numbers) - set(armed) <= {
+                number for number, one in zip(numbers, striking, strict=True) if one.done()
+            }:
+                return
+            time.sleep(ARMED_TICK_S)
+
     def _inject(self, wanted: Wanted, component: str, number: str) -> dict[str, Any]:
-        answer = self._ask("inject", wanted, component, number)
+        answer = self._breaker.request(
+            "inject",
+            fault=number,
+            kind=wanted.kind,
+            on=component,
+            hold_ns=int(wanted.hold_s * 1e9),
+            args=wanted.args,
+            after=dict(self.arguments.exposure) if wanted.in_flight else {},
+        )
         self._faults[component] = number
         took_ms = (answer["hi"] - answer["lo"]) / 1e6
         if not self.observe:
             log.info(f"fault     {wanted.kind} on {component}, proven after {took_ms:.1f} ms: {_seen(answer['proof'])}")
         return {"fault": number, **answer}
 
-    def _ask(self, do: Literal["plan", "inject"], wanted: Wanted, component: str, number: str) -> dict[str, Any]:
-        hold_ns = int(wanted.hold_s * 1e9)
-        return self.warden.request(do, fault=number, kind=wanted.kind, on=component, hold_ns=hold_ns, args=wanted.args)
-
     def _undo_one(self, component: str) -> dict[str, Any]:
-        number = self._faults[component]
+        number = self._faults.get(component)
+        if number is None:
+            return {"fault": None}
         answer = self._breaker.request("undo", fault=number)
-        del self._faults[component]
+        self._faults.pop(component, None)  # an interrupted rollback may be at it too
         if not self.observe:
             log.info(f"fault     undone: {component} is whole again")
         return {"fault": number, **answer}
@@ -373,8 +398,9 @@ class Run:
         """An error while finishing is said and makes the verdict unknown by the evidence that then lacks; the rest goes on."""
         try:
             yield
-        except (RepriseError, TimeoutError) as error:
-            log.error(f"could not {what}: {error}")
+        except Exception as error:
+            ours = isinstance(error, RepriseError | TimeoutError)
+            log.error(f"could not {what}: {error if ours else repr(error)}", exc_info=not ours)
 
 
 def _seen(proof: dict[str, Any] | None) -> str:

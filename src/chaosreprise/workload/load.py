@@ -25,7 +25,6 @@ PARALLEL = 8  # lifecycle commands of the load under way at once, outside of a f
 PATIENCE_S = 30.0
 OPEN_AT_MOST = 48  # steps and reads under way at once: below the connections that the adapter keeps
 SETTLE_TICK_S = 0.02
-BURST_TICK_S = 0.001
 SETTLE_LIMIT = 20  # x settle: a platform that is never quiet is not waited for for ever
 
 
@@ -52,7 +51,6 @@ class Load:
         self._steppers: list[str] = []
         self._running: dict[str, list[str]] = {}
         self._hibernated: dict[str, list[str]] = {}
-        self._reserve: dict[Op, dict[str, list[str]]] = {"wake": self._hibernated, "hibernate": self._running}
 
     async def open(self) -> dict[str, Any]:
         """Make the sessions, give them their roles by the agent that the platform chose, begin steps and reads."""
@@ -112,19 +110,26 @@ class Load:
         return {"accepted": dict(sent)}
 
     async def burst(self, agents: list[str], need: dict[str, int]) -> dict[str, Any]:
-        """Everything in reserve on these agents at once, wakes first, since they take longest and hold up what follows.
+        """Everything in reserve on these agents at once, wakes first: they take longest and hold up what follows.
 
-        Returns as soon as `need` commands of each kind were submitted: what strikes next finds them in flight.
+        As many as `need` asks for are stopped at once, since the stop of a pair waits until its first command is
+        accepted. Does not wait for any of it: what strikes meanwhile finds it in flight.
         """
-        names = {op: [name for agent in agents for name in kept.pop(agent, [])] for op, kept in self._reserve.items()}
-        submitted: collections.Counter[str] = collections.Counter()
-        tasks = [asyncio.create_task(self._pair(op, name, 0.0, submitted)) for op in names for name in names[op]]
-        for task in tasks:
+        stops = need.get("stop", 0)
+        work: list[Coroutine[Any, Any, object]] = []
+        for op, kept, only_stopped in (
+            ("wake", self._hibernated, stops // 2),
+            ("hibernate", self._running, -(-stops // 2)),
+        ):
+            for names in [kept.pop(agent, []) for agent in agents]:
+                pairs = max(0, len(names) - only_stopped)
+                work += [self._pair(op, name, 0.0) for name in names[:pairs]]  # type: ignore[arg-type]
+                work += [self._do("stop", name) for name in names[pairs:]]
+        for part in work:
+            task = asyncio.create_task(part)
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
-        while not all(task.done() for task in tasks) and any(submitted[op] < n for op, n in need.items()):
-            await asyncio.sleep(BURST_TICK_S)
-        return {"submitted": dict(submitted)}
+        return {"sent": len(work)}
 
     async def running(self, agent: str, count: int) -> dict[str, Any]:
         """Sessions of an agent that run and are in reserve: a burst hibernates them."""
@@ -208,17 +213,12 @@ class Load:
             self._alive.add(answer.session)
         return answer
 
-    async def _pair(
-        self, op: Op, name: str | None, at: float, submitted: "collections.Counter[str] | None" = None
-    ) -> list[Op]:
+    async def _pair(self, op: Op, name: str | None, at: float) -> list[Op]:
         """The first command at its time, and a stop once it was accepted. Returns the kinds that were."""
         await self._clock.sleep(max(0.0, at - time.monotonic()))
-        count = collections.Counter() if submitted is None else submitted
-        count[op] += 1
         first = await (self._start() if name is None else self._do(op, name))
         if first.outcome != "ok":
             return []
-        count["stop"] += 1
         second = await self._do("stop", name or first.session)
         return [op, "stop"] if second.outcome == "ok" else [op]
 
