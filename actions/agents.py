@@ -58,9 +58,11 @@ def resume(agent: str = "") -> list[dict[str, Any]]:
     return undo("agents", agent)
 
 
-def crash_loop(agent: str = "", count: int | str = 1, hold_s: float = 60.0) -> list[dict[str, Any]]:
-    """Kill agents each time they come back, until `relieve`."""
-    return inject("agents.crash_loop", agent=agent, count=count, hold_s=hold_s)
+def crash_loop(
+    agent: str = "", count: int | str = 1, hold_s: float = 60.0, every_s: float = 0.5
+) -> list[dict[str, Any]]:
+    """Kill agents each time they have come back and lived for `every_s` seconds, until `relieve`."""
+    return inject("agents.crash_loop", agent=agent, count=count, hold_s=hold_s, every_s=every_s)
 
 
 def cpu_hog(agent: str = "", count: int | str = 1, hold_s: float = 60.0, hogs: int = 3) -> list[dict[str, Any]]:
@@ -68,8 +70,8 @@ def cpu_hog(agent: str = "", count: int | str = 1, hold_s: float = 60.0, hogs: i
     return inject("agents.cpu_hog", agent=agent, count=count, hold_s=hold_s, hogs=hogs)
 
 
-def memory_limit(agent: str = "", count: int | str = 1, hold_s: float = 60.0, mib: int = 1) -> list[dict[str, Any]]:
-    """Leave agents `mib` MiB of memory above what they use now, until `relieve`. Needs a cgroup that may be written."""
+def memory_limit(agent: str = "", count: int | str = 1, hold_s: float = 60.0, mib: int = 0) -> list[dict[str, Any]]:
+    """Let agents take `mib` MiB of memory more than now, until `relieve`. Needs a cgroup that may be written."""
     return inject("agents.memory_limit", agent=agent, count=count, hold_s=hold_s, mib=mib)
 
 

@@ -4,7 +4,19 @@ from typing import Any
 
 from chaosreprise.run.current import inject, undo
 
-__all__ = ["bring_back", "crash", "pause", "relieve", "restart", "resume", "take_away"]
+__all__ = [
+    "bring_back",
+    "cpu_hog",
+    "crash",
+    "crash_loop",
+    "descriptors",
+    "memory_limit",
+    "pause",
+    "relieve",
+    "restart",
+    "resume",
+    "take_away",
+]
 
 
 def take_away(hold_s: float = 60.0) -> list[dict[str, Any]]:
@@ -39,6 +51,26 @@ def pause(hold_s: float = 60.0) -> list[dict[str, Any]]:
 def resume() -> list[dict[str, Any]]:
     """Wake the control plane. Nothing when it is not paused."""
     return undo("control-plane")
+
+
+def crash_loop(hold_s: float = 60.0, every_s: float = 0.5) -> list[dict[str, Any]]:
+    """Kill the control plane each time it has come back and lived for `every_s` seconds, until `relieve`."""
+    return inject("control-plane.crash_loop", hold_s=hold_s, every_s=every_s)
+
+
+def cpu_hog(hold_s: float = 60.0, hogs: int = 3) -> list[dict[str, Any]]:
+    """Let the control plane share one processor with `hogs` busy processes, until `relieve`."""
+    return inject("control-plane.cpu_hog", hold_s=hold_s, hogs=hogs)
+
+
+def memory_limit(hold_s: float = 60.0, mib: int = 0) -> list[dict[str, Any]]:
+    """Let the control plane take `mib` MiB of memory more than now, until `relieve`. Needs a cgroup that may be written."""
+    return inject("control-plane.memory_limit", hold_s=hold_s, mib=mib)
+
+
+def descriptors(hold_s: float = 60.0, spare: int = 0) -> list[dict[str, Any]]:
+    """Use up the file descriptors of the control plane but for `spare`, until `relieve`."""
+    return inject("control-plane.descriptors", hold_s=hold_s, spare=spare)
 
 
 def relieve() -> list[dict[str, Any]]:

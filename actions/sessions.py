@@ -7,7 +7,18 @@ from typing import Any
 
 from chaosreprise.run.current import activity, inject, undo
 
-__all__ = ["clean", "crash", "pause", "restart", "resume"]
+__all__ = [
+    "clean",
+    "cpu_hog",
+    "crash",
+    "crash_loop",
+    "descriptors",
+    "memory_limit",
+    "pause",
+    "relieve",
+    "restart",
+    "resume",
+]
 
 
 def clean() -> dict[str, Any]:
@@ -40,4 +51,29 @@ def pause(agent: str = "", count: int = 1, hold_s: float = 60.0) -> list[dict[st
 
 def resume() -> list[dict[str, Any]]:
     """Wake the sessions that were paused. Nothing when none is."""
+    return undo("sessions")
+
+
+def crash_loop(agent: str = "", count: int = 1, hold_s: float = 60.0, every_s: float = 0.5) -> list[dict[str, Any]]:
+    """Kill sessions each time they have come back and lived for `every_s` seconds, until `relieve`."""
+    return inject("sessions.crash_loop", agent=agent, count=count, hold_s=hold_s, every_s=every_s)
+
+
+def cpu_hog(agent: str = "", count: int = 1, hold_s: float = 60.0, hogs: int = 3) -> list[dict[str, Any]]:
+    """Let sessions share one processor with `hogs` busy processes each, until `relieve`."""
+    return inject("sessions.cpu_hog", agent=agent, count=count, hold_s=hold_s, hogs=hogs)
+
+
+def memory_limit(agent: str = "", count: int = 1, hold_s: float = 60.0, mib: int = 0) -> list[dict[str, Any]]:
+    """Let sessions take `mib` MiB of memory more than now, until `relieve`. Needs a cgroup that may be written."""
+    return inject("sessions.memory_limit", agent=agent, count=count, hold_s=hold_s, mib=mib)
+
+
+def descriptors(agent: str = "", count: int = 1, hold_s: float = 60.0, spare: int = 0) -> list[dict[str, Any]]:
+    """Use up the file descriptors of sessions but for `spare`, until `relieve`."""
+    return inject("sessions.descriptors", agent=agent, count=count, hold_s=hold_s, spare=spare)
+
+
+def relieve() -> list[dict[str, Any]]:
+    """Undo whatever is on sessions. Nothing when nothing is."""
     return undo("sessions")

@@ -123,6 +123,16 @@ def heal() -> None:
 
 
 @reprise.command()
+@click.option("--json", "as_json", is_flag=True, help="the same for machines")
+@_errors
+def faults(as_json: bool) -> None:
+    """List every fault: what it does and hits, its arguments, how it is proven and undone, what it needs."""
+    from chaosreprise.faults import reference  # noqa: PLC0415
+
+    click.echo(json.dumps(reference.data(), indent=2) if as_json else reference.text())
+
+
+@reprise.command()
 @click.argument("which", required=False)
 @_errors
 def stop(which: str | None) -> None:

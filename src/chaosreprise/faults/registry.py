@@ -14,10 +14,11 @@ from chaosreprise.faults.base import Fault
 
 
 class Entry(NamedTuple):
-    """A fault as the reference shows it: the first line of its module says what it does."""
+    """A fault as the reference shows it: the first line of its module says what it does, the rest is `about` it."""
 
     verb: str
     does: str
+    about: str
     fault: Fault
 
 
@@ -49,4 +50,5 @@ def group_of(component: str) -> str:
 
 def _entry(verb: str) -> Entry:
     module = importlib.import_module(f"{package.__name__}.{verb}")
-    return Entry(verb, (inspect.getdoc(module) or "").partition("\n")[0], module.FAULT)
+    does, _, about = (inspect.getdoc(module) or "").partition("\n\n")
+    return Entry(verb, does, about, module.FAULT)

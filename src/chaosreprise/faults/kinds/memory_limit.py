@@ -1,6 +1,6 @@
-"""Let a component have no more memory than it has, but for some headroom: what it takes beyond that, the kernel refuses it.
+"""Let a component have no more memory than it has, but for some room: what it takes beyond that, the kernel refuses it.
 
-Its processes go into a control group (cgroup) of their own, whose limit is `headroom_mib`: what they have already stays
+Its processes go into a control group (cgroup) of their own, whose limit is `mib`: what they have already stays
 charged where it was. At the limit the kernel first takes back what it can, such as cached files, and then kills
 (OOM killer). What was killed is started by its supervisor outside of the group, so without the limit.
 """
@@ -26,7 +26,7 @@ LOOK_EVERY_S = 0.02
 
 
 class Arguments(base.Arguments, frozen=True):
-    headroom_mib: Annotated[
+    mib: Annotated[
         int,
         msgspec.Meta(
             ge=0,
@@ -38,7 +38,7 @@ class Arguments(base.Arguments, frozen=True):
 
 
 class Limited(local.Process, kw_only=True):
-    headroom_mib: int
+    mib: int
     place: cgroups.Place
 
     def path(self, mark: str) -> pathlib.Path:
@@ -64,7 +64,7 @@ class MemoryLimit(local.OnProcess):
         limited = msgspec.convert(target, Limited)
         await local.hold(context, mark, limited, lease_end, down=False, mends=[limited.mend(mark)])
         path = limited.path(mark)
-        cgroups.make(path, limited.place.version, limited.headroom_mib * MIB)
+        cgroups.make(path, limited.place.version, limited.mib * MIB)
         deadline = time.monotonic() + MOVE_S
         while left := cgroups.move(limited.inc, path):
             if time.monotonic() > deadline:
@@ -81,8 +81,8 @@ class MemoryLimit(local.OnProcess):
                 break
             if time.monotonic() > deadline or not alive:
                 raise NotProven(
-                    f"{limited.component} (pid {limited.inc.pid}) asked for no more than {limited.headroom_mib} MiB beyond what it had within {PROVE_S:g} s"
-                    f"{'' if alive else ', and died by itself'}: leave it less headroom, or give it more to do"
+                    f"{limited.component} (pid {limited.inc.pid}) asked for no more than {limited.mib} MiB beyond what it had within {PROVE_S:g} s"
+                    f"{'' if alive else ', and died by itself'}: leave it less room, or give it more to do"
                 )
             await asyncio.sleep(LOOK_EVERY_S)
         return {"limit_bytes": cgroups.limit_of(path, version), "hits": seen.hits, "killed": seen.killed}

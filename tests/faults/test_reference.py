@@ -1,0 +1,47 @@
+"""The reference of faults is what the faults say of themselves, and each of them has its action with the same defaults."""
+
+import importlib
+import inspect
+import json
+import pathlib
+import subprocess
+
+import pytest
+
+from chaosreprise.faults import reference, registry
+
+PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "faults.md"
+
+
+def test_the_page_is_what_is_generated():
+    assert PAGE.read_text() == reference.page(), f"docs/faults.md is not what is made: run `{reference.COMMAND}`"
+
+
+@pytest.mark.parametrize("fault", reference.data(), ids=lambda fault: fault["name"])
+def test_a_fault_says_what_one_must_know_of_it(fault):
+    assert [name for name in ("does", "about", "proven_when", "undone", "needs") if not fault[name]] == []
+    assert fault["undone_within_s"] > 0
+    assert [a["name"] for a in fault["arguments"] if not (a["means"] and a["expected"])] == []
+
+
+def test_the_command_lists_every_kind(chaos):
+    command = [chaos, "--no-version-check", "--no-log-file", "reprise", "faults"]
+    told = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
+    assert sorted(kind for fault in json.loads(told.stdout) for kind in fault["kinds"]) == registry.kinds()
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert [kind for kind in registry.kinds() if kind not in shown] == []
+
+
+@pytest.mark.parametrize("kind", registry.kinds())
+def test_each_kind_has_an_action_with_the_arguments_and_defaults_of_the_fault(kind):
+    group, _, verb = kind.partition(".")
+    action = getattr(importlib.import_module(f"chaosreprise.actions.{group.replace('-', '_')}"), verb)
+    given = {parameter.name: parameter.default for parameter in inspect.signature(action).parameters.values()}
+    shared = {"agent", "count", "hold_s", "in_flight"}
+    wanted = {
+        argument["name"]: argument["default"]
+        for one in reference.data()
+        if one["name"] == verb
+        for argument in one["arguments"]
+    }
+    assert {name: value for name, value in given.items() if name not in shared} == wanted
