@@ -1,7 +1,10 @@
 """Real labs to test against: `lab` is shared by the tests of a module, `new_lab` starts others."""
 
 import contextlib
+import itertools
 import json
+import os
+import resource
 import signal
 import time
 
@@ -62,6 +65,14 @@ class Lab:
         self.wait(answer.json()["name"], "running")
         return answer.json()["name"]
 
+    def running_on(self, agent, count):
+        """Names of new running sessions, `count` of them on this agent."""
+        found, users = [], itertools.cycle(self.settings["users"])
+        while len(found) < count:
+            name = self.running(next(users))
+            found += [name] if self.agent_of(name) == agent else []
+        return found
+
     def change(self, name, verb):
         answer = (
             self.call("DELETE", f"/sessions/{name}") if verb == "stop" else self.call("PUT", f"/sessions/{name}/{verb}")
@@ -110,10 +121,41 @@ class Lab:
         with Keeper(self.stack.address) as keeper:
             return keeper.get(name)
 
-    def kill(self, name):
-        """SIGKILL a component; the keeper brings it back."""
+    def kill(self, name, number=signal.SIGKILL):
+        """Signal a component, with SIGKILL by default; the keeper brings it back. Which process it was."""
         inc = until(lambda: self.component(name).inc, f"{name} runs")
-        send_signal(inc, signal.SIGKILL)
+        assert send_signal(inc, number), f"{name} was gone already"
+        return inc
+
+    def back(self, name, was):
+        """Wait until another process of a component than this one is up."""
+        until(lambda: (now := self.component(name)).state == "up" and now.inc != was, f"{name} is back")
+
+    @contextlib.contextmanager
+    def paused(self, name):
+        inc = self.kill(name, signal.SIGSTOP)
+        try:
+            yield inc
+        finally:
+            send_signal(inc, signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def starved(self, name):
+        """A component may open no file descriptor beyond those that it has."""
+        pid = self.component(name).inc.pid
+        fds = {int(fd) for fd in os.listdir(f"/proc/{pid}/fd")}  # noqa: PTH208 - numbers, not paths
+        soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (min(set(range(len(fds) + 1)) - fds), hard))
+        try:
+            yield
+        finally:
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+
+    def online(self):
+        """How many agents the control plane calls online; None while it does not say."""
+        with contextlib.suppress(httpx.TransportError):
+            answer = self.call("GET", "/admin/agents?status=online")
+            return answer.json()["total"] if answer.status_code == 200 else None
 
     def take_away(self, name):
         inc = until(lambda: self.component(name).inc, f"{name} runs")
@@ -175,7 +217,8 @@ def started(state, defect, options):
 
 @pytest.fixture
 def lab(shared_lab):
-    """The module's lab, without sessions at the end of each test."""
+    """The module's lab, with all agents at the begin and without sessions at the end of each test."""
+    until(lambda: shared_lab.online() == len(shared_lab.settings["agents"]), "all agents are online")
     yield shared_lab
     shared_lab.clear()
 

@@ -129,7 +129,8 @@ def main(name: str, folder: pathlib.Path) -> None:
 async def _run(agent: Agent) -> None:
     task = asyncio.current_task()
     assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     await agent.run()
 
 

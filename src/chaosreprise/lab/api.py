@@ -16,7 +16,7 @@ from aiohttp import web
 from chaosreprise import __version__
 from chaosreprise.lab import auth, quota, views
 from chaosreprise.lab.database import Row, StoreAway
-from chaosreprise.lab.interpreter import InterpreterLost, ask
+from chaosreprise.lab.interpreter import InterpreterLost, Said, run
 from chaosreprise.lab.refusals import Refused, bad_request
 from chaosreprise.lab.requests import AgentInfo, Create, Heartbeat, Login, Step, read
 from chaosreprise.lab.roster import FILTERS, Roster
@@ -99,17 +99,20 @@ class Api:
         return _json(views.created(session, command.agent, command.id), 202)
 
     async def step(self, request: web.Request) -> web.Response:
-        """Run code in the session, over its own port: the agent has no part in it."""
+        """Run code in the session, over its own port: the agent has no part in it.
+
+        A crash between two steps is said once, instead of running the next one in an interpreter that knows nothing.
+        """
         command = read(await request.read(), Step).command
         if not command.strip():
             raise bad_request("command is required")
         session = request.match_info["name"]
         endpoint = await self._store.endpoint(session)
         number = self._step_number()
-        try:
-            said = await ask(endpoint["port"], endpoint["token"], number, command, STEP_LIMIT_S)
-        except InterpreterLost as error:
-            raise Refused(500, "Session not reachable", str(error)) from error
+        said = await _run(endpoint, number, command)
+        if said.status == "lost":
+            await self._store.lives_on(session, endpoint["life"], said.life)
+            raise Refused(500, "Session restarted", f"session {session} has lost its memory: this step has not run")
         await self._store.record_step(number, session, command)
         return _json({"id": number, "status": "accepted", "stdout": said.stdout, "stderr": said.stderr}, 202)
 
@@ -192,6 +195,13 @@ class Api:
             return _json({"error": refused.error, "message": refused.message}, refused.status)
         except StoreAway as away:
             return _json({"error": "Database unavailable", "message": str(away)}, 500)
+
+
+async def _run(endpoint: Row, number: str, command: str) -> Said:
+    try:
+        return await run(endpoint["port"], endpoint["token"], endpoint["life"], number, command, STEP_LIMIT_S)
+    except InterpreterLost as error:
+        raise Refused(500, "Session not reachable", str(error)) from error
 
 
 def _json(value: Any, status: int = 200) -> web.Response:

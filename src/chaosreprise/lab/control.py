@@ -59,5 +59,6 @@ def _until_terminated() -> "asyncio.Future[None]":
         if not ended.done():
             ended.set_result(None)
 
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, end)
     return ended

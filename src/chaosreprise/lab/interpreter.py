@@ -1,6 +1,7 @@
 """One request to a session's interpreter, on a connection of its own. The other end is `session`.
 
-Refuses to guess: whatever goes wrong after the request has left is InterpreterLost, since the code may have run.
+Refuses to guess: whatever goes wrong after the request has left is InterpreterLost, since the code may have run. An
+interpreter that crashed comes back at its place without its memory, which nobody would see: so each life has a name.
 """
 
 import asyncio
@@ -19,7 +20,8 @@ class Said(msgspec.Struct):
     """What the interpreter answers."""
 
     id: str
-    status: Literal["completed", "refused"]
+    life: str
+    status: Literal["completed", "refused", "lost"]
     stdout: str
     stderr: str
 
@@ -27,16 +29,27 @@ class Said(msgspec.Struct):
 class _Request(msgspec.Struct, omit_defaults=True):
     token: str
     id: str
+    life: str | None = None
     code: str | None = None
 
 
-async def ask(port: int, token: str, number: str, code: str | None, limit_s: float) -> Said:
-    """Run `code` (None: a ping) and wait for the answer, at most `limit_s` seconds. Raises InterpreterLost."""
+async def ping(port: int, token: str, limit_s: float) -> Said:
+    """Whether it answers, and which life it is. Raises InterpreterLost."""
+    return await _ask(port, _Request(token, "ping"), limit_s)
+
+
+async def run(port: int, token: str, life: str, number: str, code: str, limit_s: float) -> Said:
+    """Run `code` in this life: status `lost` says that it is over and that nothing has run. Raises InterpreterLost."""
+    return await _ask(port, _Request(token, number, life, code), limit_s)
+
+
+async def _ask(port: int, request: _Request, limit_s: float) -> Said:
+    """Wait for the answer at most `limit_s` seconds."""
     try:
         async with asyncio.timeout(limit_s):
             reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=LONGEST_ANSWER)
             try:
-                writer.write(msgspec.json.encode(_Request(token, number, code)) + b"\n")
+                writer.write(msgspec.json.encode(request) + b"\n")
                 line = await reader.readline()
             finally:
                 writer.close()
@@ -45,6 +58,6 @@ async def ask(port: int, token: str, number: str, code: str | None, limit_s: flo
         raise InterpreterLost(f"the session did not answer within {limit_s:g} s") from error
     except (OSError, ValueError) as error:  # ValueError: no line, half a line, or too long a one
         raise InterpreterLost(f"the session's process is gone ({type(error).__name__})") from error
-    if said.status == "refused" or said.id != number:
+    if said.status == "refused" or said.id != request.id:
         raise InterpreterLost("another process answers at the session's port")
     return said

@@ -2,7 +2,7 @@
 
 Times are `timestamp` without zone, in UTC, written by the control plane's clock. Beyond the contract: `position` (the
 order of commands), `command_seq` (how many commands a session has had), and `endpoints`, which only the control plane
-may read, since it holds the tokens of the sessions' interpreters.
+may read, since it holds the tokens of the sessions' interpreters, and which life of theirs is known.
 """
 # ruff: noqa: S608 - what is put together here are constants and names of this package, never input
 
@@ -59,7 +59,8 @@ create index on agent_commands (session_id);
 
 create table session_steps (id text primary key, session_id text, command text, status text);
 
-create table endpoints (session_id varchar primary key references sessions (id) on delete cascade, port integer not null, token varchar not null);
+create table endpoints (session_id varchar primary key references sessions (id) on delete cascade, port integer not null, token varchar not null,
+  life varchar not null);
 """
 
 RIGHTS = f"""

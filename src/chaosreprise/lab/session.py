@@ -2,8 +2,9 @@
 
 Started as a file by the keeper (`python -I -S session.py`), so it imports nothing but the standard library, and little of
 it: a session starts in some 25 ms. It serves the listening socket at file descriptor 3, one JSON line a request:
-`{"token", "id", "code"}` -> `{"id", "status", "stdout", "stderr"}`; without `code` it is a ping. Who shows another
-token than $REPRISE_SESSION_TOKEN gets `refused` and nothing runs. What the code raises is text in stderr, as in a terminal.
+`{"token", "id", "life", "code"}` -> `{"id", "life", "status", "stdout", "stderr"}`; without `code` it is a ping. Who shows
+another token than $REPRISE_SESSION_TOKEN gets `refused`, who means another life of this session `lost`, and nothing runs.
+What the code raises is text in stderr, as in a terminal.
 """
 
 import io
@@ -11,10 +12,12 @@ import json
 import os
 import socket
 import sys
+import time
 
 LISTEN_FD = 3
 TOKEN = "REPRISE_SESSION_TOKEN"
 SILENCE_S = 5.0  # a client that connects and says nothing must not keep the others waiting
+ACCEPT_AGAIN_S = 0.05
 READING_S = 30.0  # nor one that does not read its answer
 
 Namespace = dict[str, object]
@@ -36,36 +39,42 @@ def run(code: str, namespace: Namespace) -> tuple[str, str]:
     return out.getvalue(), err.getvalue()
 
 
-def answer(line: bytes, token: str, namespace: Namespace) -> dict[str, object]:
+def answer(line: bytes, token: str, life: str, namespace: Namespace) -> dict[str, object]:
     request = json.loads(line)
-    said: dict[str, object] = {"id": request.get("id"), "status": "completed", "stdout": "", "stderr": ""}
+    said: dict[str, object] = {"id": request.get("id"), "life": life, "status": "completed", "stdout": "", "stderr": ""}
     if request.get("token") != token:
         said["status"] = "refused"
+    elif request.get("life", life) != life:
+        said["status"] = "lost"
     elif request.get("code") is not None:
         said["stdout"], said["stderr"] = run(request["code"], namespace)
     return said
 
 
-def serve(connection: socket.socket, token: str, namespace: Namespace) -> None:
+def serve(connection: socket.socket, token: str, life: str, namespace: Namespace) -> None:
     """All requests of one connection; the next connection waits for its end."""
     connection.settimeout(SILENCE_S)
     with connection, connection.makefile("rb") as lines:
         for line in lines:
-            said = json.dumps(answer(line, token, namespace)).encode() + b"\n"
+            said = json.dumps(answer(line, token, life, namespace)).encode() + b"\n"
             connection.settimeout(READING_S)
             connection.sendall(said)
             connection.settimeout(SILENCE_S)
 
 
 def main() -> None:
-    token = os.environ.pop(TOKEN, "")
+    token, life = os.environ.pop(TOKEN, ""), os.urandom(8).hex()
     namespace: Namespace = {"__name__": "__main__"}
     listener = socket.socket(fileno=LISTEN_FD)
     while True:
-        connection, _ = listener.accept()
         try:
-            serve(connection, token, namespace)
-        except (OSError, ValueError):  # it went away, said nothing in time, or did not speak JSON
+            connection, _ = listener.accept()
+        except OSError:  # no file descriptor is left: the connection waits, and so does this session's memory
+            time.sleep(ACCEPT_AGAIN_S)
+            continue
+        try:
+            serve(connection, token, life, namespace)
+        except (OSError, ValueError, AttributeError):  # it went away, said nothing in time, or spoke no JSON object
             continue
 
 

@@ -138,11 +138,8 @@ class Switchboard:
             link.news.clear()
             try:
                 await self._send(link, await look(link.agent))
-            except StoreAway:
-                await asyncio.sleep(RETRY_S)
-                continue
-            except ClientConnectionResetError:
-                return
+            except (StoreAway, ClientConnectionResetError):
+                return  # what may be marked as sent and has not left is delivered to the next connection
             look = self._delivery.afterwards
             await link.news.wait()
 

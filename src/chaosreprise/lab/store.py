@@ -118,13 +118,20 @@ class Store:
     async def endpoint(self, name: str) -> Row:
         """Where the interpreter of a running session listens. Refuses with 404 and 409."""
         row = await self._database.one(
-            "select state, port, token from sessions left join endpoints on session_id = id where id = %s", (name,)
+            "select state, port, token, life from sessions left join endpoints on session_id = id where id = %s",
+            (name,),
         )
         if row is None:
             raise session_not_found(name)
         if row["state"] != "running" or row["port"] is None:
             raise Refused(409, "Invalid session state", f"session {name} is {row['state']}, not running")
         return row
+
+    async def lives_on(self, name: str, former: str, life: str) -> None:
+        """The interpreter of a session has another life from now on, unless that has been written down already."""
+        await self._database.do(
+            "update endpoints set life = %s where session_id = %s and life = %s", (life, name, former)
+        )
 
     async def record_step(self, number: str, session: str, command: str) -> None:
         await self._database.do("insert into session_steps values (%s, %s, %s, 'accepted')", (number, session, command))

@@ -77,7 +77,7 @@ class Slots:
     def _bring_back(self, slot: "_Slot") -> None:
         """What died while it was kept down."""
         for interpreter in slot.interpreters:
-            if interpreter.child is None and interpreter.retry is None:
+            if interpreter.child is None and interpreter.retry is None and not interpreter.stopping:
                 self._restart(interpreter)
 
     def end(self) -> list[Child]:
