@@ -5,6 +5,7 @@ import os
 import signal
 import time
 
+import labtraffic
 import pytest
 
 from chaosreprise.procs import send_signal
@@ -85,3 +86,28 @@ def test_commands_that_were_accepted_survive_the_kill_of_the_database(lab, sessi
         until(lambda: lab.component("database").state == "up" and lab.component("database").restarts, "it is back")
     until(lambda: lab.command(number)["status"] == "completed", "the command is done")
     assert lab.marks(session) == ["made", "up", "down"]
+
+
+@pytest.mark.long
+def test_nothing_is_lost_or_doubled_although_the_database_is_killed_and_restarted(lab, until):
+    with labtraffic.Traffic(lab, seed=21, clients=12, pause_s=0.05) as traffic:
+        for number in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL):
+            traffic.more(20)
+            was = lab.kill("database", number)
+            lab.back("database", was)
+            traffic.more(10)
+        until(lambda: lab.online() == 3, "the agents are back")
+    labtraffic.judge(lab, traffic, until)
+    assert {one.status for one in traffic.tries} <= {202, 409, 500, 503}
+    assert max(one.took_s for one in traffic.tries) < LIMIT_S
+
+
+@pytest.mark.long
+def test_a_control_plane_and_a_database_that_are_killed_at_once_come_back(lab, until):
+    with labtraffic.Traffic(lab, seed=22, clients=12, pause_s=0.05) as traffic:
+        traffic.more(20)
+        lab.kill("database")
+        lab.kill("control-plane")
+        traffic.more(10)
+        until(lambda: lab.online() == 3, "the agents are back")
+    labtraffic.judge(lab, traffic, until)
