@@ -30,6 +30,12 @@ def test_before_the_baseline_it_was_interrupted_while_it_was_opened() -> None:
     assert verdict.why == ["run: it was interrupted by SIGTERM, while it was opened"]
 
 
+def test_without_a_contract_yet_it_is_told_as_well() -> None:
+    made = interrupted(complete(), at=0.0)
+    made.contract = None
+    assert checker.judge(made.history(), "end").why == ["run: it was interrupted by SIGTERM, while it was opened"]
+
+
 def test_a_halt_tells_who_and_why_and_the_signal_that_followed_is_not_told_as_well() -> None:
     verdict = checker.judge(interrupted(halted(complete(), "7 of 10 failed")).history(), "end")
     assert verdict.value == "unknown"

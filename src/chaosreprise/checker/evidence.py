@@ -8,6 +8,7 @@ from chaosreprise.checker.case import Case
 from chaosreprise.checker.coverage import RUNNERS
 from chaosreprise.checker.life import ONLINE
 from chaosreprise.checker.verdict import Doubt
+from chaosreprise.history import History, Observe, Phase
 from chaosreprise.history.events import HALT, INTERRUPTED, Op
 
 AGAIN = "run the experiment again"
@@ -28,17 +29,19 @@ def processes(case: Case) -> list[Doubt]:
     return found
 
 
-def broken_off(case: Case) -> list[Doubt]:
+def broken_off(history: History) -> list[Doubt]:
     """Nobody ended the run before its time: no signal, no guard, no other shell. What else it lacks then only follows from that."""
-    told = {(event.source, event.signal): event for event in case.table.observed}
+    told = {(event.source, event.signal): event for event in history.events if isinstance(event, Observe)}
     if event := told.get(("warden", HALT)):
-        by, why = event.value.get("by"), event.value.get("why")
+        told_why = event.value if isinstance(event.value, dict) else {}
+        by, why = told_why.get("by"), told_why.get("why")
         reason = "it was stopped by `chaos reprise stop`" if by == "stop" else f"it was halted by the {by}: {why}"
     elif event := told.get(("owner", INTERRUPTED)):
         reason = f"it was interrupted by {event.value}"
     else:
         return []
-    begun = [phase.name for phase in case.table.phases if phase.edge == "begin" and phase.lo <= event.lo]
+    phases = [phase for phase in history.events if isinstance(phase, Phase) and phase.edge == "begin"]
+    begun = [phase.name for phase in sorted(phases, key=lambda phase: phase.lo) if phase.lo <= event.lo]
     where = f"in the phase {begun[-1]!r}" if begun else "while it was opened"
     return [Doubt(what="run", why=f"{reason}, {where}", do=AGAIN)]
 

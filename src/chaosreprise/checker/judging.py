@@ -29,10 +29,11 @@ EXPOSED: Final[tuple[Stage, ...]] = ("clean", "end")
 def judge(history: History, stage: Stage) -> Verdict:
     """The verdict on this history at this stage of its run. Pure: the same history gives the same verdict anywhere."""
     verdict = tell.blank(history, stage)
+    broken_off = evidence.broken_off(history)
     contract = history.contract
     if contract is None:
         why = "the history has no contract: nothing says what the run had to show"
-        verdict.doubts = [Doubt(what="contract", why=why, do="see docs/history.md, `contract`")]
+        verdict.doubts = broken_off or [Doubt(what="contract", why=why, do="see docs/history.md, `contract`")]
         return _concluded(verdict)
     try:
         case = Case(history, contract, stage)
@@ -40,7 +41,6 @@ def judge(history: History, stage: Stage) -> Verdict:
     except Exception as error:  # noqa: BLE001 a history that can't be put in order is unknown, never a traceback or a pass
         verdict.doubts = [_crash("history", error)]
         return _concluded(verdict)
-    broken_off = _guarded_doubts(evidence.broken_off, case)
     lacking = [doubt for condition in CONDITIONS[stage] for doubt in _guarded_doubts(condition, case)]
     if stage in EXPOSED:
         thin = _guarded_doubts(exposure.doubts, case)
