@@ -166,7 +166,7 @@ def _check_foreign(platform: Platform, on: str, facts: Facts) -> None:
     if found > limit:
         raise _no(
             platform,
-            f"allow.foreign_sessions = {limit}: {on} has {found} sessions that are not of this run: wait until they have ended",
+            f"allow.foreign_sessions = {limit}: {on} has {found} session{'s' if found != 1 else ''} of somebody else: wait until they have ended",
         )
 
 

@@ -55,7 +55,7 @@ class Sessions:
     def __init__(self, http: httpx.AsyncClient, platform: Platform, tag: str) -> None:
         self._http, self._platform, self._tag = http, platform, tag
         self._rows: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
-        self._role: str | None = None
+        self._logged_in = False
 
     async def tidy(self) -> list[str]:
         """Stop every session with our tag; returns their names once they have stopped."""
@@ -108,12 +108,11 @@ class Sessions:
         return int(found[0])
 
     async def _count_listed(self, component: str) -> int:
-        if self._role is None:
-            self._role = await login(self._http, self._platform)
-        if self._role != ADMIN:
+        if not self._logged_in and (role := await login(self._http, self._platform)) != ADMIN:
             raise NotPossible(
-                f"the role {self._role!r} may not see the sessions of all users: log in as one that may, or give a database"
+                f"the role {role!r} may not see the sessions of all users: log in as one that may, or give a database"
             )
+        self._logged_in = True
         try:
             answer = await self._http.get("/api/v1/sessions")
             said = answer.json()
@@ -123,7 +122,7 @@ class Sessions:
             name = component.removeprefix(SESSIONS) if component.startswith(SESSIONS) else None
             return sum(one["state"] not in ENDED and name in (None, one["name"]) for one in others)
         except (httpx.TransportError, ValueError, KeyError, TypeError, AttributeError) as error:
-            self._role = None
+            self._logged_in = False
             raise Unreachable(f"the control plane does not list its sessions: {error!r}") from error
 
     async def _ours(self, but: set[str]) -> list[str]:
