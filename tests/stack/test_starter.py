@@ -13,6 +13,7 @@ from toystack import eventually
 from chaosreprise.errors import NotPossible
 from chaosreprise.procs import Incarnation, incarnation, is_alive, wait_gone
 from chaosreprise.stack import starter
+from chaosreprise.stack.client import Keeper
 
 START = """
 from chaosreprise.stack import starter
@@ -77,4 +78,19 @@ def test_the_lab_starts_and_ends(state):
         stack.end()
     assert time.monotonic() - began < 2
     assert not any(map(is_alive, processes))
+    assert list((state / "stacks").iterdir()) == []
+
+
+def test_a_database_that_was_paused_when_its_keeper_was_killed_leaves_no_process(state):
+    stack = starter.start(agents=1, users=1, heartbeat_s=1.0, reconcile_s=0.5, owned=True)
+    processes = tree(stack.keeper.pid)
+    with Keeper(stack.address) as keeper:
+        database = next(one.inc for one in keeper.status().components if one.name == "database")
+    for inc in tree(database.pid):
+        os.kill(inc.pid, signal.SIGSTOP)
+    os.kill(stack.keeper.pid, signal.SIGKILL)
+    assert wait_gone(database, 2)
+    assert any(map(is_alive, processes))
+    stack.end()
+    assert all(wait_gone(inc, 2) for inc in processes)
     assert list((state / "stacks").iterdir()) == []

@@ -49,7 +49,7 @@ class Stack:
         with contextlib.suppress(RepriseError), client.Keeper(self.address, END_S) as keeper:
             keeper.end()
         _end_keeper(self.keeper)
-        shutil.rmtree(self.dir, ignore_errors=True)
+        _remove(self.dir)
         if self.owner_write_fd is not None:
             os.close(self.owner_write_fd)
             self.owner_write_fd = None
@@ -127,9 +127,18 @@ def sweep() -> list[pathlib.Path]:
     for folder in _folders():
         keeper = _keeper_of(folder)
         if not _maker_lives(folder) and (keeper is None or not is_alive(keeper.inc)):
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
             swept.append(folder)
     return swept
+
+
+def _remove(folder: pathlib.Path) -> None:
+    """And wake who sleeps in it: the children of a database that was paused can't notice that all the others are dead."""
+    for entry in pathlib.Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and (entry / "cwd").readlink().is_relative_to(folder):
+                os.kill(int(entry.name), signal.SIGCONT)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _folders() -> list[pathlib.Path]:

@@ -16,6 +16,7 @@ from chaosreprise.errors import NotProven
 from chaosreprise.faults import local
 from chaosreprise.faults.base import Context, Target
 from chaosreprise.procs import family, is_stopped, send_signal
+from chaosreprise.stack.client import StackEnded
 from chaosreprise.stack.mends import Continue
 
 PROVE_S = 2.0
@@ -49,6 +50,14 @@ class Pause(local.OnProcess):
         raise NotProven(
             f"{process.component} (pid {process.inc.pid}): {len(running)} of its {len(frozen)} processes were not stopped {PROVE_S:g} s later"
         )
+
+    async def undo(self, context: Context, mark: str, target: Target) -> str | None:
+        try:
+            return await super().undo(context, mark, target)
+        except StackEnded:  # with the keeper its children died, but theirs must be awake to notice
+            for inc in msgspec.convert(target, local.Process).family:
+                send_signal(inc, signal.SIGCONT)
+            raise
 
 
 def _processor_time(pid: int) -> str:
