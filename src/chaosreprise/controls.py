@@ -117,6 +117,7 @@ class _Net(RunEventHandler):  # type: ignore[misc]
         interruption.journal = journal
 
     def finish(self, journal: dict[str, Any]) -> None:
+        interruption.held = True
         from chaosreprise.run import current  # noqa: PLC0415
 
         try:
@@ -155,11 +156,14 @@ def _open(experiment: dict[str, Any], configuration: dict[str, Any], arguments: 
                 _show(run, run.conclude())
         raise
     current.opened(run)
+    interruption.held = False
+    interruption.check()
 
 
 def _finish(journal: dict[str, Any]) -> None:
     from chaosreprise.run import current  # noqa: PLC0415
 
+    interruption.held = True
     before, journal["deviated"] = bool(journal.get("deviated")), True
     run = current.current()
     current.closed(passed=False)

@@ -36,16 +36,14 @@ class Interruption:
     """
 
     def __init__(self) -> None:
+        self.installed = False
         self._previous: dict[signal.Signals, Any] = {}
         self._forget()
-
-    @property
-    def installed(self) -> bool:
-        return bool(self._previous)
 
     def install(self) -> None:
         """Begin to listen, for a new experiment. What is ignored stays so: `nohup`, a job in the background."""
         self._forget()
+        self.installed = True
         if threading.current_thread() is not threading.main_thread():
             return  # signals are the main thread's; Chaos Toolkit runs nowhere else either
         for number in SIGNALS:
@@ -53,6 +51,7 @@ class Interruption:
                 self._previous[number] = signal.signal(number, self._caught)
 
     def restore(self) -> None:
+        self.installed = False
         while self._previous:
             number, previous = self._previous.popitem()
             signal.signal(number, signal.SIG_DFL if previous is None else previous)

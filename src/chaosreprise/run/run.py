@@ -66,6 +66,7 @@ class Run:
             self._start_processes()
             self._plan()
             self._baseline()
+            interruption.held = True  # until somebody who would finish it knows of it
             undo.pop_all()
 
     def inject(self, wanted: Wanted) -> list[dict[str, Any]]:
@@ -144,7 +145,7 @@ class Run:
 
     def finish(self, journal: dict[str, Any]) -> Verdict:
         """Heal, remove the canaries, settle, judge, write. The run is over afterwards, whatever happened and whatever comes."""
-        interruption.held = True  # to the end of the experiment
+        interruption.held = True
         broken_off = journal.get("status") == "interrupted" or interruption.by is not None
         with self._writer:
             with self._exits:
