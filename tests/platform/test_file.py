@@ -25,7 +25,7 @@ USERS = '[budget]\nusers = ["a"]\n'
         ('kind = "embedded"', "version is missing: expected 1"),
         (EMBEDDED + "lab = 3", "lab = 3: expected a table with agents"),
         (
-            EMBEDDED + '[control]\nurl = "http://x"\nuser = "u"\npassword = {}\ntemplate = "t"',
+            EMBEDDED + '[control]\nurl = "http://x"\nuser = "u"\npassword = { env = "P" }\ntemplate = "t"',
             "[control] does not go with kind",
         ),
         (EMBEDDED + "[allow]\nshare = 0.5", "[allow] does not go with kind"),

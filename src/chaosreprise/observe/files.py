@@ -57,7 +57,10 @@ class FileTail:
             return [], gap
         if status.st_size == self._offset:
             return [], None
-        return self._new_lines(), None
+        try:
+            return self._new_lines(), None
+        except OSError as error:
+            return [], f"{self.path.name} can't be read ({error.strerror})"
 
     def _new_lines(self) -> list[bytes]:
         with self.path.open("rb") as file:
@@ -81,8 +84,12 @@ class FileSource:
         async def look(since: int, last: bool) -> None:
             del last
             lines, gap = self._tail.read()
-            if not gap and not self._tail.path.exists():
-                gap = f"{self._tail.path.name} is not there"
+            if not gap and not self._tail.path.is_file():
+                gap = (
+                    f"{self._tail.path} is not there"
+                    if not self._tail.path.exists()
+                    else f"{self._tail.path} is no file"
+                )
             emit_lines(self.name, lines, since, clock.now(), self._parse, emit)
             if gap:
                 raise Unreachable(gap)

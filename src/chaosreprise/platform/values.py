@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from chaosreprise.errors import BadInput, shown
+from chaosreprise.settings import read_text
 
 Agents = Annotated[int, Meta(ge=1, le=64, description="a whole number from 1 to 64")]
 Users = Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")]
@@ -51,20 +52,19 @@ class Secret(Strict, frozen=True):
     env: Text | None = None
     file: Path | None = None
 
-    def read(self, base: pathlib.Path) -> str:
+    def __post_init__(self) -> None:
         if (self.env is None) == (self.file is None):
-            raise BadInput('a secret is given as {env = "NAME"} or {file = "path"}, one of the two')
+            raise ValueError("one of the two")  # the type's description says which
+
+    def read(self, base: pathlib.Path) -> str:
         if self.env is not None:
             if value := os.environ.get(self.env):
                 return value
             raise BadInput(
                 f"environment variable {self.env} is not set, and the platform file takes a secret from it: export it"
             )
-        path = base / (self.file or "")
-        try:
-            return path.read_text().strip()
-        except OSError as error:
-            raise BadInput(f"{path}: the secret can't be read ({error.strerror})") from error
+        where = str(base / (self.file or ""))
+        return read_text(where, "the secret", "name the right file in the platform file, or make it readable").strip()
 
 
 Hidden = Annotated[

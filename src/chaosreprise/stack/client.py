@@ -206,7 +206,9 @@ class AsyncKeeper:
 def read_file(file: pathlib.Path) -> protocol.KeeperFile:
     """What a keeper says about itself. Raises Unreachable when there is none."""
     try:
-        return msgspec.json.decode(file.read_bytes(), type=protocol.KeeperFile)
+        with file.open("rb") as stream:
+            said = stream.read(protocol.MAX_LINE)  # not all of it: a device has no end
+        return msgspec.json.decode(said, type=protocol.KeeperFile)
     except (OSError, msgspec.DecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise Unreachable(f"{file}: no keeper has written there ({reason}): is the stack still running?") from error
