@@ -1,10 +1,12 @@
 """The warden's gate on a real stack: fresh facts decide each injection, and whoever halts a run undoes it first."""
 
+import asyncio
 import contextlib
 import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -15,8 +17,9 @@ from toystack import eventually
 
 from chaosreprise.clock import SECOND
 from chaosreprise.errors import NotAllowed, Unreachable
-from chaosreprise.faults import ledger
+from chaosreprise.faults import facts, ledger
 from chaosreprise.history import Fault, Observe, load
+from chaosreprise.platform import file
 from chaosreprise.procs import send_signal
 
 KIND = "agents.take_away"
@@ -259,12 +262,14 @@ def test_when_the_guard_sees_the_platform_suffer_everything_is_undone_and_the_ru
     assert seen[-1] == ("halt", {"by": "guard", "why": f"{toy.url}/health answered 500 (guard.status = 200)"})
 
 
-@pytest.mark.long
-def test_a_platform_that_can_not_be_seen_in_time_is_not_touched(warden, stack):
-    started = warden()
+def test_a_platform_that_can_not_be_seen_in_time_is_not_touched(stack, platform, monkeypatch):
+    monkeypatch.setattr(facts, "LOOK_S", 0.2)
+    read = file.load(platform())
     send_signal(stack.keeper, signal.SIGSTOP)
+    waking = threading.Timer(0.6, send_signal, (stack.keeper, signal.SIGCONT))
+    waking.start()
     try:
-        with pytest.raises(Unreachable, match="could not be seen within 5 s: nothing is broken unseen"):
-            take_away(started)
+        with pytest.raises(Unreachable, match=r"could not be seen within 0.2 s: nothing is broken unseen"):
+            asyncio.run(facts.once(read, "r1", ["agents/a1"]))
     finally:
-        send_signal(stack.keeper, signal.SIGCONT)
+        waking.join()

@@ -147,7 +147,7 @@ def test_a_url_that_answers_otherwise_or_not_at_all_is_seen(look, toy):
     assert look(url=url, status=500)[0] is None
     assert (
         look(url="http://127.0.0.1:9/")[0]
-        == "guard.url = http://127.0.0.1:9/ does not answer within 2 s (ConnectError)"
+        == "guard.url = http://127.0.0.1:9/ does not answer within 5 s (ConnectError)"
     )
 
 

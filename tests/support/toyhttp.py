@@ -4,7 +4,9 @@ import contextlib
 import http.server
 import json
 import threading
+import urllib.error
 import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,18 +42,47 @@ class Toy:
         return self.health, {}
 
 
+class Recording(Toy):
+    """Hands everything on to a real server, and keeps what was asked."""
+
+    def __init__(self, port: int, upstream: str) -> None:
+        super().__init__(port)
+        self._upstream = upstream
+
+    def hand_on(self, method: str, path: str, headers: dict[str, str], data: bytes) -> tuple[int, bytes]:
+        request = urllib.request.Request(self._upstream + path, data or None, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+
 @contextlib.contextmanager
-def serve() -> Iterator[Toy]:
+def recording(upstream: str) -> Iterator[Recording]:
+    with serve(upstream) as toy:
+        assert isinstance(toy, Recording)
+        yield toy
+
+
+@contextlib.contextmanager
+def serve(upstream: str | None = None) -> Iterator[Toy]:
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             parts = urllib.parse.urlsplit(self.path)
             toy.asked.append((self.command, parts.path))
-            query = urllib.parse.parse_qs(parts.query).get("query", [""])[0]
-            status, body = toy.answer(parts.path, query)
-            data = json.dumps(body).encode()
+            if isinstance(toy, Recording):
+                kept = {
+                    name: value for name, value in self.headers.items() if name in ("Authorization", "Content-Type")
+                }
+                status, data = toy.hand_on(self.command, self.path, kept, sent)
+            else:
+                query = urllib.parse.parse_qs(parts.query).get("query", [""])[0]
+                status, body = toy.answer(parts.path, query)
+                data = json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
@@ -64,7 +95,7 @@ def serve() -> Iterator[Toy]:
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    toy = Toy(server.server_port)
+    toy = Toy(server.server_port) if upstream is None else Recording(server.server_port, upstream)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:

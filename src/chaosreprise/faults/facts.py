@@ -15,7 +15,7 @@ from chaosreprise.platform import adapter
 from chaosreprise.platform.adapter import Component
 from chaosreprise.platform.file import Platform
 
-LOOK_S = 5.0
+LOOK_S = 20.0  # a busy machine takes seconds for what takes milliseconds otherwise
 SESSIONS = "sessions"
 
 

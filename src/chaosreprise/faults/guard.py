@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # imported when the platform file asks for it: 40 MiB and 0.2
     import httpx
 
 EVERY_S = 1.0
-ANSWER_S = 2.0
+ANSWER_S = 5.0
 GRACE_S = 3.0  # after an undo: what was sent just before may fail yet
 SOURCE = "guard"
 UNEXPLAINED = ("unconnected", None)  # rules of a `fail` that is no refusal

@@ -15,6 +15,7 @@ from chaosreprise.platform.file import Platform
 from chaosreprise.platform.streamspace_rows import STATEMENT_TIMEOUT_MS
 
 ENDED = ("terminated", "failed")
+CONNECT_S = 10
 TIDY_S = 30.0
 TIDY_EVERY_S = 0.1
 ADMIN = "admin"
@@ -95,7 +96,7 @@ class Sessions:
             if self._rows is None:
                 options = f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c default_transaction_read_only=on"
                 self._rows = await psycopg.AsyncConnection.connect(
-                    dsn, autocommit=True, connect_timeout=2, options=options
+                    dsn, autocommit=True, connect_timeout=CONNECT_S, options=options
                 )
             found = await (await self._rows.execute(COUNT, asked)).fetchone()
         except psycopg.Error as error:
