@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -264,12 +263,15 @@ def test_when_the_guard_sees_the_platform_suffer_everything_is_undone_and_the_ru
 
 def test_a_platform_that_can_not_be_seen_in_time_is_not_touched(stack, platform, monkeypatch):
     monkeypatch.setattr(facts, "LOOK_S", 0.2)
-    read = file.load(platform())
-    send_signal(stack.keeper, signal.SIGSTOP)
-    waking = threading.Timer(0.6, send_signal, (stack.keeper, signal.SIGCONT))
-    waking.start()
-    try:
-        with pytest.raises(Unreachable, match=r"could not be seen within 0.2 s: nothing is broken unseen"):
-            asyncio.run(facts.once(read, "r1", ["agents/a1"]))
-    finally:
-        waking.join()
+    lookout = facts.Lookout(file.load(platform()), "r1")
+
+    async def look():
+        send_signal(stack.keeper, signal.SIGSTOP)
+        try:
+            await lookout.look(["agents/a1"])
+        finally:
+            send_signal(stack.keeper, signal.SIGCONT)
+            await lookout.close()
+
+    with pytest.raises(Unreachable, match=r"could not be seen within 0.2 s: nothing is broken unseen"):
+        asyncio.run(look())
