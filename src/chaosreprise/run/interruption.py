@@ -1,12 +1,15 @@
 """What asks this process to stop while an experiment runs: SIGINT, SIGTERM, SIGHUP (a closed terminal), SIGUSR1, SIGUSR2.
 
 A signal is noted, the warden is told in the same instant, and then it is handed to Chaos Toolkit, whose handlers raise.
-What they raise can get lost on its way (an activity swallows it on Python 3.11, logging anywhere), so every hook looks at
-the note again, and a run with a note is never true. While `held`, when only healing, judging and writing are left, a
-signal is noted and nothing else: who can't wait has SIGKILL, and then the warden undoes.
+What they raise can get lost on its way (an activity swallows it on Python 3.11, logging anywhere), so a timer raises it
+again until Chaos Toolkit knows, every hook looks at the note, and a run with a note is never true. While `held`, when only
+healing, judging and writing are left, a signal is noted and nothing else: who can't wait has SIGKILL, and then the warden
+undoes.
 """
 
+import atexit
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -20,6 +23,7 @@ from chaoslib.exceptions import InterruptExecution
 
 from chaosreprise.errors import RunBroken
 
+AGAIN_S = 0.1
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 Do = Callable[[], None]
 
@@ -49,16 +53,20 @@ class Interruption:
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN and number not in self._previous:
                 self._previous[number] = signal.signal(number, self._caught)
+        if signal.getsignal(signal.SIGALRM) is signal.SIG_DFL:  # else somebody else's timer
+            atexit.register(self._stop_timer)  # when Python ends, handlers go first, and the timer would kill it
+            self._previous[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._again)
 
     def restore(self) -> None:
         self.installed = False
+        self._stop_timer()
         while self._previous:
             number, previous = self._previous.popitem()
             signal.signal(number, signal.SIG_DFL if previous is None else previous)
 
     def check(self) -> None:
         """Raise what was lost on its way. Not while an error is under way already, and not once Chaos Toolkit knows."""
-        if self.by and sys.exception() is None and self.journal.get("status") != "interrupted":
+        if self._lost() and sys.exception() is None:
             raise InterruptExecution(f"interrupted by {self.by}")
 
     @contextlib.contextmanager
@@ -88,10 +96,38 @@ class Interruption:
             _say(
                 f"{name}: what is broken is being undone, then the verdict is written (kill -9 {os.getpid()} ends it now)"
             )
-        elif callable(previous := self._previous.get(signal.Signals(number))):
+            return
+        if signal.SIGALRM in self._previous:
+            signal.setitimer(signal.ITIMER_REAL, AGAIN_S, AGAIN_S)
+            if _is_logging(frame):
+                return
+        if callable(previous := self._previous.get(signal.Signals(number))):
             previous(number, frame)
         else:
             raise InterruptExecution(f"{name} received")
+
+    def _again(self, _: int, frame: FrameType | None) -> None:
+        if not self._lost():
+            self._stop_timer()
+        elif sys.exception() is None and not _is_logging(frame):
+            raise InterruptExecution(f"interrupted by {self.by}")
+
+    def _lost(self) -> bool:
+        """Somebody wants an end, and nobody who could end it knows."""
+        return self.by is not None and not self.held and self.journal.get("status") != "interrupted"
+
+    def _stop_timer(self) -> None:
+        if signal.SIGALRM in self._previous:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _is_logging(frame: FrameType | None) -> bool:
+    """Whether the main thread is in the middle of logging, which swallows errors."""
+    while frame is not None:
+        if frame.f_code.co_filename == logging.__file__:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _say(text: str) -> None:
