@@ -16,6 +16,7 @@ from runs import EXPERIMENT, ROOT
 
 from chaosreprise import controls
 from chaosreprise.errors import LONGEST, RepriseError
+from chaosreprise.faults import registry
 from chaosreprise.lab import prepare
 from chaosreprise.lab.prepare import Options
 from chaosreprise.platform import file
@@ -23,6 +24,15 @@ from chaosreprise.run import preview
 
 SEED = 20261121
 EXPERIMENTS, PLATFORM_FILES = 4_500, 5_500
+PLACES = (
+    "experiment.json: ",
+    "control arguments: ",
+    "workload.",
+    "exposure.",
+    "configuration.",
+    *(f"{kind}: " for kind in registry.kinds()),
+    ": the platform file can't be read",
+)
 EMBEDDED = 'version = 1\nkind = "embedded"\nname = "embedded"\n[lab]\nagents = 3\nusers = 12\nheartbeat_s = 0.2\nreconcile_s = 0.05\n'
 
 
@@ -78,16 +88,6 @@ def test_each_experiment_is_planned_or_refused_in_one_sentence(place: pathlib.Pa
     assert judge.counts["accepted"] > EXPERIMENTS * 0.1 < judge.counts["refused"]
 
 
-PLACES = (
-    "experiment.json: ",
-    "control arguments: ",
-    "workload.",
-    "exposure.",
-    "configuration.",
-    ": the platform file can't be read",
-)
-
-
 def controls_of(data: bytes) -> list[dict[str, Any]]:
     """The controls that Chaos Toolkit would give us of this experiment to validate."""
     try:
@@ -113,6 +113,10 @@ def test_each_platform_file_is_read_and_planned_for_or_refused_in_one_sentence(
     for number, data in enumerate(itertools.islice(mutants.platform_files([EMBEDDED, lab, lab], SEED), PLATFORM_FILES)):
         path.write_bytes(data)
         if judge(number, ("lab.toml: ",), lambda: file.load(path.name)):
-            judge(number, ("lab.toml: ", str(place)), lambda: preview.lines(str(EXPERIMENT)))
+            judge(
+                number,
+                ("lab.toml: ", str(place), ": no keeper has written there"),
+                lambda: preview.lines(str(EXPERIMENT)),
+            )
     assert judge.defects == []
     assert judge.counts["accepted"] > PLATFORM_FILES * 0.1 < judge.counts["refused"]

@@ -38,9 +38,8 @@ def experiments(base: list[dict[str, Any]], seed: int) -> Iterator[bytes]:
     while True:
         tree = json.loads(draw.choice(texts))
         for _ in range(draw.choice((1, 1, 1, 2, 3))):
-            # half of the changes where Reprise's own words stand, since most of an experiment is Chaos Toolkit's
             if tree:
-                _changed(draw, tree, "controls" if draw.random() < 0.5 else None)
+                _changed(draw, tree, draw.choice(("controls", "controls", "method", "method", "configuration", "")))
         text = json.dumps(tree, ensure_ascii=draw.random() < 0.5)
         for name, literal in LITERALS.items():
             text = text.replace(f'"{name}"', literal)
@@ -58,7 +57,7 @@ def platform_files(base: list[str], seed: int) -> Iterator[bytes]:
         yield _damaged(draw, text.replace("@deep@", LITERALS["@deep@"]).encode(), 0.1)
 
 
-def _changed(draw: random.Random, tree: dict[str, Any], within: str | None) -> None:
+def _changed(draw: random.Random, tree: dict[str, Any], within: str) -> None:
     holder, key = _place(draw, tree, within)
     match draw.randrange(8):
         case 0:
@@ -75,8 +74,8 @@ def _changed(draw: random.Random, tree: dict[str, Any], within: str | None) -> N
             holder[key] = copy.deepcopy(draw.choice(NASTY))
 
 
-def _place(draw: random.Random, tree: dict[str, Any], within: str | None) -> tuple[Any, Any]:
-    """A container and a key of it, anywhere in the tree (or below one of its keys)."""
+def _place(draw: random.Random, tree: dict[str, Any], within: str) -> tuple[Any, Any]:
+    """A container and a key of it, below that key or anywhere in the tree."""
     holder: Any = tree
     key: Any = within if within in tree else draw.choice(list(tree))
     while isinstance(below := holder[key], dict | list) and below and draw.random() < 0.8:

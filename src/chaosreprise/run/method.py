@@ -4,7 +4,7 @@ An action of ours whose function has the name of a fault is that fault: `chaosre
 `agents.crash`. Its parameters `count` and `hold_s` and the component's name mean the same in all of them.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -16,7 +16,9 @@ from chaosreprise.settings import convert
 PREFIX = "chaosreprise.actions."
 ALL = "all"
 HOLD_S = 60.0
-Count = Annotated[int, Meta(ge=1, le=1000, description='a whole number from 1 to 1000, or "all"')]
+Count = Annotated[
+    Annotated[int, Meta(ge=1, le=1000)] | Literal["all"], Meta(description='a whole number from 1 to 1000, or "all"')
+]
 Seconds = Annotated[float, Meta(gt=0, le=86400, description="seconds from above 0 to 86400")]
 
 
@@ -42,7 +44,7 @@ class _Given(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What all fault actions take; the rest is the fault's own."""
 
     agent: str = ""
-    count: Count | str = 1
+    count: Count = 1
     hold_s: Seconds = HOLD_S
     in_flight: bool = False
 
@@ -52,8 +54,6 @@ def wanted(kind: str, given: dict[str, Any]) -> Wanted:
     shared = {name: value for name, value in given.items() if name in _Given.__struct_fields__}
     own = {name: value for name, value in given.items() if name not in shared}
     found = convert(kind, shared, _Given)
-    if isinstance(found.count, str) and found.count != ALL:
-        raise BadInput(f'{kind}: count = "{found.count}": expected a whole number from 1 to 1000, or "all"')
     arguments = registry.get(kind).arguments
     if own and not arguments.__struct_fields__:
         raise BadInput(f"{kind}: {', '.join(own)}: this fault takes no arguments of its own: leave them out")

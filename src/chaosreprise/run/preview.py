@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from chaoslib import substitute
 from chaoslib.configuration import load_configuration
+from chaoslib.exceptions import ChaosException
 
 from chaosreprise import checker
 from chaosreprise.errors import BadInput, shown
@@ -81,8 +82,9 @@ def _configuration(experiment: str, raw: Any) -> dict[str, Any]:
         try:
             found |= load_configuration({name: value})
         except Exception as error:  # whatever it stumbles over stands in the experiment
+            reason = error if isinstance(error, ChaosException) else "no such setting can be loaded"
             raise BadInput(
-                f"{experiment}: configuration.{name} = {shown(value)}: {error}: see the experiment's `configuration`"
+                f"{experiment}: configuration.{name} = {shown(value)}: {reason}: expected a value, or a table with type, key and default"
             ) from error
     return found
 
