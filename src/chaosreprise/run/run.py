@@ -6,19 +6,17 @@ verdict unknown; nothing here turns an error into a pass.
 """
 
 import asyncio
-import concurrent.futures
 import contextlib
-import itertools
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from chaosreprise import checker, report
 from chaosreprise.checker import Stage, Verdict
-from chaosreprise.errors import NotAllowed, NotPossible, RepriseError, RunBroken
+from chaosreprise.errors import NotAllowed, RepriseError, RunBroken
 from chaosreprise.faults import client as faults
 from chaosreprise.faults import facts, registry
 from chaosreprise.history import Answer, Observe, Phase, Report, Submit, Tail, Writer
@@ -28,6 +26,7 @@ from chaosreprise.platform import adapter
 from chaosreprise.platform.file import Lab, Platform, load
 from chaosreprise.run import litter, stopping
 from chaosreprise.run import plan as planning
+from chaosreprise.run.breaking import Breaker
 from chaosreprise.run.child import Child
 from chaosreprise.run.contract import Arguments
 from chaosreprise.run.directory import Directory, make
@@ -38,7 +37,6 @@ from chaosreprise.stack import starter
 from chaosreprise.stack.client import read_file
 
 log = logging.getLogger("chaostoolkit")
-ARMED_TICK_S = 0.002
 STAGES: dict[str, Stage] = {"baseline": "baseline", "clean-done": "clean", "close": "end", "close-done": "end"}
 
 
@@ -54,8 +52,6 @@ class Run:
         self.phase = "opening"
         self._exits = contextlib.ExitStack()
         self._agents: dict[str, str] = {}
-        self._faults: dict[str, str] = {}
-        self._numbers = itertools.count(1)
         self._interrupted = False
 
     def open(self) -> None:
@@ -74,34 +70,21 @@ class Run:
 
         A momentary one (crash, restart) is also waited for until its components are back.
         """
-        components, agents = self._targets(wanted)
         if self.phase == "baseline":
             self._enter("method")
-        numbers = {component: f"f{next(self._numbers)}" for component in components}
-        told = self._strike(wanted, numbers, agents)
-        if registry.get(wanted.kind).momentary:
-            told = self._side_by_side(self._undo_one, components)
-            self._back_to_quiet()
+        told = self._breaker.inject(self.plan.fault(wanted))
+        self._back_to_quiet()
         return told
 
     def undo(self, group: str, which: str = "") -> list[dict[str, Any]]:
         """Undo the faults on a group, or on one component of it; nothing when there is none, so it can be a rollback too."""
-        meant = [
-            component
-            for component in list(self._faults)
-            if group in ("", registry.group_of(component)) and which in ("", component, component.partition("/")[2])
-        ]
-        told = self._side_by_side(self._undo_one, meant)
+        told = self._breaker.undo(group, which)
         self._back_to_quiet()
         return told
 
     def send(self, seconds: float) -> dict[str, Any]:
         """Commands for the sessions of the agents that are broken, while they surely are; for all when no agent is."""
-        proven = [
-            component
-            for component, number in self._faults.items()
-            if self._breaker.request("status", fault=number)["state"] == "proven"
-        ]
+        proven = self._breaker.proven()
         if not proven:
             raise NotAllowed("no fault is proven at this moment: commands sent now would test nothing")
         agents = [component.partition("/")[2] for component in proven if registry.group_of(component) == "agents"]
@@ -201,74 +184,8 @@ class Run:
         by = interruption.by or "the experiment"
         self._writer.write(Observe(lo=at, hi=at, source="owner", signal=INTERRUPTED, value=by), at_once=True)
 
-    def _targets(self, wanted: Wanted) -> tuple[list[str], list[str]]:
-        """The components that a fault hits, and the agents whose sessions are concerned."""
-        planned = self.plan.fault(wanted)
-        if wanted.group != "sessions":
-            return planned.components, planned.agents
-        names = self.load.ask("running", agent=planned.agents[0], count=wanted.count)["sessions"]
-        if len(names) < int(wanted.count):
-            raise NotPossible(
-                f"{wanted.kind}: count = {wanted.count}: {planned.agents[0]} has {len(names)} running sessions in reserve: ask for fewer"
-            )
-        return [f"sessions/{name}" for name in names], planned.agents
-
-    def _strike(self, wanted: Wanted, numbers: dict[str, str], agents: list[str]) -> list[dict[str, Any]]:
-        """All at once; with commands in flight: once the faults are armed these are sent, and they strike among them."""
-        with concurrent.futures.ThreadPoolExecutor(len(numbers)) as pool:
-            striking = [pool.submit(self._inject, wanted, name, number) for name, number in numbers.items()]
-            if wanted.in_flight:
-                self._until_armed(numbers.values(), striking)
-                self.load.ask("burst", agents=agents or self.plan.load.agents, need=dict(self.arguments.exposure))
-            return [one.result() for one in striking]
-
-    def _until_armed(self, numbers: Collection[str], striking: list["concurrent.futures.Future[Any]"]) -> None:
-        """Each fault is armed, or its injection is over."""
-        while not all(one.done() for one in striking):
-            armed = [
-                one["fault"] for one in self._breaker.request("status").get("faults", []) if one["state"] == "armed"
-            ]
-            if set(numbers) - set(armed) <= {
-                number for number, one in zip(numbers, striking, strict=True) if one.done()
-            }:
-                return
-            time.sleep(ARMED_TICK_S)
-
-    def _inject(self, wanted: Wanted, component: str, number: str) -> dict[str, Any]:
-        answer = self._breaker.request(
-            "inject",
-            fault=number,
-            kind=wanted.kind,
-            on=component,
-            hold_ns=int(wanted.hold_s * 1e9),
-            args=wanted.args,
-            after=dict(self.arguments.exposure) if wanted.in_flight else {},
-        )
-        self._faults[component] = number
-        took_ms = (answer["hi"] - answer["lo"]) / 1e6
-        if not self.observe:
-            log.info(f"fault     {wanted.kind} on {component}, proven after {took_ms:.1f} ms: {_seen(answer['proof'])}")
-        return {"fault": number, **answer}
-
-    def _undo_one(self, component: str) -> dict[str, Any]:
-        number = self._faults.get(component)
-        if number is None:
-            return {"fault": None}
-        answer = self._breaker.request("undo", fault=number)
-        self._faults.pop(component, None)  # an interrupted rollback may be at it too
-        if not self.observe:
-            log.info(f"fault     undone: {component} is whole again")
-        return {"fault": number, **answer}
-
-    def _side_by_side(self, work: Callable[[str], dict[str, Any]], components: list[str]) -> list[dict[str, Any]]:
-        """The results in the order of the components; all are tried before the first error is raised."""
-        if not components:
-            return []
-        with concurrent.futures.ThreadPoolExecutor(len(components)) as pool:
-            return [done.result() for done in [pool.submit(work, component) for component in components]]
-
     def _back_to_quiet(self) -> None:
-        if self.phase == "method" and not self._faults:
+        if self.phase == "method" and not self._breaker.faults:
             self._enter("quiet")
 
     def _wind_down(self) -> None:
@@ -322,7 +239,6 @@ class Run:
         )
         self._exits.callback(self.warden.close)
         stopping.announce(told, self.warden.address)
-        self._breaker = Pretender() if self.observe else self.warden
         interruption.at_once = self.warden.halt_at_once
         self.adapter = adapter.make(self.platform, self.directory.run)
         if self._stack is None:  # the sessions of a stack of our own end with it
@@ -362,6 +278,8 @@ class Run:
         self.plan = planning.make(
             self.arguments, self.wanted, self.platform, description, self.adapter.components(), self.seed, self.observe
         )
+        asked = Pretender() if self.observe else self.warden
+        self._breaker = Breaker(asked, self.load, self.plan, dict(self.arguments.exposure))
         self.plan.check(self.platform, asyncio.run(facts.once(self.platform, self.directory.run, self.plan.components)))
         self.directory.write_json("plan.json", msgspec.to_builtins(self.plan))
         self._writer.write(planning.contract_event(self.arguments, self.plan, description, self.platform), at_once=True)
@@ -402,8 +320,3 @@ class Run:
         except Exception as error:
             ours = isinstance(error, RepriseError | TimeoutError)
             log.error(f"could not {what}: {error if ours else repr(error)}", exc_info=not ours)
-
-
-def _seen(proof: dict[str, Any] | None) -> str:
-    """What proved a fault, for people."""
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in (proof or {}).items())
