@@ -3,10 +3,10 @@
 import contextlib
 import itertools
 import json
-import os
 import resource
 import signal
 import time
+from collections import Counter
 
 import httpx
 import psycopg
@@ -21,6 +21,7 @@ from chaosreprise.stack.client import Keeper
 SMALL = {"memory": "128Mi", "cpu": "100m"}
 FAST = {"agents": 3, "users": 12, "heartbeat_s": 0.2, "reconcile_s": 0.1}
 WAIT_S = 10.0
+PERMANENT_FDS = 4  # standard input, output and error, and the first that a component opens or is given
 
 
 def until(look, what, limit_s=WAIT_S):
@@ -40,7 +41,8 @@ class Lab:
         self.dir = stack.dir
         self.settings = json.loads((self.dir / "lab.json").read_text())
         self.url = f"http://127.0.0.1:{self.settings['control_port']}"
-        self.http = httpx.Client(base_url=self.url, timeout=20, trust_env=False)
+        kept = httpx.Limits(keepalive_expiry=None)
+        self.http = httpx.Client(base_url=self.url, timeout=20, trust_env=False, limits=kept)
         self.login()
 
     def login(self):
@@ -102,6 +104,13 @@ class Lab:
     def command(self, number):
         return self.sql("select * from agent_commands where command_id = %s", number)[0]
 
+    def statuses(self, commands):
+        rows = self.sql("select status from agent_commands where command_id = any(%s)", list(commands))
+        return Counter(row["status"] for row in rows)
+
+    def wait_done(self, commands):
+        until(lambda: self.statuses(commands) == {"completed": len(commands)}, f"all of {commands} are completed")
+
     def agent_of(self, name):
         return self.sql("select agent_id from sessions where id = %s", name)[0]["agent_id"]
 
@@ -141,11 +150,10 @@ class Lab:
 
     @contextlib.contextmanager
     def starved(self, name):
-        """A component may open no file descriptor beyond those that it has."""
+        """A component may open no file descriptor, also in the place of one that it closes; it keeps those that it has."""
         pid = self.component(name).inc.pid
-        fds = {int(fd) for fd in os.listdir(f"/proc/{pid}/fd")}  # noqa: PTH208 - numbers, not paths
         soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (min(set(range(len(fds) + 1)) - fds), hard))
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (PERMANENT_FDS, hard))
         try:
             yield
         finally:

@@ -30,8 +30,8 @@ def test_a_zombie_acts_once_on_what_it_was_sent_and_in_the_order_of_all_that_was
         commands += [lab.change(fourth, "stop"), lab.change(first, "stop")]
         commands += [lab.change(third, "hibernate"), lab.change(third, "stop")]
         assert {lab.agent_of(lab.running(f"user1{number}")) for number in range(3)} == {"a2", "a3"}
-        assert {lab.command(number)["status"] for number in commands} <= {"pending", "sent"}
-    until(lambda: {lab.command(number)["status"] for number in commands} == {"completed"}, "all are done")
+        assert lab.statuses(commands).keys() <= {"pending", "sent"}
+    lab.wait_done(commands)
     assert any(line["event"] == "agent-offline" and line["t"] > begin for line in lab.log())
     assert lab.marks(fourth) == ["made", "up", "down", "up", "down", "gone"]
     assert [lab.marks(name) for name in (first, second, third)] == [["made", "up", "down", "gone"]] * 3
@@ -40,7 +40,7 @@ def test_a_zombie_acts_once_on_what_it_was_sent_and_in_the_order_of_all_that_was
 
 def test_zombies_lose_nothing_and_repeat_nothing_whenever_they_freeze(lab, until):
     begin = time.monotonic_ns()
-    with labtraffic.Traffic(lab, seed=11, clients=12, pause_s=0.05) as traffic:
+    with labtraffic.Traffic(lab, seed=11, clients=9, pause_s=0.05) as traffic:
         for agent in ("a1", "a2", "a3"):
             traffic.more(10)
             with lab.paused(f"agents/{agent}"):
@@ -52,7 +52,7 @@ def test_zombies_lose_nothing_and_repeat_nothing_whenever_they_freeze(lab, until
 
 
 def test_an_agent_that_dies_each_time_it_comes_back_loses_nothing(lab, until):
-    with labtraffic.Traffic(lab, seed=12, clients=12, pause_s=0.05) as traffic:
+    with labtraffic.Traffic(lab, seed=12, clients=9, pause_s=0.05) as traffic:
         traffic.more(10)
         was = lab.kill("agents/a2")
         for _ in range(4):
@@ -65,8 +65,8 @@ def test_an_agent_that_dies_each_time_it_comes_back_loses_nothing(lab, until):
 
 def test_without_any_agent_starts_are_refused_and_commands_wait(lab, until):
     agents = [f"agents/{agent}" for agent in lab.settings["agents"]]
-    with labtraffic.Traffic(lab, seed=13, clients=12, pause_s=0.05) as traffic:
-        traffic.more(20)
+    with labtraffic.Traffic(lab, seed=13, clients=9, pause_s=0.05) as traffic:
+        traffic.more(10)
         with lab.away(*agents):
             until(lambda: lab.online() == 0, "nobody is online")
             answer = lab.create("user01")
@@ -74,12 +74,12 @@ def test_without_any_agent_starts_are_refused_and_commands_wait(lab, until):
             seen = len(traffic.tries)
             until(lambda: len(traffic.tries) > seen + 12, "each client has tried something")
             assert lab.sql("select 1 from agent_commands where status <> 'completed'")
-        traffic.more(20)
+        traffic.more(10)
     labtraffic.judge(lab, traffic, until)
 
 
 def test_an_agent_without_file_descriptors_recovers_when_it_has_some_again(lab, until):
-    with labtraffic.Traffic(lab, seed=14, clients=12, pause_s=0.05) as traffic:
+    with labtraffic.Traffic(lab, seed=14, clients=9, pause_s=0.05) as traffic:
         traffic.more(10)
         with lab.starved("agents/a3"):
             until(lambda: waiting_for(lab, "a3"), "a start or wake of a3 waits")

@@ -90,9 +90,9 @@ def test_commands_that_were_accepted_survive_the_kill_of_the_database(lab, sessi
 
 @pytest.mark.long
 def test_nothing_is_lost_or_doubled_although_the_database_is_killed_and_restarted(lab, until):
-    with labtraffic.Traffic(lab, seed=21, clients=12, pause_s=0.05) as traffic:
+    with labtraffic.Traffic(lab, seed=21, clients=9, pause_s=0.05) as traffic:
         for number in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL):
-            traffic.more(20)
+            traffic.more(10)
             was = lab.kill("database", number)
             lab.back("database", was)
             traffic.more(10)
@@ -104,8 +104,8 @@ def test_nothing_is_lost_or_doubled_although_the_database_is_killed_and_restarte
 
 @pytest.mark.long
 def test_a_control_plane_and_a_database_that_are_killed_at_once_come_back(lab, until):
-    with labtraffic.Traffic(lab, seed=22, clients=12, pause_s=0.05) as traffic:
-        traffic.more(20)
+    with labtraffic.Traffic(lab, seed=22, clients=9, pause_s=0.05) as traffic:
+        traffic.more(10)
         lab.kill("database")
         lab.kill("control-plane")
         traffic.more(10)

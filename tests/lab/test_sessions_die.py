@@ -80,7 +80,7 @@ def test_a_step_in_flight_ends_with_an_error_at_once_and_is_not_run_again(lab, u
         begin = time.monotonic()
         crash(lab, name)
         assert [step.result().status_code for step in steps] == [500] * 3
-    assert time.monotonic() - begin < 1
+    assert time.monotonic() - begin < 5
     until(lambda: lab.step(name, WRITE.format("next", "1")).status_code == 202, "it works again")
     assert ran(lab, name) == ["slow", "next"]
     assert len(lab.sql("select 1 from session_steps where session_id = %s", name)) == 1
@@ -93,7 +93,7 @@ def waiting_at(port):
     return next(int(row[4].partition(":")[2], 16) for row in rows if row[1] == listening and row[3] == "0A")
 
 
-def test_interpreters_that_crash_while_commands_for_them_are_worked_on_change_nothing(lab, until):
+def test_interpreters_that_crash_while_commands_for_them_are_worked_on_change_nothing(lab):
     names = lab.running_on("a1", 8)
     asleep, awake = names[:2], names[2:]
     for name in asleep:
@@ -105,11 +105,11 @@ def test_interpreters_that_crash_while_commands_for_them_are_worked_on_change_no
         ended = threading.Event()
         killer = threading.Thread(target=keep_killing, args=(lab, names, ended))
         killer.start()
-    completed(lab, until, ending)
+    lab.wait_done(ending)
     time.sleep(0.5)  # the first wake's interpreter is killed each time before it can answer
     ended.set()
     killer.join()
-    completed(lab, until, waking)
+    lab.wait_done(waking)
     for n, name in enumerate(awake):
         assert transitions(lab, name) == ["made", "up", "down", *([] if n % 2 else ["gone"])]
         assert lab.slot(name).processes == []
@@ -127,10 +127,6 @@ def keep_killing(lab, names, ended):
             for slot in keeper.status().slots:
                 for process in slot.processes if slot.slot in names else []:
                     send_signal(process.inc, signal.SIGKILL)
-
-
-def completed(lab, until, commands):
-    until(lambda: {lab.command(number)["status"] for number in commands} == {"completed"}, "all are done")
 
 
 def test_a_step_reaches_a_frozen_session_when_it_goes_on_and_runs_once(lab):

@@ -51,7 +51,7 @@ class Traffic:
         self._chance, self._clients, self._pause_s = random.Random(seed), clients, pause_s
         self._headers = {"Authorization": lab.http.headers["Authorization"]}
         self._ended = threading.Event()
-        self._failed = None
+        self._failed, self._accepted = None, 0
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self):
@@ -66,17 +66,13 @@ class Traffic:
         if raised[0] is None:
             assert self._failed is None, self._failed
 
-    def accepted(self):
-        return [one for one in self.tries if one.outcome == "ok"]
-
     def more(self, count, limit_s=15):
-        """Return as soon as `count` more requests were accepted; how long that took."""
-        begin, before = time.monotonic(), len(self.accepted())
-        while len(self.accepted()) < before + count:
+        """Return as soon as `count` more requests were accepted."""
+        begin, goal = time.monotonic(), self._accepted + count
+        while self._accepted < goal:
             assert self._thread.is_alive(), self._failed
             assert time.monotonic() < begin + limit_s, f"not {count} accepted within {limit_s} s: {self.tries[-20:]}"
-            time.sleep(0.001)
-        return time.monotonic() - begin
+            time.sleep(0.002)
 
     def _run(self):
         try:
@@ -141,6 +137,7 @@ class Traffic:
             assert said["stdout"] == f"{key}\n", said
         number = key if verb == "step" else said.get("commandId")
         self.tries.append(Try(verb, session, outcome, status, number, time.monotonic() - begin))
+        self._accepted += outcome == "ok"
         return self.tries[-1]
 
 

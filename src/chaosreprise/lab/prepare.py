@@ -28,6 +28,9 @@ KEEPER_BACKOFF_S = 0.2
 SLOWEST_COMMAND_S = (
     0.06  # a start from accepted to completed: median 47 ms alone, 57 ms of its own work in a burst of 48
 )
+# `settle` (1.7 s for the smallest load) holds after other faults too: from the end of a crash, a restart or a freeze of
+# 5 s until waiting commands act 0.5 s passed at most; 1.3 s where the control plane had lacked file descriptors, since
+# asyncio accepts again after 1 s.
 BOUND_S = 5
 EVERYTHING = 100  # more faults at once than a run makes
 GROUPS = ("agents", "sessions", "control-plane", "database")
