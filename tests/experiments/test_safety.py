@@ -1,5 +1,6 @@
 """A platform that others use: a plan changes nothing, who looks only breaks nothing, others' sessions are safe, a run can be halted."""
 
+import asyncio
 import json
 import pathlib
 import re
@@ -20,6 +21,7 @@ from chaosreprise import checker
 from chaosreprise.clock import SECOND, boottime
 from chaosreprise.history import Effect, load
 from chaosreprise.lab.settings import TEMPLATE
+from chaosreprise.platform import adapter, file
 from chaosreprise.procs import incarnation, myself, send_signal, wait_gone
 from chaosreprise.stack import starter
 from chaosreprise.stack.client import Keeper
@@ -106,6 +108,19 @@ def somebody(lab: starter.Stack) -> Iterator[Somebody]:
     found = Somebody(lab)
     yield found
     found.leave()
+
+
+def count(lab: starter.Stack, component: str) -> int:
+    """What the adapter counts of other people's sessions."""
+
+    async def ask() -> int:
+        speaker = adapter.make(file.load(str(lab.platform_file)), "nobody")
+        try:
+            return await speaker.foreign(component)
+        finally:
+            await speaker.close()
+
+    return asyncio.run(ask())
 
 
 def see(lab: starter.Stack) -> dict[str, Any]:
@@ -216,7 +231,9 @@ def test_sessions_of_somebody_else_refuse_the_plan_and_when_they_come_later_the_
     refused = reprise(state, "plan", EXPERIMENT, REPRISE_PLATFORM=str(lab.platform_file))
     assert refused.returncode == 3
     assert re.fullmatch(rf"reprise: \S+platform.toml: {refusal}\n", refused.stderr), refused
-    borne = variant(lab, "borne", foreign_sessions="foreign_sessions = 2")
+    assert sum(count(lab, f"agents/a{number}") for number in (1, 2, 3)) == 6
+    assert [count(lab, on) for on in ("control-plane", "database", f"sessions/{somebody.names[0]}")] == [6, 6, 1]
+    borne = variant(lab, "borne", foreign_sessions="foreign_sessions = 6")
     assert reprise(state, "plan", EXPERIMENT, REPRISE_PLATFORM=str(borne)).returncode == 0
 
 

@@ -1,6 +1,7 @@
 """A platform file is read strictly; what is wrong with it is one sentence: the setting, its value, what was expected."""
 
 import pathlib
+import tomllib
 
 import pytest
 
@@ -112,3 +113,14 @@ def test_an_optional_setting_says_what_it_expects_as_any_other(tmp_path: pathlib
     path.write_text(REMOTE + CONTROL.replace("[control]", "[control]\nsteps = 3"))
     with pytest.raises(BadInput, match=r"control\.steps = 3: expected a URL"):
         file.load(str(path))
+
+
+def test_the_example_of_the_page_on_safety_is_a_platform_file(tmp_path: pathlib.Path) -> None:
+    page = pathlib.Path(__file__).resolve().parents[2] / "docs" / "safety.md"
+    example = page.read_text().split("```toml\n")[1].split("```")[0]
+    path = tmp_path / "p.toml"
+    path.write_text(REMOTE + CONTROL + TIMING + USERS + example)
+    read = file.load(str(path)).file
+    assert read.guard.promql is not None
+    assert {*read.allow.__struct_fields__} == {*tomllib.loads(example)["allow"]}, "every limit stands in it"
+    assert {*read.guard.__struct_fields__} == {*tomllib.loads(example)["guard"]}
