@@ -30,6 +30,8 @@ PLACES = (
     "workload.",
     "exposure.",
     "configuration.",
+    "load.",
+    "commands.",
     *(f"{kind}: " for kind in registry.kinds()),
     ": the platform file can't be read",
 )

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from chaosreprise.errors import BadInput
+from chaosreprise.errors import BadInput, shown
 from chaosreprise.faults import registry
 from chaosreprise.settings import convert
 
@@ -49,6 +49,12 @@ class _Given(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     in_flight: bool = False
 
 
+class _Step(msgspec.Struct, kw_only=True):
+    """What the other actions take that would be found out too late: with the fault on."""
+
+    seconds: Annotated[float, Meta(ge=0, le=86400, description="seconds from 0 to 86400")] = 0.0
+
+
 def wanted(kind: str, given: dict[str, Any]) -> Wanted:
     """The arguments of an action, checked. Raises BadInput with the argument, its value and what was expected."""
     shared = {name: value for name, value in given.items() if name in _Given.__struct_fields__}
@@ -73,17 +79,14 @@ def faults_of(method: Any) -> list[Wanted]:
     found = []
     for activity in method if isinstance(method, list) else []:
         provider = activity.get("provider") if isinstance(activity, dict) else None
-        kind = _kind(provider) if isinstance(provider, dict) else None
-        if kind is not None and isinstance(provider, dict):
-            given = provider.get("arguments") or {}
-            if not isinstance(given, dict):
-                raise BadInput(f"{kind}: arguments = {given!r}: expected an object of names and values")
-            found.append(wanted(kind, given))
+        if not isinstance(provider, dict) or not str(provider.get("module")).startswith(PREFIX):
+            continue
+        action = f"{provider['module'].removeprefix(PREFIX).replace('_', '-')}.{provider.get('func')}"
+        given = provider.get("arguments") or {}
+        if not isinstance(given, dict):
+            raise BadInput(f"{action}: arguments = {shown(given)}: expected an object of names and values")
+        if provider.get("func") in registry.verbs():
+            found.append(wanted(action, given))
+        else:
+            convert(action, {name: value for name, value in given.items() if name == "seconds"}, _Step)
     return found
-
-
-def _kind(provider: dict[str, Any]) -> str | None:
-    module, func = provider.get("module"), provider.get("func")
-    if not isinstance(module, str) or not module.startswith(PREFIX) or func not in registry.verbs():
-        return None
-    return f"{module.removeprefix(PREFIX).replace('_', '-')}.{func}"

@@ -1,0 +1,41 @@
+"""What a method would break is known, and what is wrong with it is said, before anything is touched."""
+
+from typing import Any
+
+import pytest
+
+from chaosreprise.errors import BadInput
+from chaosreprise.run import method
+
+
+def step(action: str, arguments: Any) -> dict[str, Any]:
+    module, _, func = action.partition(".")
+    return {"provider": {"module": f"chaosreprise.actions.{module}", "func": func, "arguments": arguments}}
+
+
+@pytest.mark.parametrize(
+    ("action", "arguments", "says"),
+    [
+        (
+            "agents.crash",
+            {"count": "many"},
+            'agents.crash: count = "many": expected a whole number from 1 to 1000, or "all"',
+        ),
+        ("agents.crash", {"count": 0}, "agents.crash: count = 0: expected a whole number from 1 to 1000"),
+        ("agents.take_away", {"hold_s": float("nan")}, "agents.take_away: hold_s = NaN: expected seconds from above 0"),
+        ("agents.take_away", ["a1"], 'agents.take_away: arguments = ["a1"]: expected an object'),
+        ("load.quiet", {"seconds": "${quiet}"}, 'load.quiet: seconds = "${quiet}": expected seconds from 0 to 86400'),
+        ("commands.send", {"seconds": -1}, "commands.send: seconds = -1: expected seconds from 0 to 86400"),
+    ],
+)
+def test_a_wrong_argument_of_a_step_is_refused_with_its_value(action: str, arguments: Any, says: str) -> None:
+    with pytest.raises(BadInput) as error:
+        method.faults_of([step("agents.crash", {}), step(action, arguments)])
+    assert str(error.value).startswith(says)
+
+
+@pytest.mark.parametrize(
+    "stated", [None, {}, "method", [None, 3, {}, {"provider": None}, {"provider": {"module": ["x"]}}]]
+)
+def test_what_is_no_step_of_ours_is_left_to_chaos_toolkit(stated: Any) -> None:
+    assert method.faults_of(stated) == []
