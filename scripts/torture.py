@@ -31,7 +31,7 @@ from chaosreprise.errors import BadInput, NotAllowed, RepriseError
 from chaosreprise.faults import ledger
 from chaosreprise.paths import slug, state_dir
 from chaosreprise.procs import Incarnation, is_alive, send_signal
-from chaosreprise.run import healing, litter
+from chaosreprise.run import litter
 
 ENOUGH = 10
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
@@ -175,6 +175,7 @@ class Torture:
         targets = {TOOL: run.tool, WARDEN: warden, KEEPER: self.lab.stack.keeper}
         time.sleep(what.delay_s)
         for one in what.who:
+            time.sleep(what.gap_s if one is not what.who[0] else 0.0)
             if (inc := targets[one]) is not None:
                 send_signal(inc, signal.SIGKILL)
         records = run.records()
@@ -204,7 +205,7 @@ class Torture:
         survivor_s = 0 if TOOL in what.who else LAST_WORDS_S if what.whole else what.hold_s
         nobody = set(what.who) == {TOOL, WARDEN, KEEPER}
         if nobody and not _until(whole, ALONE_S):
-            healing.lines()  # what is left to it: nobody else is alive
+            runs.heal(what.heal_killed_s)  # what is left to it: nobody else is alive
         mended = _until(whole, MEND_S + survivor_s)
         return {"healed_s": round(time.monotonic() - began, 3), "residues": [] if mended else list(wrong)}
 
@@ -217,7 +218,7 @@ class Torture:
         """The ledger: who undid it, if need be `heal`."""
         left = ledger.leftovers(self.lab.platform.id)
         if left or KEEPER in what.who:
-            healing.lines()
+            runs.heal(what.heal_killed_s)
         records = run.records()
         again = ledger.leftovers(self.lab.platform.id)
         leaked = {f"{r.kind} on {r.on}": r.say for r in [*left, *again] if r.state == "leaked"}

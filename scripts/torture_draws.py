@@ -17,11 +17,13 @@ DECK, KEEPERS, FROZEN = 100, 10, 6
 TROUBLED = 0.12  # of the draws: the target itself is in trouble
 DOUBLE = 0.12  # of the draws: there is a second fault, on another component
 LATEST_S = 0.02
+LONGEST_GAP_S = 0.3  # about as long as an undo takes
 
 
 class Draw(NamedTuple):
     """`who` is killed, in this order, `delay_s` after the ledger shows `state`; nobody: tool and warden are frozen for `freeze_s`.
 
+    `gap_s` is between one kill and the next. `heal_killed_s`: if `heal` is needed, one is killed so long after its start first.
     `trouble`: `broken` (the target is stopped before anything begins), or the state at which the target is killed by
     somebody else. `guarded`: the warden keeps to the platform file. The picks are shares of the kinds of fault, and of
     the components that such a fault can hit; the second ones are for a fault beside the first.
@@ -32,7 +34,9 @@ class Draw(NamedTuple):
     who: tuple[str, ...]
     state: str
     delay_s: float
+    gap_s: float
     freeze_s: float
+    heal_killed_s: float | None
     whole: bool
     trouble: str | None
     kind_pick: float
@@ -57,7 +61,9 @@ def draw(seed: int, n: int, whole_every: int) -> Draw:
         who=tuple(rng.sample(who, len(who))),
         state=state,
         delay_s=LATEST_S * rng.random() ** 3,  # most states are over within a few ms
+        gap_s=rng.choice((0.0, rng.uniform(0, LONGEST_GAP_S))),
         freeze_s=rng.uniform(0.2, 0.8),
+        heal_killed_s=rng.choice((None, rng.uniform(0, LONGEST_GAP_S))),
         whole=whole,
         trouble=trouble,
         kind_pick=rng.random(),

@@ -22,7 +22,7 @@ from chaosreprise.faults import client as faults
 from chaosreprise.faults import ledger
 from chaosreprise.history import load
 from chaosreprise.procs import Incarnation, die_with_parent, incarnation
-from chaosreprise.run import litter
+from chaosreprise.run import healing, litter
 
 CHAOS = str(pathlib.Path(sys.executable).with_name("chaos"))
 EXPERIMENT = pathlib.Path(__file__).resolve().parent.parent / "experiments" / "agent-failover.json"
@@ -194,3 +194,17 @@ def _own(folder: pathlib.Path, lab: Lab, draw: Draw, wanted: Wanted) -> None:
                 time.sleep(A_MOMENT_S)
         finally:
             warden.close()
+
+
+def heal(killed_after_s: float | None) -> None:
+    """What `chaos reprise heal` does; before it another one, that is killed."""
+    if killed_after_s is not None:
+        pid = os.fork()
+        if pid == 0:
+            with contextlib.suppress(RepriseError):
+                healing.lines()
+            os._exit(0)
+        time.sleep(killed_after_s)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    healing.lines()

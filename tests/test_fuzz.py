@@ -6,13 +6,14 @@ import json
 import os
 import pathlib
 import re
+import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import mutants
 import pytest
 from chaoslib.exceptions import InvalidActivity
-from runs import EXPERIMENT, ROOT
+from runs import CHAOS, EXPERIMENT, ROOT
 
 from chaosreprise import controls
 from chaosreprise.errors import LONGEST, RepriseError
@@ -122,3 +123,48 @@ def test_each_platform_file_is_read_and_planned_for_or_refused_in_one_sentence(
             )
     assert judge.defects == []
     assert judge.counts["accepted"] > PLATFORM_FILES * 0.1 < judge.counts["refused"]
+
+
+def changed(**changes: Any) -> bytes:
+    tree = json.loads(EXPERIMENT.read_text())
+    for path, value in changes.items():
+        *above, last = [int(key) if key.isdigit() else key for key in path.split("__")]
+        holder = tree
+        for key in above:
+            holder = holder[key]
+        holder[last] = value
+    return json.dumps(tree).encode()
+
+
+GOOD = EXPERIMENT.read_bytes()
+ARGUMENTS = "controls__0__provider__arguments"
+
+
+@pytest.mark.parametrize(
+    ("command", "data", "says"),
+    [
+        ("validate", changed(**{ARGUMENTS: ["x"]}), 'control arguments: the whole = ["x"]: expected a table'),
+        ("validate", changed(**{f"{ARGUMENTS}__requires": 1}), "requires is not a setting: did you mean require?"),
+        ("run", changed(method__1__provider__arguments={"seconds": "soon"}), 'commands.send: seconds = "soon"'),
+        ("run", changed(configuration__platform=["x"]), 'configuration.platform = ["x"]'),
+        ("reprise plan", GOOD[:700], "experiment.json: not JSON"),
+        (
+            "reprise plan",
+            b"[" * 100_000,
+            "experiment.json: a number in it has too many digits, or it is nested too deeply",
+        ),
+        ("reprise plan", GOOD.replace(b"agent dies", b"\xff"), "can't be read (not a text in UTF-8, byte"),
+        ("reprise plan", changed(configuration__seed={"type": "env"}), 'configuration.seed = {"type": "env"}'),
+    ],
+)
+def test_the_command_lines_refuse_without_a_traceback(
+    command: str, data: bytes, says: str, place: pathlib.Path
+) -> None:
+    """What Chaos Toolkit itself can't load (no JSON, a `configuration` that is no table) ends there, with its own traceback."""
+    (place / "experiment.json").write_bytes(data)
+    said = subprocess.run(
+        [CHAOS, "--no-version-check", *command.split(), "experiment.json"], capture_output=True, text=True, timeout=60
+    )
+    assert said.returncode == (3 if command == "reprise plan" else 1), said
+    assert says in said.stdout + said.stderr
+    assert "Traceback" not in said.stdout + said.stderr

@@ -10,7 +10,7 @@ import pathlib
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 import click
@@ -207,7 +207,7 @@ def _misused(error: click.UsageError) -> NoReturn:
     _fail(f"no command given\n{say}." if "\n" in say else f"{say}: see {command} --help")
 
 
-def _say_all(lines: Iterator[tuple[str, bool]]) -> None:
+def _say_all(lines: Iterable[tuple[str, bool]]) -> None:
     """Each line when it is known; exit 3 unless all was well."""
     well = True
     for line, good in lines:

@@ -69,6 +69,8 @@ def read(experiment: str) -> tuple[Arguments, list[Wanted], dict[str, Any]]:
         raise BadInput(f"{experiment}: {TOO_MUCH}") from error
     stated = _arguments(experiment, raw)
     configuration = _configuration(experiment, raw.get("configuration", {}))
+    if not isinstance(raw.get("method"), list):
+        raise BadInput(f"{experiment}: method = {shown(raw.get('method'))}: expected a list of steps")
     arguments = contract.read(substitute(stated, configuration, {}), checker.known())
     return arguments, method.faults_of(substitute(raw.get("method"), configuration, {})), configuration
 
