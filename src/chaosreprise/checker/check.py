@@ -1,4 +1,4 @@
-"""What a check is. One module a check, with `CHECK = Check(...)`; being there is the registration (`registry`)."""
+"""What a check is. One module of `checks` a check, with `CHECK = Check(...)`; being there is the registration (`registry`)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The checks that are built: every module of this package that has a `CHECK`. And what a plan needs to know of them."""
+"""The checks that are built: every module of `checks`. And what a plan needs to know of them."""
 
 import functools
 import importlib
@@ -14,12 +14,11 @@ from chaosreprise.history.events import Attribution
 @functools.cache
 def checks() -> dict[str, Check]:
     """All checks by name, in the order of their names."""
-    package = importlib.import_module(__package__)
+    package = importlib.import_module(f"{__package__}.checks")
     found = {}
     for entry in pkgutil.iter_modules(package.__path__):
-        check = getattr(importlib.import_module(f"{__package__}.{entry.name}"), "CHECK", None)
-        if isinstance(check, Check):
-            found[check.name] = check
+        check = importlib.import_module(f"{package.__name__}.{entry.name}").CHECK
+        found[check.name] = check
     return found
 
 

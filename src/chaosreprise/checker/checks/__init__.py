@@ -1,0 +1,1 @@
+"""The checks, one file each, with its exact definition. Being here is the registration (`checker.registry`)."""
