@@ -8,11 +8,18 @@ import msgspec
 import pytest
 
 from chaosreprise import checker, history
-from chaosreprise.history import events
+from chaosreprise.history import events, statements
 
 PAGE = (pathlib.Path(__file__).resolve().parents[2] / "docs" / "history.md").read_text()
 EVENTS = {cls.__struct_config__.tag: cls for cls in typing.get_args(events.AnyEvent)}
-NESTED = {"An entry of `attribution`": events.Attribution, "An entry of `refusals`": events.Refusal}
+NESTED = {
+    "An entry of `attribution`": events.Attribution,
+    "An entry of `refusals`": events.Refusal,
+    "An entry of `objectives`": statements.Objective,
+    "An entry of `situations`": statements.Situation,
+    "An entry of `states`": statements.Edge,
+    "An entry of `known`": statements.Known,
+}
 
 
 def documented(text: str) -> list[str]:

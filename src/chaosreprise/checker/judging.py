@@ -78,7 +78,7 @@ def _finding(case: Case, contract: Contract, name: str) -> Finding:
         found = Finding(scope=[Doubt(what=name, why=why, do="correct its name in `require` or `optional`")])
     else:
         found = _guarded(check, case)
-        found.promised = contract.promises.get(check.promise) is True
+        found.promised = check.promise is None or contract.promises.get(check.promise) is True
         found.level = tell.weakest(found.levels.values())
     found.required = name in contract.require
     if check is not None and not found.evidence and not found.scope and case.stage != "during":

@@ -68,8 +68,6 @@ def not_tested(case: Case, verdict: Verdict) -> list[NotTested]:
     broken = {fault.kind.partition(".")[0].replace("_", " ") for fault in verdict.faults if fault.proven is not None}
     if others := [family for family in FAMILIES if family not in broken]:
         found.append(NotTested(what=f"faults of {', '.join(others)}", why="none in this run"))
-    if case.contract.objectives:
-        found.append(NotTested(what="objectives", why="no check for them is built"))
     return found
 
 

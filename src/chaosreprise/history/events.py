@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 import msgspec
 
-Op = Literal["start", "stop", "hibernate", "wake", "step", "read"]
+from chaosreprise.history.statements import Edge, Known, Objective, Situation
+from chaosreprise.history.statements import Op as Op
+
 Outcome = Literal["ok", "fail", "info"]
 Mark = Literal["b", "e", "made", "up", "down", "gone", "crash", "back"]
 State = Literal["planned", "armed", "injected", "proven", "undoing", "undone", "clean", "moot", "leaked"]
@@ -73,7 +75,7 @@ class Contract(Event, tag="contract"):
     require: list[str]
     optional: list[str]
     exposure: dict[str, int]
-    objectives: list[Any]
+    objectives: list[Objective]
     settle_ns: int
     promises: dict[str, Any]
     claims: list[Any]
@@ -81,10 +83,12 @@ class Contract(Event, tag="contract"):
     attribution: list[Attribution]
     bounds: dict[str, int]
     offline_ns: int
-    known: list[Any]
+    known: list[Known]
     experiment: str = ""
     platform: str = ""
     observe: bool = False
+    situations: list[Situation] = []
+    states: list[Edge] = []
 
 
 class Phase(Timed, tag="phase"):
