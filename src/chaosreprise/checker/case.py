@@ -4,7 +4,9 @@ A check gets a Case and nothing else: no file, no clock, no environment.
 """
 
 from collections import defaultdict
+from collections.abc import Callable, Iterable
 from functools import cached_property
+from typing import Any, TypeVar
 
 from chaosreprise.checker import table as tables
 from chaosreprise.checker.attribution import Attributed, strongest
@@ -16,6 +18,7 @@ from chaosreprise.history import Contract, History
 from chaosreprise.history.events import LIFECYCLE, Op
 
 SECOND = 1e9
+Found = TypeVar("Found")
 
 
 class Case:
@@ -25,6 +28,7 @@ class Case:
         self.history, self.contract, self.stage = history, contract, stage
         self.live = stage in LIVE
         self.unclear: dict[int, bool | None] | None = None
+        self._found: dict[Callable[[Case], Any], Any] = {}
         self.start = min((segment.mono for segment in history.segments), default=0)
         self.table = tables.build(history.events)
         self.commands, self.effects, self.reports = self.table.commands, self.table.effects, self.table.reports
@@ -37,6 +41,13 @@ class Case:
         self.attributed = Attributed(
             strongest(contract.attribution), self.commands, self.effects, self.reports, self._gapless, self._over
         )
+
+    def once(self, find: "Callable[[Case], Found]") -> Found:
+        """What `find` makes of this case, found once for all checks."""
+        if find not in self._found:
+            self._found[find] = find(self)
+        found: Found = self._found[find]
+        return found
 
     @cached_property
     def first_submit(self) -> int:
@@ -115,6 +126,14 @@ class Case:
             do="see logs/recorder.log for why it could not be read then, and run again",
             window=self.span(lo, hi),
         )
+
+    def ledger_doubts(self, ledgers: Iterable[str], suffix: str) -> list[Doubt]:
+        """The gaps of these ledgers, and of our sessions in them, from the first command to the end of what is judged."""
+        lo, hi, names = self.first_submit, self.watched_until, sorted(set(ledgers))
+        gaps = [gap for ledger in names for gap in self.watch.gaps(ledger, lo, hi)]
+        for session in self.our_sessions:
+            gaps += [gap for ledger in names for gap in self.watch.gaps(f"{ledger}/{session}", lo, hi)]
+        return [self.gap_doubt(gap, suffix) for gap in gaps]
 
     def uncountable(self) -> list[Doubt]:
         """Sessions whose ledger tells no transitions apart."""

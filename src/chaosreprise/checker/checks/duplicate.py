@@ -15,38 +15,25 @@ least one kind of the exposure whose repeat would show.
 Witness. The command and its effects; for a counted kind the last command of that kind that was sent before the surplus.
 
 Limits. A transition of a kind that was never sent to that session, or only refused, is no duplicate but an effect without a
-command: no check for that is built, so it makes this one unknown. What a gap may have hidden a half of is not counted.
+command: `phantom` judges it, and where that is not required, it makes this one unknown. What a gap may have hidden a half
+of is not counted.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from chaosreprise.checker import witness
-from chaosreprise.checker.attribution import Transition, begin_mark, of_key, shows_repeat
+from chaosreprise.checker.attribution import shows_repeat
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.check import Check
-from chaosreprise.checker.matching import sweep
+from chaosreprise.checker.surplus import Surplus, Unmatched
 from chaosreprise.checker.verdict import Doubt, Finding, NotTested, Witness
-from chaosreprise.history.events import Attribution, Mark
 
-HALF: Mark = "down"  # of a stop, until its `gone` was read
-
-
-class Surplus(NamedTuple):
-    """Effects of one command, in the order of time, of which the last ones are `extra` too many."""
-
-    row: int
-    effects: list[Transition]
-    extra: int
-    two_sessions: bool = False
+PHANTOM = "phantom"
 
 
 def judge(case: Case) -> Finding:
-    unexplained: list[Transition] = []
-    surplus = sorted(
-        [*_keyed(case, unexplained), *_rows(case), *_counted(case, unexplained)], key=lambda found: found.row
-    )
+    surplus = case.once(Unmatched).surplus
     extra = sum(found.extra for found in surplus)
     kinds = sorted({op for op in case.commands.op if op != "read"})
     return Finding(
@@ -55,74 +42,9 @@ def judge(case: Case) -> Finding:
         baseline=sum(found.extra for found in surplus if _is_baseline(case, found)),
         evidence=_evidence(case),
         witnesses=[_witness(case, found) for found in surplus[: witness.LIMIT]],
-        scope=[*_gap_doubts(case), *case.uncountable(), *_unexplained_doubt(case, unexplained), *_unobservable(case)],
+        scope=[*_gap_doubts(case), *case.uncountable(), *_stray_doubt(case), *_unobservable(case)],
         untested=_untested(case, kinds),
     )
-
-
-def _keyed(case: Case, unexplained: list[Transition]) -> Iterator[Surplus]:
-    marks = {op: begin_mark(entry) for op, entry in case.attributed.entries.items() if entry.level == "keyed"}
-    commands = case.commands
-    for row, op in enumerate(commands.op):
-        refused = commands.outcome[row] == "fail"
-        if op not in marks or _marks(case, row, marks[op]) < (1 if refused else 2):
-            continue
-        found = of_key(case.effects, case.attributed.entries[op], marks[op], commands.key[row], commands.lo[row])
-        if len(found) > 1:
-            yield Surplus(row, sorted(found, key=lambda transition: transition.hi), len(found) - 1)
-        elif refused:
-            unexplained += found
-
-
-def _marks(case: Case, row: int, mark: Mark) -> int:
-    entry = case.attributed.entries[case.commands.op[row]]
-    return len(case.effects.keyed.get((entry.ledger, case.commands.key[row], mark), ()))
-
-
-def _rows(case: Case) -> Iterator[Surplus]:
-    """Two sessions of the platform for the key of one start, where the ledger shows only one."""
-    first_seen: dict[str, list[int]] = defaultdict(list)
-    for reports in case.reports.sessions.values():
-        key = reports[0].fields.get("key")
-        if isinstance(key, str):
-            first_seen[key].append(reports[0].hi)
-    entry, commands = case.attributed.entries.get("start"), case.commands
-    for row, op in enumerate(commands.op):
-        own = [seen for seen in first_seen.get(commands.key[row], ()) if seen >= commands.lo[row]]
-        if op != "start" or len(own) < 2:
-            continue
-        made = of_key(case.effects, entry, entry.mark, commands.key[row], commands.lo[row]) if entry else []
-        if len(made) < 2:
-            yield Surplus(row, made, len(own) - 1, two_sessions=True)
-
-
-def _counted(case: Case, unexplained: list[Transition]) -> Iterator[Surplus]:
-    """Transitions for which no command of their kind and session is left; `unexplained` gets those that never had one."""
-    submitted = case.commands.lo
-    for (session, op), transitions in case.attributed.of.items():
-        if case.attributed.level(op) != "counted" or session in case.attributed.ungenerated:
-            continue
-        repeats = _shows(case, op)
-        entry = case.attributed.entries[op]
-        effects = [seen for seen in transitions if _counts(case, entry, seen) and (repeats or not seen.repeats)]
-        rows = [row for row in case.rows_of(session, op) if case.commands.outcome[row] != "fail"]
-        taken, left = sweep(rows, submitted, [seen.hi for seen in effects])
-        surplus: dict[int, list[Transition]] = defaultdict(list)
-        for index in left:
-            before = [row for row in rows if submitted[row] <= effects[index].hi]
-            (surplus[before[-1]] if before else unexplained).append(effects[index])
-        for row, extra in surplus.items():
-            first = [effects[taken[row]]] if row in taken else []
-            yield Surplus(row, [*first, *extra], len(extra))
-
-
-def _counts(case: Case, entry: Attribution, seen: Transition) -> bool:
-    """What surely is a transition of this kind, and whose command would be in the history.
-
-    While a run lives, the newest line of a ledger may be the first half of a transition (`down`, and `gone` to come).
-    """
-    whole = not case.live or entry.mark != HALF or seen.hi < case.newest_effect(entry.ledger)
-    return seen.sure and whole and seen.hi <= case.known_effects_until
 
 
 def _is_baseline(case: Case, found: Surplus) -> bool:
@@ -155,23 +77,25 @@ def _evidence(case: Case) -> int:
 
 
 def _gap_doubts(case: Case) -> list[Doubt]:
-    lo, hi = case.first_submit, case.watched_until
     ledgers = {entry.ledger for op, entry in case.attributed.entries.items() if _shows(case, op)}
-    gaps = [gap for ledger in sorted(ledgers) for gap in case.watch.gaps(ledger, lo, hi)]
-    for session in case.our_sessions:
-        gaps += [gap for ledger in sorted(ledgers) for gap in case.watch.gaps(f"{ledger}/{session}", lo, hi)]
-    return [case.gap_doubt(gap, ": a second effect could hide there") for gap in gaps]
+    return case.ledger_doubts(ledgers, ": a second effect could hide there")
 
 
-def _unexplained_doubt(case: Case, unexplained: list[Transition]) -> list[Doubt]:
-    if not unexplained:
+def _stray_doubt(case: Case) -> list[Doubt]:
+    """Effects that no command explains: `phantom` judges them, but without being required it leaves those that are not sure."""
+    strays = case.once(Unmatched).strays
+    if PHANTOM in case.contract.require:
         return []
-    first = min(unexplained, key=lambda seen: seen.hi)
+    if PHANTOM in case.contract.optional:
+        strays = [stray for stray in strays if not stray.sure]
+    if not strays:
+        return []
+    first = min((stray.effects[0] for stray in strays), key=lambda seen: seen.hi)
     why = (
-        f"{len(unexplained)} effects in our sessions belong to no command that was sent and not refused, "
+        f"{len(strays)} effects in our sessions belong to no command that was sent and not refused, "
         f"the first at {case.seconds(first.hi):.3f} s on {first.object}"
     )
-    do = "find out who else acts on these sessions; no check for effects without a command is built yet"
+    do = f"find out who else acts on these sessions; `{PHANTOM}` in `require` judges them"
     return [Doubt(what="duplicate", why=why, do=do, window=case.span(first.lo, first.hi))]
 
 
