@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from chaosreprise.history import statements
 from chaosreprise.history.statements import Edge, Known, Objective, Situation
-from chaosreprise.history.statements import Op as Op
 
+Op = statements.Op
 Outcome = Literal["ok", "fail", "info"]
 Mark = Literal["b", "e", "made", "up", "down", "gone", "crash", "back"]
 State = Literal["planned", "armed", "injected", "proven", "undoing", "undone", "clean", "moot", "leaked"]

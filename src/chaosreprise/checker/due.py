@@ -1,0 +1,37 @@
+"""When something was due: its bound after it was accepted, and after the heal of each fault that was on its path meanwhile.
+
+A fault excuses only what it could hold up: one that began after something had been due excuses nothing. Generous where it
+is not certain: every agent that the session's row ever named counts as on its path, and a fault ends when it surely had.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from chaosreprise.checker.case import Case
+from chaosreprise.checker.life import Life
+
+SESSIONS = "sessions/"
+
+
+def due(case: Case, since: int, bound: int, path: Iterable[str], session: str | None) -> int | None:
+    """The moment from which it is surely late; None while a fault on its path is not known to be healed."""
+    moment = since + bound
+    for life in sorted(on_path(case, path, session), key=lambda life: life.began or 0):
+        if life.began is None or life.began > moment:
+            continue
+        if life.undone is None:
+            return None
+        moment = max(moment, life.undone.hi + bound)
+    return moment
+
+
+def on_path(case: Case, path: Iterable[str], session: str | None) -> Iterator[Life]:
+    """The faults that began and may have held this up."""
+    named = {*path, *(f"agents/{owner}" for owner in owners(case, session))}
+    if session is not None:
+        named.add(f"{SESSIONS}{session}")
+    return (life for life in case.lives if life.began is not None and life.component in named)
+
+
+def owners(case: Case, session: str | None) -> set[str]:
+    """The agents that the session's row ever named."""
+    return {report.owner for report in case.reports.sessions.get(session or "", ()) if report.owner}
