@@ -14,7 +14,7 @@ GOOD = {"name": "agent-failover", "require": ["lost"], "exposure": {"stop": 5}}
     ("change", "says"),
     [
         ({"requires": ["lost"]}, "requires is not a setting: did you mean require?"),
-        ({"require": ["lots"]}, '"lots" is not a check: known are duplicate, lost'),
+        ({"require": ["lots"]}, '"lots" is not a check: known are duplicate, '),
         ({"require": []}, "require = []: name the checks"),
         ({"require": "lost"}, 'require = "lost": expected a list'),
         ({"name": "Agent Failover"}, 'name = "Agent Failover": expected a name of small letters'),

@@ -3,6 +3,8 @@
 What the platform says explains a witness; it never decides one. `row` is its last word on the command.
 """
 
+from collections.abc import Iterable
+
 from chaosreprise.checker.attribution import Transition
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.table import FAILED, FINISHED
@@ -84,7 +86,7 @@ def build(
     missing: str | None = None,
 ) -> Witness:
     """The witness of a violation by one command: its own events, and the faults and agents around it, up to `until`."""
-    moments = [*_own(case, row), *_said(case, row), *_around(case, row, until)]
+    moments = []
     lawful = 1 if len(effects) > 1 else 0
     for number, transition in enumerate(effects):
         lo, hi = case.span(transition.lo, transition.hi)
@@ -92,6 +94,22 @@ def build(
         moments.append(Moment(lo=lo, hi=hi, what=what, bad=number >= lawful))
     if missing:
         moments.append(Moment(lo=case.seconds(until), hi=case.seconds(until), what=missing, bad=True))
+    return scene(case, row, say, until, moments, effects, baseline=baseline, label=label)
+
+
+def scene(
+    case: Case,
+    row: int,
+    say: str,
+    until: int,
+    moments: Iterable[Moment],
+    effects: Iterable[Transition] = (),
+    *,
+    baseline: bool,
+    label: Label | None = None,
+) -> Witness:
+    """A witness around one command: these moments among its own events, and the faults and agents around it, up to `until`."""
+    drawn = [*_own(case, row), *_said(case, row), *_around(case, row, until), *moments]
     return Witness(
         say=say,
         cmd=case.commands.cmd[row],
@@ -101,9 +119,15 @@ def build(
         row=row_of(case, row),
         label=label,
         baseline=baseline,
-        moments=sorted(moments, key=lambda moment: (moment.hi, moment.lo)),
+        moments=sorted(drawn, key=lambda moment: (moment.hi, moment.lo)),
         effects=[acted(case, transition) for transition in effects],
     )
+
+
+def moment(case: Case, lo: int, hi: int, what: str, *, bad: bool = False) -> Moment:
+    """One drawn moment."""
+    since, until = case.span(lo, hi)
+    return Moment(lo=since, hi=until, what=what, bad=bad)
 
 
 def _own(case: Case, row: int) -> list[Moment]:
