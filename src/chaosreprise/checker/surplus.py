@@ -110,7 +110,9 @@ class Unmatched:
                 if before:
                     surplus[rows[before - 1]].append(effects[index])
                 else:
-                    self.strays.append(Stray(op, session, [effects[index]], sure=self._ours(session, effects[index])))
+                    self.strays.append(
+                        Stray(op, session, [effects[index]], sure=ours(case, session, effects[index].lo))
+                    )
             for row, extra in surplus.items():
                 first = [effects[taken[row]]] if row in taken else []
                 self.surplus.append(Surplus(row, [*first, *extra], len(extra)))
@@ -124,7 +126,7 @@ class Unmatched:
         whole = not case.live or entry.mark != HALF or seen.hi < case.newest_effect(entry.ledger)
         return seen.sure and whole and seen.hi <= case.known_effects_until
 
-    def _ours(self, session: str, seen: Transition) -> bool:
-        """Whether a start of ours had surely been sent that made this session: nobody else has a business there."""
-        starts = self._case.rows_of(session, "start")
-        return any(self._case.commands.hi[row] <= seen.lo for row in starts)
+
+def ours(case: Case, session: str, moment: int) -> bool:
+    """Whether a start of ours had surely been sent by then that made this session: nobody else has a business there."""
+    return any(case.commands.hi[row] <= moment for row in case.rows_of(session, "start"))
