@@ -12,7 +12,7 @@ from chaosreprise.history.events import Level
 
 Value = Literal["true", "false", "unknown"]
 Stage = Literal["baseline", "during", "clean", "end"]
-Label = Literal["silent", "reported", "stuck", "stale"]
+Label = Literal["silent", "reported", "stuck", "stale", "answer", "hang"]
 Span = tuple[float, float]
 
 VERSION = 1
