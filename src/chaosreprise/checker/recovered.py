@@ -1,0 +1,104 @@
+"""How a platform recovered from each proven fault: intervals with their source, as wide as what was observed allows.
+
+*noticed*: the platform itself reported the broken agent as anything but online; since the proof. *elsewhere*: the first start
+that was sent after the proof and took effect on another agent; since the proof. *first success*: the first effect of a
+command that the fault was exposed to, *drained*: the last one; both since the start of the undo, which is a moment, while
+being undone is as wide as the broken component takes to come back. A command that never took effect leaves the fault
+undrained. None of this decides a verdict, unless the experiment states an objective for it.
+"""
+
+from collections.abc import Iterable
+
+from chaosreprise.checker import exposure as exposures
+from chaosreprise.checker.attribution import Transition
+from chaosreprise.checker.case import Case
+from chaosreprise.checker.life import ONLINE, Life
+from chaosreprise.checker.verdict import Recovery, Span
+from chaosreprise.history.events import Fault
+
+PROVEN = "proven"
+UNDOING = "undoing"
+
+
+def measure(case: Case) -> list[Recovery]:
+    """One entry a proven fault."""
+    return [_of(case, life) for life in case.lives if life.proven is not None]
+
+
+def _of(case: Case, life: Life) -> Recovery:
+    found = Recovery(fault=life.fault, component=life.component)
+    _notice(case, life, found)
+    _elsewhere(case, life, found)
+    _success(case, life, found)
+    return found
+
+
+def _notice(case: Case, life: Life, found: Recovery) -> None:
+    proven = life.proven
+    if life.agent is None or proven is None:
+        return
+    began = life.states.get("injected", proven).lo
+    reports = case.reports.agents.get(life.agent, [])
+    before = [report for report in reports if report.hi < began]
+    if before and before[-1].state != ONLINE:
+        found.why_not["noticed"] = f"{life.agent} was reported {before[-1].state} before the fault"
+        return
+    gone = next((report for report in reports if report.hi >= began and report.state != ONLINE), None)
+    if gone is None:
+        found.why_not["noticed"] = f"{life.agent} was never reported as gone"
+        return
+    found.noticed = _since(proven, gone.lo, gone.hi)
+    _told(found, "noticed", PROVEN, f"the platform's {gone.source}")
+
+
+def _elsewhere(case: Case, life: Life, found: Recovery) -> None:
+    proven = life.proven
+    if life.agent is None or proven is None:
+        return
+    commands = case.commands
+    for row, op in enumerate(commands.op):
+        effect, session = case.attributed.effect_of[row], commands.session[row]
+        if op != "start" or effect is None or session is None or commands.lo[row] < proven.hi:
+            continue
+        owner = case.reports.first_owner(session)
+        if owner is not None and owner != life.agent:
+            found.elsewhere = _since(proven, effect.lo, effect.hi)
+            _told(found, "elsewhere", PROVEN, f"ledger {effect.effects[0].ledger}, start of {session} on {owner}")
+            return
+    found.why_not["elsewhere"] = "no start took effect on another agent after the proof"
+
+
+def _success(case: Case, life: Life, found: Recovery) -> None:
+    healing = life.healing
+    if healing is None:
+        found.why_not["drained"] = found.why_not["first_success"] = "the fault was not undone"
+        return
+    rows = {*exposures.rows_during(case, life), *exposures.rows_in_flight(case, life)}
+    rows = {row for row in rows if case.attributed.level(case.commands.op[row]) != "none"}
+    effects = [case.attributed.effect_of[row] for row in rows]
+    missing = sum(effect is None for effect in effects)
+    after = sorted(_after(effects, healing), key=lambda effect: effect.hi)
+    if not after:
+        found.why_not["drained"] = found.why_not["first_success"] = "no exposed command took effect after the undo"
+        return
+    source = f"ledger {after[0].effects[0].ledger}"
+    found.first_success = _since(healing, after[0].lo, after[0].hi)
+    _told(found, "first_success", UNDOING, source)
+    if missing:
+        found.why_not["drained"] = f"{missing} of {len(effects)} exposed commands never took effect"
+        return
+    found.drained = _since(healing, max(effect.lo for effect in after), after[-1].hi)
+    _told(found, "drained", UNDOING, source)
+
+
+def _after(effects: Iterable[Transition | None], healing: Fault) -> list[Transition]:
+    return [effect for effect in effects if effect is not None and effect.hi >= healing.lo]
+
+
+def _since(event: Fault, lo: int, hi: int) -> Span:
+    """From the event to a moment of [lo, hi], in seconds; what came before it counts as 0."""
+    return round(max(0, lo - event.hi) / 1e9, 6), round(max(0, hi - event.lo) / 1e9, 6)
+
+
+def _told(found: Recovery, name: str, since: str, source: str) -> None:
+    found.since[name], found.source[name] = since, source
