@@ -19,18 +19,18 @@ Limits. Unknown keys and transitions in sessions that no start of ours made coun
 there. At level `state` nothing is counted, so nothing can be too many.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from chaosreprise.checker import witness
+from chaosreprise.checker import observable, witness
 from chaosreprise.checker.attribution import Transition, begin_mark, end_mark
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.check import Check
 from chaosreprise.checker.surplus import Stray, Unmatched, ours
-from chaosreprise.checker.verdict import Doubt, Finding, Moment, NotTested, Witness
-from chaosreprise.history.events import Effect, Level
+from chaosreprise.checker.verdict import Doubt, Finding, Moment, Witness
+from chaosreprise.history.events import Effect
 
-LEVELS: tuple[Level, ...] = ("keyed", "counted")
+WHAT = "without a command"
 
 
 class Unknown(NamedTuple):
@@ -47,15 +47,19 @@ def judge(case: Case) -> Finding:
     sure_keys = [found for found in unknown if found.sure]
     witnesses = [*(_witness(case, stray) for stray in sure), *(_witness_of_key(case, found) for found in sure_keys)]
     count = len(sure) + len(sure_keys)
-    kinds = sorted({op for op in case.commands.op if op != "read"})
     return Finding(
         count=(count, len(strays) + len(unknown)),
-        levels={op: case.attributed.level(op) for op in kinds},
+        levels={op: case.attributed.level(op) for op in observable.kinds(case)},
         baseline=sum(found.baseline for found in witnesses),
         evidence=sum(seen is not None for seen in case.attributed.effect_of),
         witnesses=sorted(witnesses, key=lambda found: found.moments[-1].hi)[: witness.LIMIT],
-        scope=[*_gap_doubts(case), *case.uncountable(), *_possible(case, strays, unknown), *_unobservable(case)],
-        untested=_untested(case, kinds),
+        scope=[
+            *_gap_doubts(case),
+            *case.uncountable(),
+            *_possible(case, strays, unknown),
+            *observable.unobservable(case, WHAT),
+        ],
+        untested=observable.untested(case, WHAT),
     )
 
 
@@ -90,8 +94,7 @@ def _first_sent(case: Case) -> dict[str, int]:
 
 
 def _gap_doubts(case: Case) -> list[Doubt]:
-    ledgers = {entry.ledger for entry in case.attributed.entries.values() if entry.level in LEVELS}
-    return case.ledger_doubts(ledgers, ": an effect that nobody asked for could hide there")
+    return case.ledger_doubts(observable.ledgers(case), ": an effect that nobody asked for could hide there")
 
 
 def _possible(case: Case, strays: list[Stray], unknown: list[Unknown]) -> list[Doubt]:
@@ -106,32 +109,6 @@ def _possible(case: Case, strays: list[Stray], unknown: list[Unknown]) -> list[D
     )
     do = "find out who else acts there, or leave the keys and sessions of others out of the history"
     return [Doubt(what="phantom", why=why, do=do, window=case.span(lo, hi))]
-
-
-def _unobservable(case: Case) -> list[Doubt]:
-    if case.stage not in ("clean", "end"):
-        return []
-    return [
-        Doubt(
-            what=op,
-            why=f"{op} without a command: {_why_not(case.attributed.level(op))}",
-            do="give the platform file a ledger that counts it",
-        )
-        for op in sorted(case.contract.exposure)
-        if case.attributed.level(op) not in LEVELS
-    ]
-
-
-def _why_not(level: Level) -> str:
-    return "only the end state is known" if level == "state" else "no ledger shows its effect"
-
-
-def _untested(case: Case, kinds: Sequence[str]) -> list[NotTested]:
-    return [
-        NotTested(what=f"{op} without a command", why=_why_not(case.attributed.level(op)))
-        for op in kinds
-        if case.attributed.level(op) not in LEVELS and op not in case.contract.exposure
-    ]
 
 
 def _is_baseline(case: Case, hi: int) -> bool:
@@ -177,7 +154,7 @@ CHECK = Check(
     name="phantom",
     promise=None,
     ledgers=("slots",),
-    levels=LEVELS,
+    levels=observable.COUNTABLE,
     early=True,
     says=("something took effect that nobody asked for", "effects that nobody asked for"),
     judge=judge,

@@ -1,0 +1,45 @@
+"""Kinds of commands whose effects are not known well enough for a check, told the same way by each check that must count."""
+
+from chaosreprise.checker.case import Case
+from chaosreprise.checker.verdict import Doubt, NotTested
+from chaosreprise.history.events import Level
+
+COUNTABLE: tuple[Level, ...] = ("keyed", "counted")
+
+
+def why_not(level: Level) -> str:
+    return "only the end state is known" if level == "state" else "no ledger shows its effect"
+
+
+def unobservable(case: Case, what: str) -> list[Doubt]:
+    """Kinds of the exposure whose effects can't be counted: `what` of them could not be seen."""
+    if case.stage not in ("clean", "end"):
+        return []
+    return [
+        Doubt(
+            what=op,
+            why=f"{op} {what}: {why_not(case.attributed.level(op))}",
+            do="give the platform file a ledger that counts it",
+        )
+        for op in sorted(case.contract.exposure)
+        if case.attributed.level(op) not in COUNTABLE
+    ]
+
+
+def untested(case: Case, what: str) -> list[NotTested]:
+    """The same of kinds that were sent and need no exposure."""
+    return [
+        NotTested(what=f"{op} {what}", why=why_not(case.attributed.level(op)))
+        for op in kinds(case)
+        if case.attributed.level(op) not in COUNTABLE and op not in case.contract.exposure
+    ]
+
+
+def kinds(case: Case) -> list[str]:
+    """The kinds that were sent, but reads."""
+    return sorted({op for op in case.commands.op if op != "read"})
+
+
+def ledgers(case: Case) -> set[str]:
+    """Those in which effects can be counted."""
+    return {entry.ledger for entry in case.attributed.entries.values() if entry.level in COUNTABLE}
