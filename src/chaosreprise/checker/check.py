@@ -12,10 +12,11 @@ from chaosreprise.history.events import Level
 class Check:
     """`judge` gives count, witnesses, evidence and doubts; the value follows from them, in one place (`judge`).
 
-    `promise`: the promise of the platform that a violation breaks; None: the contract itself states what is judged, so that it is always
-    made. `asks`: the list of the contract without which there is nothing to judge. `ledgers`: the kinds of evidence that it can't do
-    without. `levels`: the attribution that a kind needs to be judged. `early`: what it finds can't be taken back, so that
-    it is judged during the method too. `says`: one violation, and several, in words.
+    `promise`: the promise of the platform that a violation breaks; None: the contract itself states what is judged, so that
+    it is always made. `asks`: the list of the contract without which there is nothing to judge. `ledgers`: the kinds of
+    evidence that it can't do without. `levels`: the attribution that a kind needs to be judged. `early`: what it finds
+    can't be taken back, so that it is judged during the method too. `baseline`: whether there is something to judge before
+    anything was broken. `says`: one violation, and several, in words.
     """
 
     name: str
@@ -26,3 +27,4 @@ class Check:
     says: tuple[str, str]
     judge: Callable[[Case], Finding]
     asks: str = ""
+    baseline: bool = True

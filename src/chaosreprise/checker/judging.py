@@ -67,7 +67,11 @@ def stage_of(history: History) -> Stage:
 def _asked(contract: Contract, stage: Stage) -> list[str]:
     names = dict.fromkeys([*contract.require, *contract.optional])
     built = checks()
-    return [name for name in names if stage != "during" or name not in built or built[name].early]
+    return [name for name in names if name not in built or _can_judge(built[name], stage)]
+
+
+def _can_judge(check: Check, stage: Stage) -> bool:
+    return check.early if stage == "during" else check.baseline or stage != "baseline"
 
 
 def _finding(case: Case, contract: Contract, name: str) -> Finding:
@@ -125,7 +129,7 @@ def _weight(found: Finding) -> Value:
 def _concluded(verdict: Verdict) -> Verdict:
     values = [_weight(found) for found in verdict.checks.values()]
     verdict.value = merge(["unknown" if verdict.doubts else "true", *values]) if values else "unknown"
-    if verdict.stage == "during" and not values and not verdict.doubts:
+    if verdict.stage in ("baseline", "during") and not values and not verdict.doubts:
         verdict.value = "true"
     verdict.why = tell.why(verdict)
     return verdict

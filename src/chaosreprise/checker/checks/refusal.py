@@ -168,4 +168,5 @@ CHECK = Check(
     says=("a call was answered otherwise than is allowed then", "calls were answered otherwise than is allowed then"),
     judge=judge,
     asks="situations",
+    baseline=False,
 )

@@ -1,0 +1,181 @@
+"""What an objective is about, as figures: each between `lo` and `hi`, since what it is made of is known as intervals.
+
+A command without a clear answer, or without its effect, counts as slower than any other: at least as long as it was waited for.
+What nobody saw is no figure, and never 0: it is told as a doubt.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from chaosreprise.checker import exempt, exposure, outcome, recovered, witness
+from chaosreprise.checker.case import Case
+from chaosreprise.checker.verdict import Doubt, Moment
+from chaosreprise.history.events import Observe
+from chaosreprise.history.statements import Objective
+
+SHOWN = 3
+
+
+class Figure(NamedTuple):
+    """One command, sample or recovery; or a quantile of `n` of them, with the moments of the greatest."""
+
+    lo: float
+    hi: float
+    moments: list[Moment]
+    n: int = 1
+
+
+def measure(case: Case, objective: Objective) -> tuple[list[Figure], list[Doubt]]:
+    """The figures that must keep the limits, and why some of them are not known."""
+    if objective.recovery:
+        return _recoveries(case, objective)
+    window = _window(case, objective.phase)
+    if window is None:
+        why = f"the phase {objective.phase!r} did not take place"
+        return [], [doubt(objective, why, "see the journal for the step of the method that failed")]
+    figures, doubts = (_samples if objective.signal else _latencies)(case, objective, *window)
+    if not figures:
+        what = f"sample of {objective.signal}" if objective.signal else f"{objective.op} that counts"
+        why = f"there is no {what} {f'in the phase {objective.phase!r}' if objective.phase else 'in this run'}"
+        doubts.append(doubt(objective, why, "an absent series is unknown, never 0: see whether it is recorded"))
+    if figures and objective.quantile is not None:
+        figures = [_quantile(figures, objective.quantile)]
+    return figures, doubts
+
+
+def doubt(objective: Objective, why: str, do: str) -> Doubt:
+    return Doubt(what=objective.name, why=why, do=do)
+
+
+def _quantile(figures: Sequence[Figure], quantile: float) -> Figure:
+    """The nearest rank, of the lower and of the upper ends."""
+    rank = math.ceil(quantile * len(figures)) - 1
+    greatest = sorted(figures, key=lambda figure: (figure.lo, figure.hi))[rank:][-SHOWN:]
+    moments = sorted((moment for figure in greatest for moment in figure.moments), key=lambda moment: moment.hi)
+    lo, hi = sorted(figure.lo for figure in figures)[rank], sorted(figure.hi for figure in figures)[rank]
+    return Figure(lo, hi, moments, len(figures))
+
+
+def _window(case: Case, phase: str) -> tuple[int, int] | None:
+    """The phase, or all phases; the whole history where it has none."""
+    phases = [event for event in case.table.phases if phase in ("", event.name)]
+    begins = [event.hi for event in phases if event.edge == "begin"]
+    ends = [event.lo for event in phases if event.edge == "end"]
+    if not phase and not begins:
+        return case.first_submit, case.last_sign
+    return (min(begins), max(ends)) if begins and ends else None
+
+
+def _samples(case: Case, objective: Objective, lo: int, hi: int) -> tuple[list[Figure], list[Doubt]]:
+    source, _, signal = objective.signal.partition(".")
+    whole = not objective.phase
+    seen = [event for event in case.table.observed if (event.source, event.signal) == (source, signal)]
+    inside = [event for event in seen if whole or (lo <= event.lo and event.hi <= hi)]
+    doubts = [
+        msgspec.structs.replace(
+            case.gap_doubt(gap, f": no sample of {objective.signal} was taken then"), what=objective.name
+        )
+        for gap in case.watch.gaps(source, lo, hi)
+    ]
+    if any(event.lo < hi and event.hi > lo for event in seen if event not in inside):
+        why = f"samples of {objective.signal} may have been taken in the phase or beside it"
+        doubts.append(doubt(objective, why, "sample more often"))
+    figures = []
+    for event in inside:
+        numbers = [float(value) for value in _numbers(event.value)]
+        if not numbers:
+            why = f"{objective.signal} is {event.value!r} at {case.seconds(event.hi):.3f} s, which is no number"
+            doubts.append(doubt(objective, why, "name a signal that is a number"))
+        figures += [Figure(number, number, [_moment(case, event, number)]) for number in numbers]
+    return figures, doubts
+
+
+def _numbers(value: object) -> Iterator[float]:
+    """A number, or true and false as 1 and 0, or several."""
+    for one in value if isinstance(value, list) else [value]:
+        if isinstance(one, int | float) and math.isfinite(one):
+            yield one
+
+
+def _moment(case: Case, event: Observe, number: float) -> Moment:
+    lo, hi = case.span(event.lo, event.hi)
+    return Moment(lo=lo, hi=hi, what=f"{event.source}.{event.signal} = {number:g}", bad=True)
+
+
+def _latencies(case: Case, objective: Objective, lo: int, hi: int) -> tuple[list[Figure], list[Doubt]]:
+    commands, effect = case.commands, objective.latency == "effect"
+    if effect and case.attributed.level(objective.op) == "none":
+        why = f"no ledger shows the effect of {objective.op}"
+        return [], [doubt(objective, why, "ask for the latency of its `answer`, or give the platform file a ledger")]
+    figures = []
+    for row, op in enumerate(commands.op):
+        if op != objective.op or not lo <= commands.lo[row] <= commands.hi[row] <= hi:
+            continue
+        span = _until_effect(case, row) if effect else _until_answer(case, row)
+        if span is not None:
+            figures.append(_latency(case, row, *span))
+    return figures, []
+
+
+def _until_answer(case: Case, row: int) -> tuple[int, int | None] | None:
+    """When it was answered; None at the end: nobody knows. Refused ones count as nothing."""
+    outcome_of, answer = case.commands.outcome[row], case.commands.answer[row]
+    if outcome_of == "fail":
+        return None
+    if answer is None:
+        return case.watch.done_at("load") or case.commands.hi[row], None
+    return answer.hi, answer.hi if outcome_of == "ok" else None
+
+
+def _until_effect(case: Case, row: int) -> tuple[int, int | None] | None:
+    """When it took effect, of those that were accepted and had to."""
+    if case.commands.outcome[row] != "ok":
+        return None
+    effect = case.attributed.effect_of[row]
+    if effect is not None:
+        return effect.lo, effect.hi
+    if exempt.reason(case, row) is not None:
+        return None
+    until = case.settle.until(row)
+    watched = until is not None and not outcome.gaps(case, row, until)
+    return until if until is not None and watched else case.commands.hi[row], None
+
+
+def _latency(case: Case, row: int, lo: int, hi: int | None) -> Figure:
+    commands = case.commands
+    least = max(0, lo - commands.hi[row]) / 1e9
+    most = math.inf if hi is None else max(0, hi - commands.lo[row]) / 1e9
+    took = f"{least:.3f} s" if hi is not None else f"more than {least:.3f} s"
+    at = case.seconds(lo if hi is None else hi)
+    return Figure(least, most, [Moment(lo=at, hi=at, what=f"{witness.name_of(case, row)}: {took}", bad=True)])
+
+
+def _recoveries(case: Case, objective: Objective) -> tuple[list[Figure], list[Doubt]]:
+    """Of each proven fault that has such a figure."""
+    name = objective.recovery.removesuffix("_s")
+    figures, doubts = [], []
+    lives = {life.fault: life for life in case.lives}
+    for told in recovered.measure(case):
+        span = getattr(told, name)
+        life = lives[told.fault]
+        broken = exposure.window(case, life)
+        at = case.seconds(broken[0] if broken[1] > broken[0] else case.first_armed or case.start)
+        if span is not None:
+            what = f"{told.component}: {name.replace('_', ' ')} after {span[0]:.3f} to {span[1]:.3f} s since it was {told.since[name]}"
+            figures.append(Figure(span[0], span[1], [Moment(lo=at, hi=at, what=what, bad=True)]))
+        elif name == "noticed" and life.agent and broken[1] > broken[0] and not _agents_unwatched(case, *broken):
+            least = (broken[1] - broken[0]) / 1e9
+            what = f"{told.component} broken, and not reported as gone in {least:.3f} s"
+            figures.append(Figure(least, math.inf, [Moment(lo=at, hi=at, what=what, bad=True)]))
+        elif name in told.why_not:
+            doubts.append(doubt(objective, f"{told.component}: {told.why_not[name]}", "see `recovery` in the report"))
+    if not figures and not doubts:
+        doubts.append(doubt(objective, "no proven fault has this figure", "break an agent, or drop the objective"))
+    return figures, doubts
+
+
+def _agents_unwatched(case: Case, lo: int, hi: int) -> bool:
+    return any(case.watch.gaps(source, lo, hi) for source in case.reports.sources)
