@@ -23,6 +23,8 @@ from chaosreprise.history.events import (
     Timed,
 )
 
+PENDING = "pending"  # accepted, and waits for its agent
+SENT = "sent"  # given to its agent
 FINISHED = "completed"
 FAILED = "failed"
 
