@@ -5,7 +5,7 @@ could do, a wrong fail the second; unknown is honest. A new check is one module 
 """
 
 from chaosreprise.checker.judging import judge, stage_of
-from chaosreprise.checker.registry import known, lacking, needs
+from chaosreprise.checker.registry import asks, known, lacking, needs
 from chaosreprise.checker.verdict import (
     Doubt,
     FaultTold,
@@ -29,6 +29,7 @@ __all__ = [
     "Value",
     "Verdict",
     "Witness",
+    "asks",
     "judge",
     "known",
     "lacking",

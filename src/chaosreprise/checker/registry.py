@@ -32,6 +32,11 @@ def needs(name: str) -> tuple[str, ...]:
     return _check(name).ledgers
 
 
+def asks(name: str) -> str | None:
+    """The list of the contract without which this check has nothing to judge. Raises BadInput for a name that is no check."""
+    return _check(name).asks or None
+
+
 def lacking(require: Sequence[str], exposure: Iterable[str], attribution: Sequence[Attribution]) -> list[str]:
     """Why this platform's evidence is not enough for these checks: one sentence each, to refuse a run before any fault.
 

@@ -13,6 +13,7 @@ import msgspec
 from chaosreprise.errors import BadInput
 from chaosreprise.history import Answer
 from chaosreprise.history.events import Attribution, Op, Refusal
+from chaosreprise.history.statements import Edge
 from chaosreprise.observe import Source
 from chaosreprise.platform.file import Platform
 
@@ -38,6 +39,7 @@ class Description(msgspec.Struct, kw_only=True):
     bounds: dict[str, int]
     offline_ns: int
     sources: list[str]
+    states: list[Edge] = []
 
 
 class Component(msgspec.Struct, kw_only=True):

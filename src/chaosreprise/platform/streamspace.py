@@ -24,6 +24,7 @@ from chaosreprise.platform.file import Platform
 from chaosreprise.platform.ledgers import LEDGER_FILE, slots_parser, step_code, workspaces_parser
 from chaosreprise.platform.streamspace_rows import Rows
 from chaosreprise.platform.streamspace_sessions import Sessions, login
+from chaosreprise.platform.streamspace_states import STATES
 
 TIMEOUT_S = 30.0
 BASE_MEMORY = 128 * 2**20  # the smallest that a create may ask for
@@ -89,6 +90,7 @@ class StreamSpace:
             bounds={name.removesuffix("_s"): int(getattr(bounds, name) * SECONDS) for name in bounds.__struct_fields__},
             offline_ns=int(self._timing.offline_s * SECONDS),
             sources=list(evidence),
+            states=STATES,
         )
 
     async def open(self) -> None:

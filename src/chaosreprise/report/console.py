@@ -73,8 +73,8 @@ def _witness(witness: Witness) -> Iterator[str]:
     label = f" [{witness.label}]" if witness.label else ""
     yield from textwrap.wrap(f"{witness.say}{label}", WIDTH, initial_indent="    ", subsequent_indent="      ")
     yield from _flow([f"{words.moment(moment)} {moment.what}" for moment in witness.moments], "      ")
-    says = f"the platform's own row says: {witness.row}" if witness.row else "the platform has no row for it"
-    yield from textwrap.wrap(says, WIDTH, initial_indent="      ", subsequent_indent="        ")
+    if says := words.own_row(witness):
+        yield from textwrap.wrap(says, WIDTH, initial_indent="      ", subsequent_indent="        ")
 
 
 def _doubts(verdict: Verdict) -> Iterator[str]:

@@ -113,9 +113,10 @@ def _witness(anchor: str, name: str, witness: Witness) -> Iterator[str]:
         for moment in witness.moments
     ]
     yield f'<table class="moments">{"".join(moments)}</table>'
-    says = f"the platform's own row says: {witness.row}" if witness.row else "the platform has no row for it"
     incs = [f"{acted.object}: {' '.join(str(part) for part in acted.inc)}" for acted in witness.effects if acted.inc]
-    yield f"<p>{escape(says)}</p>" + (f"<p class=note>incarnations {escape('; '.join(incs))}</p>" if incs else "")
+    yield f"<p>{escape(words.own_row(witness))}</p>" + (
+        f"<p class=note>incarnations {escape('; '.join(incs))}</p>" if incs else ""
+    )
     yield "</article>"
 
 

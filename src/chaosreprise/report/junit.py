@@ -66,7 +66,7 @@ def _witness_text(found: Finding) -> list[str]:
             [
                 witness.say,
                 *(f"  {words.moment(moment)} s  {moment.what}" for moment in witness.moments),
-                f"  the platform's own row says: {witness.row or 'nothing'}",
+                *([f"  {said}"] if (said := words.own_row(witness)) else []),
             ]
         )
         for witness in found.witnesses

@@ -1,6 +1,6 @@
 """How figures are written for people, the same in every report."""
 
-from chaosreprise.checker import Finding, KindExposure, Recovery, Verdict
+from chaosreprise.checker import Finding, KindExposure, Recovery, Verdict, Witness
 from chaosreprise.checker.verdict import Evidence, FaultTold, Moment, Span
 
 HEADLINE = {"true": "PASS", "false": "FAIL", "unknown": "UNKNOWN"}
@@ -42,6 +42,13 @@ def percent(rate: float | None) -> str:
 def count(finding: Finding) -> str:
     lowest, highest = finding.count
     return str(lowest) if lowest == highest else f"{lowest}..{highest}"
+
+
+def own_row(witness: Witness) -> str:
+    """What the platform itself says of the command; nothing where a witness is about no command."""
+    if not witness.op:
+        return ""
+    return f"the platform's own row says: {witness.row}" if witness.row else "the platform has no row for it"
 
 
 def labels(finding: Finding) -> str:

@@ -10,7 +10,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from chaosreprise import checker
 from chaosreprise.errors import BadInput, shown
+from chaosreprise.run import stated
+from chaosreprise.run.stated import StatedObjective, StatedSituation
 from chaosreprise.settings import convert
 from chaosreprise.workload.plan import WAITING, Workload
 
@@ -32,36 +35,50 @@ class Arguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen
     optional: list[str] = []
     exposure: dict[Literal[WAITING], Number] = {}  # type: ignore[valid-type]
     workload: Workload = Workload()
-    objectives: list[Any] = []
-    refusals: list[Any] = []
+    objectives: list[StatedObjective] = []
+    refusals: list[StatedSituation] = []
     limits: Limits = Limits()
 
 
 FIELDS = Arguments.__struct_fields__
+WHERE = "control arguments"
+STATED_BY = {"objectives": "objectives", "situations": "refusals"}  # lists of the contract -> what states them here
 
 
 def read(raw: Any, known_checks: list[str]) -> Arguments:
     """Typed arguments. Raises BadInput with the argument, its value and what was expected."""
-    arguments = convert("control arguments", raw, Arguments)
+    arguments = _read(raw, known_checks)
+    for name in arguments.require:
+        field = STATED_BY.get(checker.asks(name) or "")
+        if field is not None and not getattr(arguments, field):
+            raise BadInput(
+                f"{WHERE}: the required check {shown(name)} judges what `{field}` states: state something there"
+            )
+    return arguments
+
+
+def _read(raw: Any, known_checks: list[str]) -> Arguments:
+    arguments = convert(WHERE, raw, Arguments)
     for name in (*arguments.require, *arguments.optional):
         if name not in known_checks:
-            raise BadInput(f"control arguments: {shown(name)} is not a check: known are {', '.join(known_checks)}")
+            raise BadInput(f"{WHERE}: {shown(name)} is not a check: known are {', '.join(known_checks)}")
     if not arguments.require:
-        raise BadInput("control arguments: require = []: name the checks that this experiment must show")
-    for field in ("objectives", "refusals"):
-        if value := getattr(arguments, field):
-            raise BadInput(f"control arguments: {field} = {shown(value)}: no check for it is built yet: leave it out")
+        raise BadInput(f"{WHERE}: require = []: name the checks that this experiment must show")
+    stated.check(WHERE, arguments.objectives, arguments.refusals)
     return arguments
 
 
 def read_raw(raw: Any, known_checks: list[str]) -> None:
     """The same for arguments in which `${variables}` still stand: each is taken for a value that fits."""
-    stated = _without_variables(raw)
+    fixed = _without_variables(raw)
     if isinstance(raw, dict):
         for key, value in (("name", "unnamed"), ("require", known_checks)):
-            if key in raw and not stated.get(key) and stated.get(key) != raw[key]:
-                stated[key] = value
-    read(stated, known_checks)
+            if key in raw and not fixed.get(key) and fixed.get(key) != raw[key]:
+                fixed[key] = value
+        for key in STATED_BY.values():
+            if isinstance(raw.get(key), list):
+                fixed[key] = [entry for entry in raw[key] if entry == _without_variables(entry)]
+    _read(fixed, known_checks)
 
 
 def platform(configuration: dict[str, Any]) -> str:

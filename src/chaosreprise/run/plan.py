@@ -172,7 +172,9 @@ def contract_event(arguments: Arguments, plan: RunPlan, description: Description
         require=arguments.require,
         optional=arguments.optional,
         exposure=dict(arguments.exposure),
-        objectives=arguments.objectives,
+        objectives=list(arguments.objectives),
+        situations=list(arguments.refusals),
+        states=description.states,
         settle_ns=int(plan.load.settle_s * SECONDS),
         promises=description.promises,
         claims=[],
@@ -194,5 +196,8 @@ def check_evidence(arguments: Arguments, platform: Platform, description: Descri
             if ledger not in there:
                 need = f"the required check {check!r} can't be judged without it: add it, or make the check optional"
                 raise BadInput(f"{platform.path}: evidence.{ledger} is missing: {need}")
+        if checker.asks(check) == "states" and not description.states:
+            need = f"the required check {check!r} can't be judged without it: make it optional"
+            raise BadInput(f"{platform.path}: its adapter does not know the states of a session: {need}")
     for reason in checker.lacking(arguments.require, arguments.exposure, description.attribution):
         raise BadInput(f"{platform.path}: {reason}: make the check optional, or ask for no exposure of it")

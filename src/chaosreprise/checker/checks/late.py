@@ -26,8 +26,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import msgspec
-
 from chaosreprise.checker import exempt, outcome, witness
 from chaosreprise.checker.attribution import Transition
 from chaosreprise.checker.case import Case
@@ -35,7 +33,7 @@ from chaosreprise.checker.check import Check
 from chaosreprise.checker.coverage import EVER, Gap
 from chaosreprise.checker.due import due
 from chaosreprise.checker.matching import sweep
-from chaosreprise.checker.verdict import Doubt, Finding, Moment, NotTested, Stage, Witness
+from chaosreprise.checker.verdict import Doubt, Finding, NotTested, Stage, Witness
 
 JUDGED: tuple[Stage, ...] = ("clean", "end")
 
@@ -202,16 +200,12 @@ def _witness(case: Case, row: int, seen: Transition) -> Witness:
         f"{witness.name_of(case, row)}: accepted at {case.seconds(accepted):.3f} s{after}, "
         f"took effect at {case.seconds(seen.lo):.3f} s: {(seen.lo - limit) / 1e9:.3f} s after its bound of {bound / 1e9:g} s"
     )
-    built = witness.build(case, row, say, seen.hi, [], baseline=_is_baseline(case, row))
-    lo, hi = case.span(seen.lo, seen.hi)
     missing = f"due, {bound / 1e9:g} s after {'the heal' if after else 'it was accepted'}: no effect yet"
     moments = [
-        *built.moments,
-        Moment(lo=case.seconds(limit), hi=case.seconds(limit), what=missing, bad=True),
-        Moment(lo=lo, hi=hi, what="effect", bad=True),
+        witness.moment(case, limit, limit, missing, bad=True),
+        witness.moment(case, seen.lo, seen.hi, "effect", bad=True),
     ]
-    moments.sort(key=lambda moment: (moment.hi, moment.lo))
-    return msgspec.structs.replace(built, moments=moments, effects=[witness.acted(case, seen)])
+    return witness.scene(case, row, say, seen.hi, moments, [seen], baseline=_is_baseline(case, row))
 
 
 def _gap_doubts(case: Case, tally: Tally) -> list[Doubt]:
