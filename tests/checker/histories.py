@@ -84,6 +84,7 @@ class Made:
         self.gen: dict[str, int] = defaultdict(int)
         self.owner: dict[str, str] = {}
         self.pids = iter(range(1000, 10**9))
+        self.alive: dict[str, list[list]] = defaultdict(list)
         self.count = 0
 
     def history(self) -> History:
@@ -95,6 +96,7 @@ class Made:
         twin.events = [copy.copy(event) for event in self.events]
         twin.contract = copy.copy(self.contract)
         twin.torn, twin.gen, twin.owner = list(self.torn), self.gen.copy(), dict(self.owner)
+        twin.alive = defaultdict(list, {session: list(incs) for session, incs in self.alive.items()})
         return twin
 
     def add(self, event: Timed) -> Timed:
@@ -162,7 +164,6 @@ class Made:
         if gen is None:
             self.gen[session] += 1
             gen = self.gen[session]
-        inc = [BOOT, 1, next(self.pids), 99]
         return [
             self.add(
                 Effect(
@@ -174,11 +175,22 @@ class Made:
                     mark=mark,
                     gen=gen,
                     key=key if mark == "made" else None,
-                    inc=None if mark in ("made", "gone") else inc,
+                    inc=inc,
                 )
             )
             for mark in MARKS[op]
+            for inc in self._incs(session, mark)
         ]
+
+    def _incs(self, session: str, mark: str) -> list:
+        """The processes that a mark names: `up` begins one more, `down` ends all there are."""
+        if mark in ("made", "gone"):
+            return [None]
+        new = [BOOT, 1, next(self.pids), 99]
+        if mark == "up":
+            self.alive[session].append(new)
+            return [new]
+        return self.alive.pop(session, None) or [new]
 
     def submit(self, op: str, session: str | None, at: float, key: str | None = None, agent: str | None = None) -> str:
         self.count += 1
@@ -228,7 +240,7 @@ class Made:
 
     def step(self, session: str, at: float, outcome: str = "ok", marks: str = "be") -> str:
         cmd = self.submit("step", session, at)
-        inc = [BOOT, 1, next(self.pids), 99]
+        inc = self.alive[session][-1] if self.alive[session] else [BOOT, 1, next(self.pids), 99]
         for number, mark in enumerate(marks):
             t = ns(at + 0.001 + number * 0.001)
             event = Effect(
