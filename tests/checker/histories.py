@@ -84,7 +84,7 @@ class Made:
         self.gen: dict[str, int] = defaultdict(int)
         self.owner: dict[str, str] = {}
         self.pids = iter(range(1000, 10**9))
-        self.alive: dict[str, list[list]] = defaultdict(list)
+        self.lives: dict[str, list[list]] = defaultdict(list)  # by session: [begin, end, process]
         self.count = 0
 
     def history(self) -> History:
@@ -96,7 +96,7 @@ class Made:
         twin.events = [copy.copy(event) for event in self.events]
         twin.contract = copy.copy(self.contract)
         twin.torn, twin.gen, twin.owner = list(self.torn), self.gen.copy(), dict(self.owner)
-        twin.alive = defaultdict(list, {session: list(incs) for session, incs in self.alive.items()})
+        twin.lives = copy.deepcopy(self.lives)
         return twin
 
     def add(self, event: Timed) -> Timed:
@@ -179,18 +179,25 @@ class Made:
                 )
             )
             for mark in MARKS[op]
-            for inc in self._incs(session, mark)
+            for inc in self._incs(session, mark, at)
         ]
 
-    def _incs(self, session: str, mark: str) -> list:
-        """The processes that a mark names: `up` begins one more, `down` ends all there are."""
+    def _incs(self, session: str, mark: str, at: float) -> list:
+        """The processes that a mark names: `up` begins one more, `down` ends all that live then."""
         if mark in ("made", "gone"):
             return [None]
+        living = self.living(session, at)
+        if mark == "down" and living:
+            for life in self.lives[session]:
+                life[1] = min(life[1], at) if life[2] in living else life[1]
+            return living
         new = [BOOT, 1, next(self.pids), 99]
         if mark == "up":
-            self.alive[session].append(new)
-            return [new]
-        return self.alive.pop(session, None) or [new]
+            self.lives[session].append([at, 1e9, new])
+        return [new]
+
+    def living(self, session: str, at: float) -> list:
+        return [inc for begin, end, inc in self.lives.get(session, ()) if begin <= at < end]
 
     def submit(self, op: str, session: str | None, at: float, key: str | None = None, agent: str | None = None) -> str:
         self.count += 1
@@ -240,7 +247,7 @@ class Made:
 
     def step(self, session: str, at: float, outcome: str = "ok", marks: str = "be") -> str:
         cmd = self.submit("step", session, at)
-        inc = self.alive[session][-1] if self.alive[session] else [BOOT, 1, next(self.pids), 99]
+        inc = next(iter(self.living(session, at)), None) or [BOOT, 1, next(self.pids), 99]
         for number, mark in enumerate(marks):
             t = ns(at + 0.001 + number * 0.001)
             event = Effect(

@@ -1,0 +1,181 @@
+"""split-brain: two processes were one session at the same time.
+
+Definition (design, section 4: "certain spans of two incarnations on one session overlap, or A..B..A without a reported
+hand-over"). *Overlap*: the ledgers say of two incarnations of a session that both surely lived at one moment. *Turns*: a
+step of the session surely ran in B after one that ran in A and before another one that ran in A. One violation for each
+incarnation that came beside an earlier one.
+
+Exempt: a legal take-over, where the platform reports that the session has another agent: between A's beginning and the
+end of the overlap, or between A's two steps; a rolling replacement, where one change of the object (one generation)
+began B and ended A. A process that crashed and came back are two lives that do not touch.
+
+Promise: none has to be stated. A session is one thing.
+
+Needs. A ledger that names the process of each beginning and end, covered from the first command until everything settled.
+
+Witness. Both lives, and the last lifecycle command before the second one began.
+
+Limits. Where each step is a process of its own, nothing is told from steps: a process counts in turns only if it ran two
+of them. Steps are not compared with the processes of another ledger, which may be their parents. An agent that acts for
+another one without starting a second process is not seen.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from chaosreprise.checker import witness
+from chaosreprise.checker.attribution import Transition
+from chaosreprise.checker.case import Case
+from chaosreprise.checker.check import Check
+from chaosreprise.checker.incarnations import Incarnation, name_of, population
+from chaosreprise.checker.verdict import Doubt, Finding, Moment, Witness
+from chaosreprise.history.events import LIFECYCLE, Effect
+
+
+class Beside(NamedTuple):
+    """`second` came beside `first`: both surely lived from `lo` to `hi`. Turns have the steps of A around that of B."""
+
+    session: str
+    first: Effect
+    second: Effect
+    lo: int
+    hi: int
+    turns: bool = False
+
+
+def judge(case: Case) -> Finding:
+    found = case.once(population)
+    beside: list[Beside] = []
+    for session, lives in found.lives.items():
+        beside += _overlaps(case, session, lives)
+    overlapping = {(told.session, name_of(effect)) for told in beside for effect in (told.first, told.second)}
+    for session, steps in found.steps.items():
+        turns = _turns(case, session, steps)
+        beside += [told for told in turns if (session, name_of(told.second)) not in overlapping]
+    beside.sort(key=lambda told: told.lo)
+    return Finding(
+        count=(len(beside), len(beside)),
+        baseline=sum(_is_baseline(case, told) for told in beside),
+        evidence=sum(len(lives) for lives in found.lives.values()),
+        witnesses=[_witness(case, told) for told in beside[: witness.LIMIT]],
+        scope=[*_gap_doubts(case), *_nameless(case, found.nameless)],
+    )
+
+
+def _overlaps(case: Case, session: str, lives: Sequence[Incarnation]) -> Iterator[Beside]:
+    longest: Incarnation | None = None
+    for life in lives:
+        if longest is not None and life.name != longest.name and life.lo < longest.hi:
+            hi = min(life.hi, longest.hi)
+            if not _rolling(longest, life) and not _handed_over(case, session, longest.lo, hi):
+                yield Beside(session, longest.begin, life.begin, life.lo, hi)
+        if longest is None or life.hi > longest.hi:
+            longest = life
+
+
+def _rolling(old: Incarnation, new: Incarnation) -> bool:
+    """Whether one change of the object ended the old one and began the new one."""
+    end = old.end
+    return end is not None and end.gen is not None and (end.gen, end.object) == (new.begin.gen, new.begin.object)
+
+
+def _handed_over(case: Case, session: str, lo: int, hi: int) -> bool:
+    """Whether the platform may have reported in this time that the session has another agent."""
+    before = None
+    for report in case.reports.sessions.get(session, ()):
+        if report.owner and before and report.owner != before and report.lo <= hi and report.hi >= lo:
+            return True
+        before = report.owner or before
+    return False
+
+
+def _turns(case: Case, session: str, steps: Sequence[Effect]) -> Iterator[Beside]:
+    """Steps that surely ran between two of another process, which ran at least two of them."""
+    signs: dict[str, list[Effect]] = defaultdict(list)
+    for step in steps:
+        signs[name_of(step)].append(step)
+    workers = [own for own in signs.values() if len({step.key for step in own}) > 1]
+    if len(signs) < 2 or not workers:
+        return
+    for name, own in signs.items():
+        for worker in workers:
+            if name != name_of(worker[0]) and (told := _turn(case, session, worker, own)):
+                yield told
+                break
+
+
+def _turn(case: Case, session: str, worker: Sequence[Effect], others: Sequence[Effect]) -> Beside | None:
+    since = min(worker, key=lambda step: step.hi)
+    until = max(worker, key=lambda step: step.lo)
+    between = next((step for step in others if since.hi < step.lo and step.hi < until.lo), None)
+    if between is None:
+        return None
+    before = max((step for step in worker if step.hi < between.lo), key=lambda step: step.hi)
+    after = min((step for step in worker if step.lo > between.hi), key=lambda step: step.lo)
+    if _handed_over(case, session, before.lo, after.hi):
+        return None
+    return Beside(session, before, between, between.lo, after.hi, turns=True)
+
+
+def _gap_doubts(case: Case) -> list[Doubt]:
+    ledgers = {entry.ledger for entry in case.attributed.entries.values()}
+    return case.ledger_doubts(ledgers, ": a second process could hide there")
+
+
+def _nameless(case: Case, effects: Sequence[Effect]) -> list[Doubt]:
+    if not effects:
+        return []
+    first = min(effects, key=lambda effect: effect.hi)
+    why = f"{len(effects)} beginnings of processes do not say which process it was, the first at {case.seconds(first.hi):.3f} s"
+    return [Doubt(what=f"ledger {first.ledger}", why=why, do="let the ledger record `inc` with each beginning and end")]
+
+
+def _is_baseline(case: Case, told: Beside) -> bool:
+    return case.first_armed is None or told.second.hi < case.first_armed
+
+
+def _witness(case: Case, told: Beside) -> Witness:
+    first, second = (witness.process_of(effect.inc) or "a process" for effect in (told.first, told.second))
+    if told.turns:
+        say = (
+            f"session {told.session}: a step ran in {second} at {case.seconds(told.second.hi):.3f} s, between steps that ran in "
+            f"{first} at {case.seconds(told.first.hi):.3f} s and at {case.seconds(told.hi):.3f} s"
+        )
+    else:
+        say = (
+            f"session {told.session}: {second} began at {case.seconds(told.second.hi):.3f} s, while {first} had lived since "
+            f"{case.seconds(told.first.hi):.3f} s; both until {case.seconds(told.hi):.3f} s at the earliest"
+        )
+    row = _row(case, told)
+    moments = _moments(case, told, first, second)
+    effects = [Transition(e.object, e.gen, e.lo, e.hi, (e,)) for e in (told.first, told.second)]
+    return witness.scene(case, row, say, told.hi, moments, effects, baseline=_is_baseline(case, told))
+
+
+def _moments(case: Case, told: Beside, first: str, second: str) -> list[Moment]:
+    does = "ran a step" if told.turns else "began"
+    ends = f"{first} ran a step" if told.turns else "the first of them ended, or was last seen"
+    return [
+        witness.moment(case, told.first.lo, told.first.hi, f"{first} {does}"),
+        witness.moment(case, told.second.lo, told.second.hi, f"{second} {does} as the same session", bad=True),
+        witness.moment(case, told.hi, told.hi, ends),
+    ]
+
+
+def _row(case: Case, told: Beside) -> int:
+    """The last lifecycle command of the session before the second process began, or else its first command."""
+    rows = [row for op in (*LIFECYCLE, "step", "read") for row in case.rows_of(told.session, op)]
+    before = [row for row in rows if case.commands.op[row] in LIFECYCLE and case.commands.lo[row] <= told.second.hi]
+    return max(before, default=min(rows))
+
+
+CHECK = Check(
+    name="split-brain",
+    promise=None,
+    ledgers=("slots",),
+    levels=("keyed", "counted", "state", "none"),
+    early=True,
+    says=("two processes were one session at once", "processes that were a session beside another one"),
+    judge=judge,
+)

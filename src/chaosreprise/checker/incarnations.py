@@ -1,0 +1,105 @@
+"""Which processes a session had, and when each of them surely lived, from the ledgers that name them.
+
+A life begins with `up` or `back` and ends with `down` or `crash` of the same incarnation, or when all end: with `gone`, or
+a `down` that names none. What was not seen to end lived until its ledger was no longer watched, once a run is over. Signs
+of it elsewhere, such as a step that it ran, only make a life longer. All times are taken narrow: a life surely lasted
+from `lo` to `hi`.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from chaosreprise.checker.case import Case
+from chaosreprise.history.events import Effect, Mark
+
+BEGINS: tuple[Mark, ...] = ("up", "back")
+ENDS: tuple[Mark, ...] = ("down", "crash")
+ALL_END: tuple[Mark, ...] = ("gone", "down")
+STEPS: tuple[Mark, ...] = ("b", "e")
+
+
+@dataclass(slots=True)
+class Incarnation:
+    """One life of a process in a session, from `begin` to `end`; without an end it was not seen to end.
+
+    `by_name`: its end named it, and not just its object.
+    """
+
+    name: str
+    session: str
+    begin: Effect
+    lo: int
+    hi: int
+    end: Effect | None = None
+    by_name: bool = False
+
+
+@dataclass(slots=True)
+class Population:
+    """`lives` by session, in the order in which they began; `steps` by session; `nameless`: beginnings that name no process."""
+
+    lives: dict[str, list[Incarnation]]
+    steps: dict[str, list[Effect]]
+    nameless: list[Effect]
+
+
+def population(case: Case) -> Population:
+    """Of our sessions. Ask for it by `Case.once(population)`."""
+    ours = set(case.our_sessions)
+    found = Population(defaultdict(list), defaultdict(list), [])
+    for (ledger, session), effects in case.effects.sessions.items():
+        if session in ours:
+            found.lives[session] += _lives(case, ledger, session, effects)
+            found.steps[session] += [effect for effect in effects if effect.mark in STEPS and effect.inc]
+            found.nameless += [effect for effect in effects if effect.mark in BEGINS and not effect.inc]
+    for session, lives in found.lives.items():
+        _lengthen(lives, found.steps[session])
+        lives.sort(key=lambda life: (life.lo, life.hi))
+    return found
+
+
+def name_of(effect: Effect) -> str:
+    return str(effect.inc)
+
+
+def _lives(case: Case, ledger: str, session: str, effects: list[Effect]) -> Iterator[Incarnation]:
+    open_ones: dict[str, Incarnation] = {}
+    for effect in effects:
+        name = name_of(effect)
+        if effect.mark in BEGINS and effect.inc and name not in open_ones:
+            open_ones[name] = Incarnation(name, session, effect, effect.hi, effect.hi)
+        elif effect.mark in ENDS and effect.inc:
+            if life := open_ones.pop(name, None):
+                yield _ended(life, effect, by_name=True)
+        elif effect.mark in ALL_END:
+            yield from [_ended(life, effect) for life in open_ones.values() if life.begin.object == effect.object]
+            open_ones = {name: life for name, life in open_ones.items() if life.begin.object != effect.object}
+    for life in open_ones.values():
+        life.hi = max(life.lo, _seen_until(case, ledger, life))
+        yield life
+
+
+def _ended(life: Incarnation, end: Effect, *, by_name: bool = False) -> Incarnation:
+    life.end, life.by_name, life.hi = end, by_name, max(life.lo, end.lo)
+    return life
+
+
+def _seen_until(case: Case, ledger: str, life: Incarnation) -> int:
+    """Until when its end would have been seen. While a run lives, its end may be there and not be read yet."""
+    if case.live:
+        return life.lo
+    until = case.watch.horizon
+    gaps = case.watch.gaps(ledger, life.lo, until) + case.watch.gaps(f"{ledger}/{life.begin.object}", life.lo, until)
+    return min([until, *(gap.lo for gap in gaps)])
+
+
+def _lengthen(lives: list[Incarnation], steps: list[Effect]) -> None:
+    """What ran a step lived then, whatever else is said of it."""
+    signs: dict[str, list[Effect]] = defaultdict(list)
+    for step in steps:
+        signs[name_of(step)].append(step)
+    for life in lives:
+        if own := signs.get(life.name):
+            life.lo = min([life.lo, *(sign.hi for sign in own)])
+            life.hi = max([life.hi, *(sign.lo for sign in own)])
