@@ -46,7 +46,7 @@ class Population:
 
 def population(case: Case) -> Population:
     """Of our sessions. Ask for it by `Case.once(population)`."""
-    ours = set(case.our_sessions)
+    ours = {*case.our_sessions, *case.once(made_by)}
     found = Population(defaultdict(list), defaultdict(list), [])
     for (ledger, session), effects in case.effects.sessions.items():
         if session in ours:
@@ -56,6 +56,28 @@ def population(case: Case) -> Population:
     for session, lives in found.lives.items():
         _lengthen(lives, found.steps[session])
         lives.sort(key=lambda life: (life.lo, life.hi))
+    return found
+
+
+def made_by(case: Case) -> dict[str, int]:
+    """The start that made each session, by its answer or by its key in a ledger or a row; a key may have made two sessions."""
+    commands, entry = case.commands, case.attributed.entries.get("start")
+    starts = {commands.key[row]: row for row, op in enumerate(commands.op) if op == "start"}
+    found: dict[str, int] = {}
+    for row in starts.values():
+        session = commands.session[row]
+        if session is not None:
+            found[session] = row
+    for (ledger, key, mark), effects in case.effects.keyed.items():
+        if entry is not None and (ledger, mark) == (entry.ledger, entry.mark) and key in starts:
+            for effect in effects:
+                if effect.hi >= commands.lo[starts[key]]:
+                    found.setdefault(effect.session or effect.object, starts[key])
+    for session, reports in case.reports.sessions.items():
+        named = reports[0].fields.get("key")
+        row = starts.get(named, -1) if isinstance(named, str) else -1
+        if row >= 0 and reports[0].hi >= commands.lo[row]:
+            found.setdefault(session, row)
     return found
 
 
