@@ -15,6 +15,8 @@ SESSIONS = "sessions/"
 def due(case: Case, since: int, bound: int, path: Iterable[str], session: str | None) -> int | None:
     """The moment from which it is surely late; None while a fault on its path is not known to be healed."""
     moment = since + bound
+    if not any(life.began is not None and life.began <= moment for life in case.lives):
+        return moment
     for life in sorted(on_path(case, path, session), key=lambda life: life.began or 0):
         if life.began is None or life.began > moment:
             continue
@@ -26,12 +28,14 @@ def due(case: Case, since: int, bound: int, path: Iterable[str], session: str | 
 
 def on_path(case: Case, path: Iterable[str], session: str | None) -> Iterator[Life]:
     """The faults that began and may have held this up."""
-    named = {*path, *(f"agents/{owner}" for owner in owners(case, session))}
-    if session is not None:
-        named.add(f"{SESSIONS}{session}")
+    owners = case.once(_owners).get(session or "", set())
+    named = {*path, *(f"agents/{owner}" for owner in owners), f"{SESSIONS}{session}"}
     return (life for life in case.lives if life.began is not None and life.component in named)
 
 
-def owners(case: Case, session: str | None) -> set[str]:
-    """The agents that the session's row ever named."""
-    return {report.owner for report in case.reports.sessions.get(session or "", ()) if report.owner}
+def _owners(case: Case) -> dict[str, set[str]]:
+    """The agents that each session's row ever named."""
+    return {
+        session: {report.owner for report in reports if report.owner}
+        for session, reports in case.reports.sessions.items()
+    }

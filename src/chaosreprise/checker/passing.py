@@ -30,8 +30,10 @@ def stays(case: Case, automaton: Automaton, session: str, reports: Sequence[Repo
     for number, report in enumerate(changes):
         bounds = [case.contract.bounds.get(op) for op in automaton.passing.get(report.state, ())]
         left = changes[number + 1] if number + 1 < len(changes) else None
-        if bounds and None not in bounds and not (left is None and case.live):
-            bound = max(bound for bound in bounds if bound is not None)
+        if not bounds or None in bounds or (left is None and case.live):
+            continue
+        bound = max(bound for bound in bounds if bound is not None)
+        if left is None or left.hi > report.hi + bound:
             yield from _too_long(case, automaton, session, report, left, bound)
 
 

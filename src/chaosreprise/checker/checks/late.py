@@ -94,7 +94,8 @@ def _group(case: Case, op: str, rows: Sequence[int], tally: Tally) -> None:
         _of_state(case, able, tally)
         return
     given = _in_time(case, able, transitions)
-    left = [seen for index, seen in enumerate(transitions) if index not in set(given.values())]
+    taken = set(given.values())
+    left = [seen for index, seen in enumerate(transitions) if index not in taken]
     rest = [row for row in able if row not in given and case.commands.outcome[row] == "ok"]
     late, _ = sweep(rest, case.commands.lo, [seen.hi for seen in left])
     for row in able:
