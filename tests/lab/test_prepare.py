@@ -41,7 +41,7 @@ def test_the_platform_file_is_one_that_reprise_reads(prepared):
     assert platform.file.allow.share == 0.5
     assert platform.file.budget.users == ["user01", "user02", "user03"]
     assert platform.file.control.password.read(platform.folder) == (prepared / "secrets" / "admin").read_text()
-    assert platform.file.timing.offline_s == 3
+    assert platform.file.timing.offline_s == 4, "three heartbeats, and two rounds in which silence is looked for"
 
 
 def test_everything_is_its_owners_only(prepared):

@@ -83,6 +83,12 @@ class Case:
         return found
 
     @cached_property
+    def rows_by_id(self) -> dict[str, int]:
+        """Our commands by the platform's own id of them."""
+        named = ((self.commands.platform_id(row), row) for row in range(len(self.commands)))
+        return {name: row for name, row in named if name is not None}
+
+    @cached_property
     def _rows(self) -> dict[tuple[str, str], list[int]]:
         return self.commands.by_session()
 

@@ -58,7 +58,7 @@ class Remains:
             last = self._case.reports.commands[name][-1]
             if last.state not in (FINISHED, FAILED):
                 say = f"the command {name}, which is {last.state}"
-                yield Left("command", say, self._last_word(last), self._row_of.get(name))
+                yield Left("command", say, self._last_word(last), self._case.rows_by_id.get(name))
 
     def _objects(self, session: str) -> Iterator[Left]:
         for ledger in self._complete:
@@ -109,18 +109,12 @@ class Remains:
         return {life.begin.ledger for life in lives if life.by_name}
 
     @cached_property
-    def _row_of(self) -> dict[str, int]:
-        commands = self._case.commands
-        named = ((commands.platform_id(row), row) for row in range(len(commands)))
-        return {name: row for name, row in named if name is not None}
-
-    @cached_property
     def _names_of(self) -> dict[str, list[str]]:
         """The platform's rows of commands by session: as the row says, or the command that was answered with its id."""
         found: dict[str, list[str]] = defaultdict(list)
         for name, reports in self._case.reports.commands.items():
             session = reports[-1].fields.get("session")
-            if not isinstance(session, str) and (row := self._row_of.get(name)) is not None:
+            if not isinstance(session, str) and (row := self._case.rows_by_id.get(name)) is not None:
                 session = self._case.commands.session[row]
             if isinstance(session, str):
                 found[session].append(name)

@@ -244,7 +244,7 @@ users = [{users}]
 [timing]
 settle = {{ backoff_s = {lab.backoff_s:g}, reconcile_s = {lab.reconcile_s:g}, slowest_s = {SLOWEST_COMMAND_S:g} }}
 bounds = {{ start_s = {BOUND_S}, stop_s = {BOUND_S}, hibernate_s = {BOUND_S}, wake_s = {BOUND_S}, step_s = {BOUND_S} }}
-offline_s = {lab.offline_s:g}
+offline_s = {lab.shown_offline_s:g}
 
 [promises]
 durable = true

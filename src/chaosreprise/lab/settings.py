@@ -33,6 +33,11 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         return MISSED_HEARTBEATS * self.heartbeat_s
 
     @property
+    def shown_offline_s(self) -> float:
+        """Within which it surely shows: silence is looked for once a round, and a round may just have passed."""
+        return self.offline_s + 2 * self.reconcile_s
+
+    @property
     def control_url(self) -> str:
         return f"http://127.0.0.1:{self.control_port}"
 

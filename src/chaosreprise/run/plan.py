@@ -23,6 +23,7 @@ from chaosreprise.workload import plan as workload
 
 AGENTS = "agents"
 SESSIONS = "sessions"
+ROWS = "rows"  # what a check needs that reads the platform's own rows, whatever the file calls their evidence
 OBSERVE_ONLY = "observe-only       nothing is broken, the same commands are sent; without REPRISE_OBSERVE it"
 
 
@@ -191,6 +192,7 @@ def contract_event(arguments: Arguments, plan: RunPlan, description: Description
 
 def check_evidence(arguments: Arguments, platform: Platform, description: Description) -> None:
     there = {entry.ledger for entry in description.attribution}
+    there |= {ROWS for evidence in platform.file.evidence.values() if evidence.kind == "sql"}
     for check in arguments.require:
         for ledger in checker.needs(check):
             if ledger not in there:
