@@ -133,6 +133,16 @@ def faults(as_json: bool) -> None:
 
 
 @reprise.command()
+@click.option("--json", "as_json", is_flag=True, help="the same for machines, with drawn examples")
+@_errors
+def checks(as_json: bool) -> None:
+    """List every check: what it finds, its definition, the promise and the evidence that it needs, its limits."""
+    from chaosreprise.checker import reference  # noqa: PLC0415
+
+    click.echo(json.dumps(reference.data(), indent=2) if as_json else reference.text())
+
+
+@reprise.command()
 @click.argument("which", required=False)
 @_errors
 def stop(which: str | None) -> None:

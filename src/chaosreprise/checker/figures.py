@@ -112,7 +112,8 @@ def _latencies(case: Case, objective: Objective, lo: int, hi: int) -> tuple[list
         return [], [doubt(objective, why, "ask for the latency of its `answer`, or give the platform file a ledger")]
     figures = []
     for row, op in enumerate(commands.op):
-        if op != objective.op or not lo <= commands.lo[row] <= commands.hi[row] <= hi:
+        inside = not objective.phase or lo <= commands.lo[row] <= commands.hi[row] <= hi
+        if op != objective.op or not inside:
             continue
         span = _until_effect(case, row) if effect else _until_answer(case, row)
         if span is not None:

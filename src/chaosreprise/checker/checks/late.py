@@ -1,8 +1,10 @@
 """late: a command took effect, but after its bound.
 
-Definition (docs/architecture.md, "Judge"). The effect of an accepted command came after `bound + max(accept, heal if a fault was on its
-path)`. `bound` is the contract's for its kind; accepted is when the answer was read; healed is when the fault was surely
-undone (`due`). A fault that began after the effect was due excuses nothing.
+Definition (design, section 4: "effect after bound + max(accept, heal if a fault was on its path)"). The effect of an
+accepted command. `bound` is the contract's for its kind; accepted is when the answer was read; healed is when the fault was
+surely undone (`due`). A fault that began after the effect was due excuses nothing.
+
+Promise: the bounds of the contract are one.
 
 `keyed`: the first effect with its key. `counted`: within one session and kind, effects go to commands that they reach in
 time, those that are due first before the others; an effect that is left is late for a command that is left. `state`: the

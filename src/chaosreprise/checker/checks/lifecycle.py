@@ -1,16 +1,20 @@
 """lifecycle: a session was reported in states that nothing explains, or stayed in a passing state for too long.
 
-Definition (docs/history.md, `states`). The contract states the automaton of a session's states: each change by a kind of command, by the
-platform's own work (`platform`), by the death of a process of the session (`crash`) or of its agent (`agent`). From one
-reported state to the next there must be a way, and each change by a command on it takes one command of its kind, submitted
-not surely after the change, refused by nobody and taken by no other change. Commands without a clear answer may be taken
-or not. A command that shows no change is no violation here: `lost` asks for effects.
+Definition (design, section 4: "no path of the automaton, with edges matched one-to-one to submitted commands, explains the
+samples; or a passing state rests beyond its bound"). The contract states the automaton (`states`): each change of a
+session's state by a kind of command, by the platform's own work (`platform`), by the death of a process of the session
+(`crash`) or of its agent (`agent`); the last two are legal only where they are stated. From one reported state to the next
+there must be a way, and each change by a command on it takes one command of its kind, submitted not surely after the
+change, refused by nobody and taken by no other change. Commands without a clear answer may be taken or not. A command that
+shows no change is no violation here: `lost` asks for effects.
 
 A state that the platform leaves by itself passes. It must be left within the bound of the kind of command that leads there,
 from when it was surely reached, or from the heal of a fault on the session's path (`due`).
 
 Method. Reports are intervals, so what lies between two of them may be a way of any length. Of the ways only the cheapest
 count, and what was taken so far is kept for each: if none can go on, nothing explains what was reported.
+
+Promise: the states that the contract gives are one.
 
 Needs. The automaton. The source of the reports covered from the first command until everything settled, since changes could
 hide in a gap. Each of our sessions is reported at least once.

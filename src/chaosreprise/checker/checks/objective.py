@@ -1,8 +1,11 @@
 """objective: a figure that the experiment states does not keep its limits.
 
-Definition (docs/history.md, `objectives`). A figure is each sample of a signal, the latency of each command of a kind (from its submission to its
-answer or to its effect), one quantile of either (nearest rank), or a figure of the recovery from each proven fault. It
-must not be above `max` nor below `min`. With a phase, only what was sampled or submitted in it counts.
+Definition (design, section 4: "a predicate over a sampled signal or a latency quantile in a phase does not hold"). A figure
+is each sample of a signal, the latency of each command of a kind (from its submission to its answer or to its effect), one
+quantile of either (nearest rank), or a figure of the recovery from each proven fault. It must not be above `max` nor below
+`min`. With a phase, only what was sampled or submitted in it counts.
+
+Promise: what the experiment states.
 
 Figures are intervals: violated for certain when the nearest end is beyond the limit, possibly when the farthest is. Refused
 commands count as nothing; one without a clear answer, or without its effect, counts as slower than any other.

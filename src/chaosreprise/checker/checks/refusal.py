@@ -1,9 +1,12 @@
 """refusal: in a stated situation, a call was answered otherwise than is allowed, or not in time.
 
-Definition (docs/history.md, `situations`). The contract names situations: `when` something holds, calls of these kinds are answered by one of
-`allow` (a status, and what its body must contain; 0: no answer or no connection) within `within_s`. A call is judged that
-was sent while the situation surely held: its answer if that came while it held, its time if it held for as long as the
-bound. What was sent in time and answered after the situation had ended may have any answer.
+Definition (design, section 4: "a call in a stated situation answered outside its allowed codes, or not within its bound").
+The contract names situations: `when` something holds, calls of these kinds are answered by one of `allow` (a status, and
+what its body must contain; 0: no answer or no connection) within `within_s`. A call is judged that was sent while the
+situation surely held: its answer if that came while it held, its time if it held for as long as the bound. What was sent in
+time and answered after the situation had ended may have any answer.
+
+Promise: what the experiment states.
 
 Labels: *answer* (none of the allowed ones), *hang* (later than the bound, or never).
 
