@@ -103,6 +103,22 @@ def recheck(directory: str) -> None:
 
 
 @reprise.command()
+@click.argument("directory", default="runs/latest")
+@click.option("--why", required=True, help="the reason why these violations are accepted")
+@click.option("--expires", required=True, help="the last day on which they are, such as 2027-01-31")
+@click.option(
+    "--to", "into", default="known.toml", show_default=True, help="the file that the experiment names in `known`"
+)
+@_errors
+def accept(directory: str, why: str, expires: str, into: str) -> None:
+    """Accept the violations of a run for a time: write them into a file of known ones."""
+    from chaosreprise.run import known  # noqa: PLC0415
+
+    for line in known.accept(directory, why, expires, into):
+        click.echo(line)
+
+
+@reprise.command()
 @click.argument("experiment")
 @_errors
 def plan(experiment: str) -> None:

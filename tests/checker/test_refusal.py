@@ -77,7 +77,7 @@ def test_any_other_answer_is_a_violation(status, error, outcome):
     found = refusal(made)
     assert (found.value, found.count, found.labels) == ("false", (1, 1), {"answer": 1})
     assert (
-        "in the situation 'no agent' (no-agent-online), where 503 'No agents available' is due within 0.5 s"
+        "in the situation 'no agent' (no-agent-online), where status 503 'No agents available' is due within 0.5 s"
         in found.witnesses[0].say
     )
 

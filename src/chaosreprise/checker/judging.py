@@ -8,7 +8,7 @@ False beats unknown beats true. What crashes is unknown, never a pass.
 from collections.abc import Callable
 from typing import Final
 
-from chaosreprise.checker import evidence, exposure, tell
+from chaosreprise.checker import accepted, evidence, exposure, tell
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.check import Check
 from chaosreprise.checker.registry import checks
@@ -47,9 +47,10 @@ def judge(history: History, stage: Stage) -> Verdict:
         proven = any(fault.proven is not None for fault in verdict.faults)
         verdict.exposed = "unknown" if thin or not proven else "true"
         lacking += thin
-    verdict.doubts = broken_off or lacking
+    verdict.doubts = [*(broken_off or lacking), *accepted.doubts(history)]
     verdict.checks = {name: _finding(case, contract, name) for name in _asked(contract, stage)}
     _demote(verdict)
+    accepted.apply(verdict, history)
     verdict.not_tested = tell.not_tested(case, verdict)
     return _concluded(verdict)
 
@@ -120,10 +121,11 @@ def _demote(verdict: Verdict) -> None:
 
 
 def _weight(found: Finding) -> Value:
-    """What a finding does to the verdict: only a made promise can be broken, and only what is required can be lacking."""
-    if found.value == "false":
+    """What a finding does to the verdict: only a made promise can be broken, and only what is required can be lacking; what is known decides nothing."""
+    value = found.value if found.besides is None else found.besides
+    if value == "false":
         return "false" if found.promised else "unknown" if found.required else "true"
-    return found.value if found.required else "true"
+    return value if found.required else "true"
 
 
 def _concluded(verdict: Verdict) -> Verdict:

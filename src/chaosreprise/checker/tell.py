@@ -73,18 +73,21 @@ def not_tested(case: Case, verdict: Verdict) -> list[NotTested]:
 
 def why(verdict: Verdict) -> list[str]:
     """The reasons of a verdict, the ones that decided it first."""
-    broken = [_violation(name, found) for name, found in verdict.checks.items() if found.value == "false"]
+    false = {name: found for name, found in verdict.checks.items() if found.value == "false"}
+    broken = [_violation(name, found) for name, found in false.items() if found.besides is None]
+    known = [f"{_violation(name, found)}; known" for name, found in false.items() if found.besides is not None]
     if verdict.value == "false":
-        return broken
+        return [*broken, *known]
     if verdict.value == "true":
-        return [_held(verdict), *(f"{reason}; not promised, so only told" for reason in broken)]
+        return [_held(verdict), *(f"{reason}; not promised, so only told" for reason in broken), *known]
     reasons = [f"{doubt.what}: {doubt.why}" for doubt in verdict.doubts]
     for name, found in verdict.checks.items():
-        if found.value == "false" and found.required:
+        value = found.value if found.besides is None else found.besides
+        if value == "false" and found.required:
             reasons.append(f"{_violation(name, found)}; required, but not promised by the platform")
-        elif found.value == "unknown" and found.required:
+        elif value == "unknown" and found.required:
             reasons += [f"{name}: {doubt.what}: {doubt.why}" for doubt in found.scope]
-    return list(dict.fromkeys(reasons))
+    return list(dict.fromkeys([*reasons, *known]))
 
 
 def _violation(name: str, found: Finding) -> str:

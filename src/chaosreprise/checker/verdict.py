@@ -66,7 +66,10 @@ class Acted(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Witness(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """The smallest set of events that shows one violation. `row` is the platform's own word on the command."""
+    """The smallest set of events that shows one violation. `row` is the platform's own word on the command.
+
+    `kind`: the sentence by which a known violation is recognised, where `say` is another one in each run.
+    """
 
     say: str
     cmd: str
@@ -78,12 +81,14 @@ class Witness(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     baseline: bool = False
     moments: list[Moment] = []
     effects: list[Acted] = []
+    kind: str = ""
 
 
 class Finding(msgspec.Struct, kw_only=True):
     """What one check found. `count` is a range: what is surely violated, and what might be.
 
-    `promised`: whether the platform promises it; a violation of what it does not promise is only told.
+    `promised`: whether the platform promises it; a violation of what it does not promise is only told. `known` of the
+    witnesses are of violations that somebody has accepted; `besides`: where all are, the value without them.
     """
 
     value: Value = msgspec.field(default="unknown", name="verdict")
@@ -98,7 +103,20 @@ class Finding(msgspec.Struct, kw_only=True):
     evidence: int = 0
     witnesses: list[Witness] = []
     scope: list[Doubt] = []
+    known: int = 0
+    besides: Value | None = None
     untested: list[NotTested] = []
+
+
+class KnownTold(msgspec.Struct, kw_only=True, frozen=True):
+    """An entry for a known violation: how many witnesses it covers; `gone`: the check was judged, and it covers none any more."""
+
+    check: str
+    match: str
+    why: str
+    expires: str
+    seen: int
+    gone: bool
 
 
 class KindExposure(msgspec.Struct, kw_only=True):
@@ -211,6 +229,7 @@ class Verdict(msgspec.Struct, kw_only=True):
     evidence: Evidence = msgspec.field(default_factory=Evidence)
     watch: Watched | None = None
     recovery: list[Recovery] = []
+    known: list[KnownTold] = []
     not_tested: list[NotTested] = []
 
     def to_json(self) -> dict[str, Any]:

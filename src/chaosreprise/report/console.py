@@ -23,6 +23,7 @@ def console(verdict: Verdict, where: str | os.PathLike[str] | None = None, *, co
     lines = [*_head(verdict, place)]
     if verdict.value == "false":
         lines += _violations(verdict)
+    lines += _known(verdict)
     lines += _doubts(verdict)
     lines += _facts(verdict)
     lines += _foot(verdict, place)
@@ -45,7 +46,7 @@ def _head(verdict: Verdict, place: str | None) -> Iterator[str]:
 
 def _violations(verdict: Verdict) -> Iterator[str]:
     for name, found in verdict.checks.items():
-        if found.value == "false":
+        if found.value == "false" and found.besides is None:
             yield from _violation(name, found)
 
 
@@ -60,6 +61,15 @@ def _violation(name: str, found: Finding) -> Iterator[str]:
         yield from _witness(witness)
     if n > SHOWN:
         yield f"    and {n - SHOWN} more, in verdict.json and report.html"
+
+
+def _known(verdict: Verdict) -> Iterator[str]:
+    """Violations that somebody has accepted, and entries that are about nothing any more."""
+    for told in verdict.known:
+        if told.seen:
+            yield from _line("known", f"{told.check} {told.seen}: {told.why} (until {told.expires})")
+        elif told.gone:
+            yield from _line("known", f"{told.check} 0: {told.match!r} does not show up any more: take it out")
 
 
 def _baseline(found: Finding) -> str:
@@ -114,7 +124,9 @@ def _facts(verdict: Verdict) -> Iterator[str]:
 
 
 def _checks(verdict: Verdict) -> str:
-    found = "   ".join(f"{name} {words.count(finding)}" for name, finding in verdict.checks.items())
+    found = "   ".join(
+        f"{name} {words.count(finding)}{words.known(finding)}" for name, finding in verdict.checks.items()
+    )
     if verdict.value == "unknown":
         return f"  {found}   as far as anything was seen"
     return f"  {found}" + (

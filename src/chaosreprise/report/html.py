@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from html import escape
 from importlib import resources
 
-from chaosreprise.checker import Doubt, Finding, Verdict, Witness
+from chaosreprise.checker import Doubt, Finding, KnownTold, Verdict, Witness
 from chaosreprise.checker.case import Case
 from chaosreprise.history import History
 from chaosreprise.report import words
@@ -24,6 +24,7 @@ def page(verdict: Verdict, history: History) -> str:
         *_timeline(verdict, history),
         *_checks(verdict),
         *_witnesses(verdict),
+        *_known(verdict),
         *_doubts(verdict),
         *_exposure(verdict),
         *_recovery(verdict),
@@ -87,6 +88,8 @@ def _standing(found: Finding) -> str:
     parts = ["required" if found.required else "optional", "promised" if found.promised else "not promised: told only"]
     if found.baseline:
         parts.append(f"{found.baseline} in the baseline")
+    if found.known:
+        parts.append(f"{found.known} known")
     if found.exempt:
         parts.append(f"{found.exempt} exempt")
     return ", ".join(parts)
@@ -118,6 +121,22 @@ def _witness(anchor: str, name: str, witness: Witness) -> Iterator[str]:
         f"<p class=note>incarnations {escape('; '.join(incs))}</p>" if incs else ""
     )
     yield "</article>"
+
+
+def _known(verdict: Verdict) -> Iterator[str]:
+    if not verdict.known:
+        return
+    yield "<section><h2>Known violations</h2>"
+    rows = [
+        [escape(told.check), escape(told.match), escape(told.why), escape(told.expires), _seen(told)]
+        for told in verdict.known
+    ]
+    yield _table(("check", "witness", "why it is accepted", "until", "seen"), rows)
+    yield "</section>"
+
+
+def _seen(told: KnownTold) -> str:
+    return str(told.seen) if told.seen else "not any more: take it out" if told.gone else "–"
 
 
 def _doubts(verdict: Verdict) -> Iterator[str]:

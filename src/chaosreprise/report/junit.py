@@ -45,7 +45,12 @@ def _case(parent: ET.Element, suite_name: str, name: str) -> ET.Element:
 
 
 def _check(case: ET.Element, name: str, found: Finding) -> None:
-    if found.value == "false" and found.promised:
+    if found.besides is not None:
+        if found.besides == "unknown" and found.required:
+            _error(case, f"{name} is unknown besides what is known", found.scope)
+        told = ET.SubElement(case, "system-out")
+        told.text = _clean("known:\n" + "\n\n".join(_witness_text(found)))
+    elif found.value == "false" and found.promised:
         title = f"{name} {words.count(found)}" + (f": {words.labels(found)}" if found.labels else "")
         element = ET.SubElement(case, "failure", {"message": _clean(title), "type": name})
         element.text = _clean("\n\n".join(_witness_text(found)))

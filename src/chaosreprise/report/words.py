@@ -44,6 +44,11 @@ def count(finding: Finding) -> str:
     return str(lowest) if lowest == highest else f"{lowest}..{highest}"
 
 
+def known(finding: Finding) -> str:
+    """A note beside its count, where all of it is known."""
+    return " (known)" if finding.besides is not None else ""
+
+
 def own_row(witness: Witness) -> str:
     """What the platform itself says of the command; nothing where a witness is about no command."""
     if not witness.op:

@@ -28,6 +28,8 @@ class Limits(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=Tr
 
 
 class Arguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
+    """`known`: a file of violations that are known, beside the experiment."""
+
     name: Annotated[
         str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}\Z", description="a name of small letters, digits and dashes")
     ]
@@ -38,6 +40,7 @@ class Arguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen
     objectives: list[StatedObjective] = []
     refusals: list[StatedSituation] = []
     limits: Limits = Limits()
+    known: Annotated[str, Meta(max_length=4096, description="the path of a file such as known.toml")] = ""
 
 
 FIELDS = Arguments.__struct_fields__

@@ -15,6 +15,7 @@ from chaosreprise.errors import BadInput, NotAllowed, NotPossible
 from chaosreprise.faults import registry, safety
 from chaosreprise.faults.safety import Facts, Intent
 from chaosreprise.history import Contract
+from chaosreprise.history.statements import Known
 from chaosreprise.platform.adapter import SECONDS, Component, Description
 from chaosreprise.platform.file import Platform
 from chaosreprise.run.contract import Arguments
@@ -164,7 +165,9 @@ def _plan(wanted: Wanted, platform: Platform, load: workload.Plan, components: l
     return found
 
 
-def contract_event(arguments: Arguments, plan: RunPlan, description: Description, platform: Platform) -> Contract:
+def contract_event(
+    arguments: Arguments, plan: RunPlan, description: Description, platform: Platform, known: list[Known]
+) -> Contract:
     """The first event of a history: what this run must show and what the platform promises."""
     stated: dict[str, Any] = msgspec.to_builtins(arguments)
     return Contract(
@@ -183,7 +186,7 @@ def contract_event(arguments: Arguments, plan: RunPlan, description: Description
         attribution=description.attribution,
         bounds=description.bounds,
         offline_ns=description.offline_ns,
-        known=[],
+        known=known,
         experiment=arguments.name,
         platform=platform.id,
         observe=plan.observe,

@@ -19,7 +19,7 @@ from chaosreprise.errors import BadInput, shown
 from chaosreprise.faults import facts
 from chaosreprise.platform import adapter
 from chaosreprise.platform.file import Lab, Platform, load
-from chaosreprise.run import contract, method, observing, plan
+from chaosreprise.run import contract, known, method, observing, plan
 from chaosreprise.run.contract import Arguments
 from chaosreprise.run.method import Wanted
 from chaosreprise.run.seed import read_seed
@@ -32,6 +32,7 @@ def lines(experiment: str) -> list[str]:
     """The plan, a line each. Raises what the run itself would refuse."""
     arguments, faults, configuration = read(experiment)
     platform = load(contract.platform(configuration))
+    known.stated(arguments.known)
     seed = read_seed(arguments.workload.seed)
     if platform.file.kind == "embedded":
         return [*([plan.OBSERVE_ONLY] if observing.asked() else []), *_embedded(arguments, faults, platform, seed)]

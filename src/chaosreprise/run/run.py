@@ -24,7 +24,7 @@ from chaosreprise.history import load as load_history
 from chaosreprise.history.events import INTERRUPTED
 from chaosreprise.platform import adapter
 from chaosreprise.platform.file import Lab, Platform, load
-from chaosreprise.run import litter, stopping
+from chaosreprise.run import known, litter, stopping
 from chaosreprise.run import plan as planning
 from chaosreprise.run.breaking import Breaker
 from chaosreprise.run.child import Child
@@ -48,6 +48,7 @@ class Run:
     ) -> None:
         self.arguments, self.wanted, self.seed, self.observe = arguments, faults, seed, observe
         self.requested = load(where)
+        self.known = known.stated(arguments.known)
         self.directory: Directory = make(arguments.name)
         self.phase = "opening"
         self._exits = contextlib.ExitStack()
@@ -282,7 +283,9 @@ class Run:
         self._breaker = Breaker(asked, self.load, self.plan, dict(self.arguments.exposure))
         self.plan.check(self.platform, asyncio.run(facts.once(self.platform, self.directory.run, self.plan.components)))
         self.directory.write_json("plan.json", msgspec.to_builtins(self.plan))
-        self._writer.write(planning.contract_event(self.arguments, self.plan, description, self.platform), at_once=True)
+        self._writer.write(
+            planning.contract_event(self.arguments, self.plan, description, self.platform, self.known), at_once=True
+        )
         for line in self.plan.lines():
             log.info(line)
 

@@ -101,7 +101,13 @@ def _witness(case: Case, one: Missed) -> Witness:
     shown = sorted(one.figures, key=lambda figure: _by(figure, objective))[-figures.SHOWN :]
     moments = sorted((moment for figure in shown for moment in figure.moments), key=lambda moment: moment.hi)
     return Witness(
-        say=say, cmd="", op="", session=None, baseline=_is_baseline(case, objective), moments=moments[: figures.SHOWN]
+        say=say,
+        kind=f"{objective.name}: {_name(objective)} is not {_limits(objective)}",
+        cmd="",
+        op="",
+        session=None,
+        baseline=_is_baseline(case, objective),
+        moments=moments[: figures.SHOWN],
     )
 
 

@@ -120,7 +120,9 @@ def _is_baseline(case: Case, row: int) -> bool:
 def _witness(case: Case, wrong: Wrong) -> Witness:
     row, situation = wrong.row, wrong.situation
     answer = case.commands.answer[row]
-    said = "no answer" if answer is None else f"{answer.status}" if answer.status else "no answer (connection lost)"
+    said = (
+        "no answer" if answer is None else f"status {answer.status}" if answer.status else "no answer (connection lost)"
+    )
     legal = " or ".join(_words(allowed.status, allowed.body) for allowed in situation.allow)
     late = f" after {wrong.took / 1e9:.3f} s" if wrong.label == "hang" else ""
     say = (
@@ -132,7 +134,7 @@ def _witness(case: Case, wrong: Wrong) -> Witness:
 
 
 def _words(status: int, body: str) -> str:
-    return ("no answer" if status == NONE else str(status)) + (f" {body!r}" if body else "")
+    return ("no answer" if status == NONE else f"status {status}") + (f" {body!r}" if body else "")
 
 
 def _not_judged(case: Case, tally: Tally) -> Iterator[Doubt]:
