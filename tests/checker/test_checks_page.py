@@ -2,11 +2,13 @@
 
 import json
 import pathlib
+import re
 import subprocess
 
 import pytest
 
 from chaosreprise.checker import reference, registry
+from chaosreprise.run import contract, known
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "checks.md"
 
@@ -37,6 +39,20 @@ def test_a_drawing_is_small_and_has_its_axis(check):
         assert lines[0].split()[:3] == ["s", "0", "1"]
         assert 2 < len(lines) < 16
         assert max(map(len, lines)) < 110
+
+
+def block(language: str) -> str:
+    return re.search(rf"```{language}\n(.*?)```", PAGE.read_text(), re.DOTALL)[1]
+
+
+def test_what_an_experiment_states_there_is_read():
+    found = contract.read(json.loads(block("json")), registry.known())
+    assert (len(found.objectives), len(found.refusals), found.known) == (4, 1, "known.toml")
+
+
+def test_the_known_violation_there_is_read(tmp_path):
+    (tmp_path / "known.toml").write_text(block("toml"))
+    assert known.stated(str(tmp_path / "known.toml"))[0].check == "lost"
 
 
 def test_the_command_lists_every_check(chaos):

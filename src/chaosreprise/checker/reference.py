@@ -31,6 +31,50 @@ A check finds violations, each with a witness, or doubts: why it can't know. It 
 might be, and *unknown* otherwise; a check that crashes, or that saw nothing that it could judge, is unknown. A violation of a
 promise that the platform does not make is told, and makes a required check unknown.
 
+## What an experiment states for them
+In the `arguments` of its control: the checks that it requires and those that are judged if there is evidence, `objectives` for the check of that
+name, `refusals` for `refusal`, and a file of known violations. A mistake in it is refused in one sentence before anything is broken.
+
+```json
+{{
+  "name": "my-experiment",
+  "require": ["lost", "duplicate", "objective", "refusal"],
+  "exposure": {{"stop": 5, "wake": 5}},
+  "objectives": [
+    {{"name": "reads are fast again", "latency": "answer", "op": "read", "quantile": 0.99, "phase": "quiet", "max": 0.5}},
+    {{"name": "starts take effect", "latency": "effect", "op": "start", "quantile": 0.95, "max": 30}},
+    {{"name": "noticed in time", "recovery": "noticed_s", "max": 60}},
+    {{"name": "the load was punctual", "signal": "load.lag_ms", "max": 100}}
+  ],
+  "refusals": [
+    {{"name": "no agent", "when": "no-agent-online", "ops": ["start"], "within_s": 2,
+      "allow": [{{"status": 503, "body": "No agents available"}}]}}
+  ],
+  "known": "known.toml"
+}}
+```
+
+What each of these may hold stands in [history.md](history.md), `contract`. Latencies and recovery are in seconds. A figure without a sample or a command
+is unknown, never 0; so is a situation in which no call was sent.
+
+## Known violations
+A violation that is known, and accepted for a time, is told as known and decides nothing: the exit code follows new ones. `chaos reprise
+accept runs/latest --why "..." --expires 2027-01-31` writes what is new in a run into `known.toml`, which the experiment names and which lies beside
+it, or where the command is started.
+
+```toml
+[[known]]
+check = "lost"
+match = "* wake of session *: accepted at * s, no effect until * s [stuck]"
+why = "the queue is lost when an agent comes back: TICKET-7"
+expires = 2999-01-31
+```
+
+`match` is the sentence of the witness, with its label, and `[baseline]` for what happened before anything was broken; `*` stands for
+one word or a part of one. So that an entry can't hide something else, at least three words must stand for themselves, and a check is excused only
+if each of its violations has a witness and each witness an entry. An entry whose last day is over refuses the run; one
+that does not show up any more is told, so that it can be taken out.
+
 ## Reading the drawings
 Each is drawn from a small history, and judged as it stands. Time runs to the right, in seconds; a word begins at the end of a line of dashes if
 one leads to it, else where it stands: `>ok` is when an answer came, the dashes lead there from the submission. `slots` and `workspaces` are

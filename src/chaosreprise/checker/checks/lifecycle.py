@@ -221,7 +221,7 @@ def _untested(case: Case, automaton: Automaton) -> list[NotTested]:
 CHECK = Check(
     name="lifecycle",
     promise=None,
-    ledgers=(),
+    ledgers=("rows",),
     levels=("keyed", "counted", "state", "none"),
     early=True,
     says=("a session was in a state that nothing explains", "sessions were in states that nothing explains"),
