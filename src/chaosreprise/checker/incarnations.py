@@ -86,25 +86,34 @@ def name_of(effect: Effect) -> str:
 
 
 def _lives(case: Case, ledger: str, session: str, effects: list[Effect]) -> Iterator[Incarnation]:
-    open_ones: dict[str, Incarnation] = {}
+    """Each incarnation begins once, and ends once at most."""
+    lives: dict[str, Incarnation] = {}
     for effect in effects:
-        name = name_of(effect)
-        if effect.mark in BEGINS and effect.inc and name not in open_ones:
-            open_ones[name] = Incarnation(name, session, effect, effect.hi, effect.hi)
-        elif effect.mark in ENDS and effect.inc:
-            if life := open_ones.pop(name, None):
-                yield _ended(life, effect, by_name=True)
-        elif effect.mark in ALL_END:
-            yield from [_ended(life, effect) for life in open_ones.values() if life.begin.object == effect.object]
-            open_ones = {name: life for name, life in open_ones.items() if life.begin.object != effect.object}
-    for life in open_ones.values():
-        life.hi = max(life.lo, _seen_until(case, ledger, life))
+        if effect.mark in BEGINS and effect.inc:
+            name = name_of(effect)
+            lives.setdefault(name, Incarnation(name, session, effect, effect.hi, effect.hi))
+    for effect in effects:
+        own = lives.get(name_of(effect)) if effect.mark in ENDS and effect.inc else None
+        if own is not None and own.end is None and effect.hi >= own.begin.lo:
+            own.end, own.by_name = effect, True
+    enders = [effect for effect in effects if effect.mark in ALL_END and not effect.inc]
+    for life in lives.values():
+        later = (end for end in enders if end.object == life.begin.object and follows(end, life.begin) is not False)
+        ends = [end for end in (life.end, next(later, None)) if end is not None]
+        life.end = ends[0] if ends else None
+        life.hi = max(life.lo, min([end.lo for end in ends], default=_seen_until(case, ledger, life)))
         yield life
 
 
-def _ended(life: Incarnation, end: Effect, *, by_name: bool = False) -> Incarnation:
-    life.end, life.by_name, life.hi = end, by_name, max(life.lo, end.lo)
-    return life
+def follows(later: Effect, earlier: Effect) -> bool | None:
+    """Whether one came after the other: by time where that decides, else by their generations; None: nobody knows."""
+    if later.lo > earlier.hi:
+        return True
+    if later.hi < earlier.lo:
+        return False
+    if later.gen is None or earlier.gen is None or later.gen == earlier.gen:
+        return None
+    return later.gen > earlier.gen
 
 
 def _seen_until(case: Case, ledger: str, life: Incarnation) -> int:

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.exempt import ENDED
-from chaosreprise.checker.incarnations import Incarnation, Population
+from chaosreprise.checker.incarnations import Incarnation, Population, follows
 from chaosreprise.checker.table import FAILED, FINISHED
 from chaosreprise.checker.witness import process_of
 from chaosreprise.history.events import Effect, Report
@@ -62,14 +62,12 @@ class Remains:
 
     def _objects(self, session: str) -> Iterator[Left]:
         for ledger in self._complete:
-            there: dict[str, Effect] = {}
-            for effect in sorted(self._effects(ledger, session), key=lambda effect: (effect.hi, effect.gen or 0)):
-                if effect.mark == "made":
-                    there[effect.object] = effect
-                elif effect.mark == "gone":
-                    there.pop(effect.object, None)
-            for name, effect in there.items():
-                yield Left("object", f"the object {name} in {ledger}", not self._hidden(effect))
+            effects = self._effects(ledger, session)
+            made = {effect.object: effect for effect in effects if effect.mark == "made"}
+            for name, last in made.items():
+                ends = [follows(end, last) for end in effects if end.mark == "gone" and end.object == name]
+                if True not in ends:
+                    yield Left("object", f"the object {name} in {ledger}", None not in ends and not self._hidden(last))
 
     def _processes(self, session: str) -> Iterator[Left]:
         for life in self._population.lives.get(session, ()):
