@@ -179,4 +179,4 @@ def _recoveries(case: Case, objective: Objective) -> tuple[list[Figure], list[Do
 
 
 def _agents_unwatched(case: Case, lo: int, hi: int) -> bool:
-    return any(case.watch.gaps(source, lo, hi) for source in case.reports.sources)
+    return not case.reports.agents or any(case.watch.gaps(source, lo, hi) for source in case.reports.sources)
