@@ -1,5 +1,8 @@
 """late: each rule by a history that violates it, and by one that nearly does but is legal."""
 
+import itertools
+import random
+
 import pytest
 from histories import ATTRIBUTION, PROVEN, UNDONE, Made, complete, ns
 
@@ -196,3 +199,36 @@ def test_a_kind_without_a_bound_is_not_tested():
 def test_the_commands_of_the_fault_window_were_sent_while_it_was_proven():
     """The histories above would prove nothing about heals otherwise."""
     assert run().commands("wake", PROVEN, UNDONE, "a2")
+
+
+def fewest_late(rows: list[tuple[float, float]], effects: list[float]) -> int:
+    """By brute force: the fewest late effects in any way to give as many effects as possible to commands sent before them."""
+    best = (0, 0)
+    for count in range(min(len(rows), len(effects)), 0, -1):
+        for taken in itertools.permutations(range(len(rows)), count):
+            for given in itertools.combinations(range(len(effects)), count):
+                pairs = [(rows[row], effects[index]) for row, index in zip(taken, given, strict=True)]
+                if all(sent <= at for (sent, _), at in pairs):
+                    late = sum(at > due for (_, due), at in pairs)
+                    best = max(best, (count, -late))
+        if best[0]:
+            break
+    return -best[1]
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_counted_commands_are_late_exactly_as_often_as_by_brute_force(seed):
+    chance = random.Random(seed)
+    moments = [0.5 + number * 0.5 for number in range(16)]
+    made = Made(**REQUIRE)
+    for of in ("recorder", "slots", "rows", "load"):
+        made.cover(of, 0.0)
+        made.cover(of, 30.0, on=False)
+    sent = sorted(chance.sample(moments, chance.randint(1, 4)))
+    effects = sorted(chance.sample(moments, chance.randint(1, 4)))
+    for at in sent:
+        made.answer(made.submit("wake", "s", at), at + 0.01)
+    for at in effects:
+        made.effect("wake", "s", at + 0.001)
+    rows = [(at, at + 1.01) for at in sent]
+    assert late(made).count == (fewest_late(rows, [at + 0.001 for at in effects]),) * 2
