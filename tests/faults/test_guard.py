@@ -11,7 +11,7 @@ import toyhttp
 
 from chaosreprise.clock import SECOND
 from chaosreprise.faults.guard import Budget, Suffering, Watch
-from chaosreprise.history import Answer, Fault, Submit, Writer
+from chaosreprise.history import Answer, Coverage, Fault, Submit, Writer
 from chaosreprise.platform.limits import Guard
 
 LIMIT = {"errors": 0.5, "window_s": 10, "least": 4}
@@ -208,3 +208,24 @@ def test_looking_goes_on_each_second_until_something_is_seen(tmp_path, toy):
     why, took = asyncio.run(main())
     assert "answered 503" in why
     assert took < 1.5
+
+
+def test_what_the_guard_saw_is_covered_from_its_first_good_look_to_the_end(tmp_path):
+    """Else an objective for its signals would be unknown for ever."""
+    (tmp_path / "load.jsonl").touch()
+    told = []
+
+    async def watched() -> None:
+        watch = Watch(Guard(), tmp_path, told.append)
+        looked = asyncio.Event()
+        task = asyncio.create_task(watch.until_suffering(looked))
+        await looked.wait()
+        task.cancel()
+        await asyncio.wait([task])
+        await watch.close()
+
+    asyncio.run(watched())
+    assert [(event.of, event.on, event.why) for event in told if isinstance(event, Coverage)] == [
+        ("guard", True, "watching"),
+        ("guard", False, "done"),
+    ]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from chaosreprise.errors import NotAllowed
 from chaosreprise.faults import registry
 from chaosreprise.faults.lives import ACTIVE, Lives
-from chaosreprise.history import Fault, Observe
+from chaosreprise.history import Coverage, Fault, Observe
 
 if TYPE_CHECKING:
     from chaosreprise.faults.facts import Lookout
@@ -27,7 +27,12 @@ class Gate:
     """The safety of one run. Without a platform file (`platform` is None) there is nothing to keep to: for tests of faults."""
 
     def __init__(
-        self, platform: str | None, run: str, history: pathlib.Path, tell: Callable[[Observe], None], observe: bool
+        self,
+        platform: str | None,
+        run: str,
+        history: pathlib.Path,
+        tell: Callable[[Observe | Coverage], None],
+        observe: bool,
     ) -> None:
         self._file, self._run, self._history, self._tell, self._observe = platform, run, history, tell, observe
         self._opened, self._looked = asyncio.Event(), asyncio.Event()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from chaosreprise.clock import SECOND
 from chaosreprise.errors import RepriseError
-from chaosreprise.history import Answer, Fault, Observe, Submit, Tail
+from chaosreprise.history import Answer, Coverage, Fault, Observe, Submit, Tail
 from chaosreprise.platform.limits import Guard, Promql
 
 if TYPE_CHECKING:  # imported when the platform file asks for it: 40 MiB and 0.2 s for every other run
@@ -30,7 +30,7 @@ GRACE_S = 3.0  # after an undo: what was sent just before may fail yet
 SOURCE = "guard"
 UNEXPLAINED = ("unconnected", None)  # rules of a `fail` that is no refusal
 AFTER: tuple[str, ...] = ("undone", "clean", "moot")
-Tell = Callable[[Observe], None]
+Tell = Callable[[Observe | Coverage], None]
 
 
 class Suffering(Exception):
@@ -97,6 +97,7 @@ class Watch:
         self._tail = Tail(history, "load")
         self._budget = Budget(guard)
         self._http: httpx.AsyncClient | None = None
+        self._covered = False
 
     def fault(self, event: Fault) -> None:
         """A state that a fault of this run has reached."""
@@ -108,6 +109,7 @@ class Watch:
             began = time.monotonic()
             if why := await self.look():
                 return why
+            self._cover(on=True)
             looked.set()
             await asyncio.sleep(max(0.0, EVERY_S - (time.monotonic() - began)))
 
@@ -121,6 +123,7 @@ class Watch:
         return None
 
     async def close(self) -> None:
+        self._cover(on=False)
         if self._http is not None:
             await self._http.aclose()
 
@@ -166,6 +169,14 @@ class Watch:
             raise Suffering(
                 f"{setting} = {url} does not answer within {ANSWER_S:g} s ({type(error).__name__})"
             ) from error
+
+    def _cover(self, on: bool) -> None:
+        """From the first good look to the end; what it saw in between is recorded each second."""
+        if on != self._covered:
+            self._covered = on
+            now = time.monotonic_ns()
+            with contextlib.suppress(RepriseError):
+                self._tell(Coverage(lo=now, hi=now, of=SOURCE, on=on, why="watching" if on else "done"))
 
     def _record(self, signal: str, value: Any) -> None:
         now = time.monotonic_ns()

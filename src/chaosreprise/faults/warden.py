@@ -27,7 +27,7 @@ from chaosreprise.faults.base import Context
 from chaosreprise.faults.gate import Gate
 from chaosreprise.faults.lives import Lives
 from chaosreprise.faults.moments import Sent
-from chaosreprise.history import Fault, Observe, Writer
+from chaosreprise.history import Coverage, Fault, Observe, Writer
 from chaosreprise.history.events import HALT
 from chaosreprise.procs import Incarnation, incarnation, myself, peer_uid, send_signal
 
@@ -221,7 +221,7 @@ async def _run(arguments: argparse.Namespace, writer: Writer) -> None:
     owner = incarnation(os.getppid())  # if it is dead already, end of file on its pipe tells
     context = Context(arguments.keeper, [myself()] if owner is None else [myself(), owner])
 
-    def record(event: Observe) -> None:
+    def record(event: Observe | Coverage) -> None:
         writer.write(event, at_once=True)
 
     gate = Gate(arguments.platform_file, arguments.run, arguments.history, record, arguments.observe)
