@@ -97,6 +97,15 @@ def test_intervals_that_may_touch_are_no_overlap():
     assert value(made) == "true"
 
 
+def test_a_process_that_may_have_ended_at_once_lived_at_no_moment_surely():
+    made = run()
+    for number, at in ((77, 6.0), (78, 6.005)):
+        mark(made, "up", "s-other", number, at, width=0.02)
+        mark(made, "down", "s-other", number, at + 0.01)
+    made.answer(made.submit("read", "s-other", 5.9), 5.95)
+    assert split(made).count == (0, 0)
+
+
 def test_an_end_that_names_no_process_ends_them_all():
     made = run()
     mark(made, "down", "s-a1-run0", None, 6.0)

@@ -3,7 +3,7 @@
 A life begins with `up` or `back` and ends with `down` or `crash` of the same incarnation, or when all end: with `gone`, or
 a `down` that names none. What was not seen to end lived until its ledger was no longer watched, once a run is over. Signs
 of it elsewhere, such as a step that it ran, only make a life longer. All times are taken narrow: a life surely lasted
-from `lo` to `hi`.
+from `lo` to `hi`, and at no moment surely where `hi` is before `lo`.
 """
 
 from collections import defaultdict
@@ -101,7 +101,7 @@ def _lives(case: Case, ledger: str, session: str, effects: list[Effect]) -> Iter
         later = (end for end in enders if end.object == life.begin.object and follows(end, life.begin) is not False)
         ends = [end for end in (life.end, next(later, None)) if end is not None]
         life.end = ends[0] if ends else None
-        life.hi = max(life.lo, min([end.lo for end in ends], default=_seen_until(case, ledger, life)))
+        life.hi = min([end.lo for end in ends], default=_seen_until(case, ledger, life))
         yield life
 
 
@@ -119,7 +119,7 @@ def follows(later: Effect, earlier: Effect) -> bool | None:
 def _seen_until(case: Case, ledger: str, life: Incarnation) -> int:
     """Until when its end would have been seen. While a run lives, its end may be there and not be read yet."""
     if case.live:
-        return life.lo
+        return life.begin.lo - 1
     until = case.watch.horizon
     gaps = case.watch.gaps(ledger, life.lo, until) + case.watch.gaps(f"{ledger}/{life.begin.object}", life.lo, until)
     return min([until, *(gap.lo for gap in gaps)])

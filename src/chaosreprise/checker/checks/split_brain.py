@@ -66,12 +66,19 @@ def judge(case: Case) -> Finding:
 def _overlaps(case: Case, session: str, lives: Sequence[Incarnation]) -> Iterator[Beside]:
     longest: Incarnation | None = None
     for life in lives:
-        if longest is not None and life.name != longest.name and life.lo < longest.hi:
-            hi = min(life.hi, longest.hi)
+        if longest is not None and life.name != longest.name and _together(longest, life):
+            hi = max(life.lo, min(life.hi, longest.hi))
             if not _rolling(longest, life) and not _handed_over(case, session, longest.lo, hi):
                 yield Beside(session, longest.begin, life.begin, life.lo, hi)
-        if longest is None or life.hi > longest.hi:
+        if life.hi >= life.lo and (longest is None or life.hi > longest.hi):
             longest = life
+
+
+def _together(first: Incarnation, second: Incarnation) -> bool:
+    """Whether both surely lived at one moment; one of which nothing else is sure lived when it began."""
+    if second.hi < second.lo:
+        return first.lo < second.begin.lo and second.begin.hi < first.hi
+    return second.lo < first.hi
 
 
 def _rolling(old: Incarnation, new: Incarnation) -> bool:
