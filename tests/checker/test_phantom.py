@@ -42,7 +42,9 @@ def test_a_refused_start_that_makes_a_session_all_the_same_is_seen_by_its_key():
     assert found.witnesses[0].say.startswith(
         f"{cmd} start of session s-x: refused (wrong-state), and took effect at 6.700 s"
     )
-    assert [moment.what for moment in found.witnesses[0].moments if moment.bad] == ["effect of a start that was refused"]
+    assert [moment.what for moment in found.witnesses[0].moments if moment.bad] == [
+        "effect of a start that was refused"
+    ]
     assert verdict.checks["duplicate"].value == "true", "one effect is none too many for its command"
 
 
