@@ -71,7 +71,7 @@ def _defects(arguments: argparse.Namespace) -> None:
     from chaosreprise.lab.defects import DEFECTS
 
     if arguments.json:
-        told = ("name", "check", "label", "experiment", "why")
+        told = ("name", "check", "label", "also", "experiment", "why")
         sys.stdout.write(
             json.dumps([{name: getattr(d, name) for name in told} for d in DEFECTS.values()], indent=2) + "\n"
         )

@@ -16,7 +16,9 @@ import msgspec
 
 from chaosreprise.errors import RepriseError, Unreachable
 from chaosreprise.lab import defects
+from chaosreprise.lab.frames import Frames
 from chaosreprise.lab.hands import Hands, Order
+from chaosreprise.lab.lane import Lane
 from chaosreprise.lab.settings import PLATFORM, Settings, load, secret
 from chaosreprise.stack.client import AsyncKeeper, read_file
 from chaosreprise.stack.protocol import KEEPER_FILE
@@ -29,7 +31,8 @@ CAPACITY = {"maxSessions": 64, "cpu": "64", "memory": "128Gi", "storage": "100Gi
 class Agent:
     def __init__(self, name: str, folder: pathlib.Path, settings: Settings) -> None:
         self._name, self._folder, self._settings = name, folder, settings
-        self._hands = defects.chosen().hands
+        defect = defects.chosen()
+        self._hands, self._frames, self._lane = defect.of(Hands), defect.of(Frames)(), defect.of(Lane)()
         self._serving: set[str] = set()  # sessions that this life has brought up: a figure for the heartbeat, no more
 
     async def run(self) -> None:
@@ -85,9 +88,9 @@ class Agent:
         async for frame in link:
             if frame.type is not aiohttp.WSMsgType.TEXT:
                 return
-            message = msgspec.json.decode(frame.data)
-            if message["type"] == "command":
-                commands.put_nowait(message["payload"])
+            for message in self._frames.unpack(frame.data):
+                if message["type"] == "command":
+                    commands.put_nowait(message["payload"])
 
     async def _beat(self, link: aiohttp.ClientWebSocketResponse) -> None:
         while True:
@@ -98,27 +101,28 @@ class Agent:
     async def _work(
         self, link: aiohttp.ClientWebSocketResponse, hands: Hands, commands: "asyncio.Queue[dict[str, Any]]"
     ) -> None:
-        while True:
-            command = await commands.get()
-            number, payload = command["commandId"], command["payload"]
-            order = Order(payload["sessionId"], command["action"], payload["seq"], payload)
-            await _say(link, "ack", {"commandId": number})
-            try:
-                done = await hands.do(order)
-            except Unreachable:
-                raise  # the keeper is gone, and with it this agent: nothing is known about the command
-            except RepriseError as error:
-                await _say(link, "failed", {"commandId": number, "error": str(error)})
-                continue
-            (self._serving.add if done.state == "running" else self._serving.discard)(order.session)
-            report = {
-                "commandId": number,
-                "sessionId": order.session,
-                "state": done.state,
-                "platformMetadata": done.pod,
-            }
-            await _say(link, "status", report)
-            await _say(link, "complete", {"commandId": number, "result": {"state": done.state}})
+        await self._lane.work(commands, lambda command: self._do(link, hands, command))
+
+    async def _do(self, link: aiohttp.ClientWebSocketResponse, hands: Hands, command: dict[str, Any]) -> None:
+        number, payload = command["commandId"], command["payload"]
+        order = Order(payload["sessionId"], command["action"], payload["seq"], payload)
+        await _say(link, "ack", {"commandId": number})
+        try:
+            done = await hands.do(order)
+        except Unreachable:
+            raise  # the keeper is gone, and with it this agent: nothing is known about the command
+        except RepriseError as error:
+            await _say(link, "failed", {"commandId": number, "error": str(error)})
+            return
+        (self._serving.add if done.state == "running" else self._serving.discard)(order.session)
+        report = {
+            "commandId": number,
+            "sessionId": order.session,
+            "state": done.state,
+            "platformMetadata": done.pod,
+        }
+        await _say(link, "status", report)
+        await _say(link, "complete", {"commandId": number, "result": {"state": done.state}})
 
 
 def main(name: str, folder: pathlib.Path) -> None:

@@ -16,22 +16,22 @@ from aiohttp import web
 from chaosreprise import __version__
 from chaosreprise.lab import auth, quota, views
 from chaosreprise.lab.database import Row, StoreAway
-from chaosreprise.lab.interpreter import InterpreterLost, Said, run
 from chaosreprise.lab.refusals import Refused, bad_request
 from chaosreprise.lab.requests import AgentInfo, Create, Heartbeat, Login, Step, read
 from chaosreprise.lab.roster import FILTERS, Roster
 from chaosreprise.lab.sockets import PING_S, Link, Switchboard
+from chaosreprise.lab.steps import Steps
 from chaosreprise.lab.store import HIBERNATE, STOP, WAKE, Change, Store
 
-STEP_LIMIT_S = 30.0
 LONGEST_BODY = 16 << 20
 PUBLIC = ("/health", "/version", "/api/v1/auth/login", "/api/v1/agents/")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Api:
-    def __init__(self, secret: str, store: Store, roster: Roster, switchboard: Switchboard) -> None:
+    def __init__(self, secret: str, store: Store, roster: Roster, switchboard: Switchboard, steps: Steps) -> None:
         self._secret, self._store, self._roster, self._switchboard = secret, store, roster, switchboard
+        self._steps = steps
         self._last_step = 0
 
     def application(self) -> web.Application:
@@ -109,7 +109,7 @@ class Api:
         session = request.match_info["name"]
         endpoint = await self._store.endpoint(session)
         number = self._step_number()
-        said = await _run(endpoint, number, command)
+        said = await self._steps.run(session, endpoint, number, command)
         if said.status == "lost":
             await self._store.lives_on(session, endpoint["life"], said.life)
             raise Refused(500, "Session restarted", f"session {session} has lost its memory: this step has not run")
@@ -195,13 +195,6 @@ class Api:
             return _json({"error": refused.error, "message": refused.message}, refused.status)
         except StoreAway as away:
             return _json({"error": "Database unavailable", "message": str(away)}, 500)
-
-
-async def _run(endpoint: Row, number: str, command: str) -> Said:
-    try:
-        return await run(endpoint["port"], endpoint["token"], endpoint["life"], number, command, STEP_LIMIT_S)
-    except InterpreterLost as error:
-        raise Refused(500, "Session not reachable", str(error)) from error
 
 
 def _json(value: Any, status: int = 200) -> web.Response:

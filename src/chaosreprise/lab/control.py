@@ -15,11 +15,14 @@ from aiohttp import web
 from chaosreprise.lab import defects
 from chaosreprise.lab.api import Api
 from chaosreprise.lab.database import Database
+from chaosreprise.lab.delivery import Delivery
+from chaosreprise.lab.frames import Frames
 from chaosreprise.lab.log import LabLog
 from chaosreprise.lab.outbox import Outbox
 from chaosreprise.lab.roster import Roster
 from chaosreprise.lab.settings import load, secret
 from chaosreprise.lab.sockets import Switchboard
+from chaosreprise.lab.steps import Steps
 from chaosreprise.lab.store import Store
 
 LISTEN_FD = 3
@@ -34,10 +37,12 @@ def main(folder: pathlib.Path) -> None:
 async def _serve(folder: pathlib.Path) -> None:
     settings = load(folder)
     database = Database(secret(folder, "control.dsn"))
-    outbox, roster = Outbox(database), Roster(database, settings.offline_s)
-    delivery = defects.chosen().delivery(outbox)
-    switchboard = Switchboard(outbox, roster, delivery, LabLog(folder), settings.offline_s)
-    api = Api(secret(folder, "token"), Store(database, settings.offline_s), roster, switchboard)
+    defect = defects.chosen()
+    outbox, roster = defect.of(Outbox)(database), defect.of(Roster)(database, settings.offline_s)
+    delivery, frames = defect.of(Delivery)(outbox), defect.of(Frames)()
+    switchboard = Switchboard(outbox, roster, delivery, frames, LabLog(folder), settings.offline_s)
+    store = defect.of(Store)(database, settings.offline_s)
+    api = Api(secret(folder, "token"), store, roster, switchboard, defect.of(Steps)(folder))
     runner = web.AppRunner(api.application(), access_log=None, shutdown_timeout=LAST_ANSWERS_S)
     await runner.setup()
     await web.SockSite(runner, socket.socket(fileno=LISTEN_FD)).start()

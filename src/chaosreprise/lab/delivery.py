@@ -1,4 +1,4 @@
-"""What is delivered to an agent, and when: the one seam of the control plane where planted defects replace it.
+"""What is delivered to an agent, and when. A seam for planted defects.
 
 The rule: everything that an agent has not finished is delivered again, in order, each time it connects; afterwards what
 is new; what is accepted while it is away waits. That an agent acts once on what comes twice is its own business (`hands`).

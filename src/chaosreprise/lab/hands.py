@@ -1,4 +1,4 @@
-"""How an agent acts on slots, so that a command that comes again acts once: the agent's one seam for planted defects.
+"""How an agent acts on slots, so that a command that comes again acts once. A seam for planted defects.
 
 A slot's `note` is the number of the last command that was applied to it. A command whose number is not above it has been
 applied already, by this agent or its former life, and only its end is reported. What is applied writes its number in the

@@ -1,11 +1,12 @@
 """The commands of agents on their way: sent, acknowledged, completed or failed; and what agents report of sessions.
 
 Everything may come late or twice. A final status is never overwritten, and a report counts only while its command is the
-session's last one and the state fits: so a replayed wake does not revive what has been terminated since.
+session's last one and the state fits: so a replayed wake does not revive what has been terminated since. A seam for
+planted defects.
 """
 # ruff: noqa: S608 - what is put together here are constants and names of this package, never input
 
-from typing import Any
+from typing import Any, ClassVar
 
 from chaosreprise.lab.database import Connection, Database, Row, one
 from chaosreprise.lab.schema import OPEN
@@ -21,11 +22,16 @@ update sessions s set state = %(state)s, pod_name = coalesce(%(pod)s, s.pod_name
   updated_at = %(now)s, terminated_at = case when %(state)s::varchar = 'terminated' then %(now)s else s.terminated_at end
 from agent_commands c
 where c.command_id = %(command)s and c.agent_id = %(agent)s and s.id = c.session_id
-  and (c.payload->>'seq')::integer = s.command_seq and s.state = any(%(follows)s)
+  and {counts}
 returning s.id"""
+CURRENT = "(c.payload->>'seq')::integer = s.command_seq and s.state = any(%(follows)s)"
 
 
 class Outbox:
+    """`counts`: which reports count, in SQL."""
+
+    counts: ClassVar[str] = CURRENT
+
     def __init__(self, database: Database) -> None:
         self._database = database
 
@@ -81,7 +87,7 @@ class Outbox:
         }
 
         async def work(connection: Connection) -> None:
-            session = await one(connection, _REPORT, values)
+            session = await one(connection, _REPORT.format(counts=self.counts), values)
             if session is None:
                 return
             await connection.execute("delete from endpoints where session_id = %s", (session["id"],))

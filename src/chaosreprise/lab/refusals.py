@@ -18,3 +18,7 @@ def bad_request(message: str) -> Refused:
 
 def session_not_found(name: str) -> Refused:
     return Refused(404, "Session not found", f"no session {name}")
+
+
+def no_agents() -> Refused:
+    return Refused(503, "No agents available", "no agent is online with room for a session")

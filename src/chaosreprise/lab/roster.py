@@ -1,4 +1,4 @@
-"""Agents as rows: who they are, whether they are online, when they were heard last."""
+"""Agents as rows: who they are, whether they are online, when they were heard last. A seam for planted defects."""
 # ruff: noqa: S608 - what is put together here are constants and names of this package, never input
 
 from datetime import datetime, timedelta

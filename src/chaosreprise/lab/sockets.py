@@ -15,6 +15,7 @@ from aiohttp import ClientConnectionResetError, WSMsgType, web
 
 from chaosreprise.lab.database import StoreAway
 from chaosreprise.lab.delivery import Delivery
+from chaosreprise.lab.frames import Frames, envelope
 from chaosreprise.lab.log import LabLog
 from chaosreprise.lab.outbox import Outbox
 from chaosreprise.lab.requests import Heartbeat
@@ -58,8 +59,10 @@ class Link:
 
 
 class Switchboard:
-    def __init__(self, outbox: Outbox, roster: Roster, delivery: Delivery, log: LabLog, offline_s: float) -> None:
-        self._outbox, self._roster, self._delivery, self._log = outbox, roster, delivery, log
+    def __init__(
+        self, outbox: Outbox, roster: Roster, delivery: Delivery, frames: Frames, log: LabLog, offline_s: float
+    ) -> None:
+        self._outbox, self._roster, self._delivery, self._frames, self._log = outbox, roster, delivery, frames, log
         self._offline_s = offline_s
         self._links: dict[str, Link] = {}
         self._locks: dict[str, asyncio.Lock] = {}
@@ -148,9 +151,13 @@ class Switchboard:
         if not commands:
             return
         await self._outbox.sent(commands)
+        messages = (
+            envelope("command", {"commandId": command.id, "action": command.action, "payload": command.payload})
+            for command in commands
+        )
+        for frame in self._frames.pack(messages):
+            await link.socket.send_str(frame)
         for command in commands:
-            payload = {"commandId": command.id, "action": command.action, "payload": command.payload}
-            await link.socket.send_str(envelope("command", payload))
             self._log.write("command-sent", agent=link.agent, command=command.id)
 
     async def _listen(self, link: Link) -> None:
@@ -179,10 +186,3 @@ class Switchboard:
     def _lock(self, agent: str) -> asyncio.Lock:
         """Coming and going of one agent are written down one after the other."""
         return self._locks.setdefault(agent, asyncio.Lock())
-
-
-def envelope(kind: str, payload: dict[str, Any]) -> str:
-    at = time.time_ns()
-    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at // 10**9))
-    message = {"type": kind, "timestamp": f"{seconds}.{at % 10**9 // 1000:06d}Z", "payload": payload}
-    return msgspec.json.encode(message).decode()

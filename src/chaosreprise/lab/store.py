@@ -1,4 +1,4 @@
-"""Sessions: what is promised about their state is decided here, one transaction a method.
+"""Sessions: what is promised about their state is decided here, one transaction a method. A seam for planted defects.
 
 A change of a session's state and its command are one transaction, and the session's row is locked meanwhile, so the
 commands of a session have one order (`seq`, which travels in the payload). Placement runs under one lock, taken after
@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 
 from chaosreprise.lab import quota
 from chaosreprise.lab.database import Connection, Database, Row, one
-from chaosreprise.lab.refusals import Refused, session_not_found
+from chaosreprise.lab.refusals import Refused, no_agents, session_not_found
 from chaosreprise.lab.requests import Create
 from chaosreprise.lab.schema import ACTIVE
 from chaosreprise.lab.settings import NAMESPACE, PLATFORM
@@ -36,6 +36,9 @@ class Command(NamedTuple):
 
 
 COMMAND_COLUMNS = "command_id, agent_id, session_id, action, payload, status"  # in the order of Command
+INSERT_COMMAND = (
+    f"insert into agent_commands ({COMMAND_COLUMNS}, created_at, updated_at) values (%s, %s, %s, %s, %s, %s, %s, %s)"
+)
 
 
 class Change(NamedTuple):
@@ -76,10 +79,10 @@ class Store:
         async def work(connection: Connection) -> tuple[Row, Command]:
             manifest = await _manifest(connection, request.template)
             await _check_quota(connection, request.user, asked)
-            agent = await _place(connection, connected, now() - timedelta(seconds=self._fresh_s))
-            session = await _insert_session(connection, request, agent)
+            agent = await self.place(connection, connected)
+            session = await insert_session(connection, request, agent)
             details = _start_details(session) | {"templateManifest": manifest}
-            return session, await _insert_command(connection, session, "start_session", details)
+            return session, await self.insert_command(connection, session, "start_session", details)
 
         return await self._database.run(work)
 
@@ -99,9 +102,43 @@ class Store:
                 "update sessions set state = %s, command_seq = %s, updated_at = %s where id = %s",
                 (change.state, seq, now(), name),
             )
-            return await _insert_command(connection, session | {"command_seq": seq}, change.action, {})
+            return await self.insert_command(connection, session | {"command_seq": seq}, change.action, {})
 
         return await self._database.run(work)
+
+    async def place(self, connection: Connection, connected: Sequence[str]) -> str:
+        """The least loaded agent among those that are connected, online and heard of. The lock holds until the end."""
+        await connection.execute("select pg_advisory_xact_lock(%s)", (PLACEMENT_LOCK,))
+        row = await one(
+            connection,
+            f"""select a.agent_id, count(s.id) as active
+            from agents a left join sessions s on s.agent_id = a.agent_id and s.{ACTIVE}
+            where a.agent_id = any(%s) and a.status = 'online' and a.approval_status = 'approved' and a.last_heartbeat >= %s
+            group by a.agent_id, a.capacity
+            having count(s.id) < coalesce((a.capacity->>'maxSessions')::integer, {DEFAULT_MAX_SESSIONS})
+            order by active, a.agent_id limit 1""",
+            (list(connected), now() - timedelta(seconds=self._fresh_s)),
+        )
+        if row is None:
+            raise no_agents()
+        name: str = row["agent_id"]
+        return name
+
+    async def insert_command(self, connection: Connection, session: Row, action: str, details: Row) -> Command:
+        command = Command(
+            self.command_id(session), session["agent_id"], session["id"], action, _payload(session, details)
+        )
+        await self.keep(connection, command)
+        return command
+
+    def command_id(self, session: Row) -> str:
+        """A name that no other command has."""
+        del session
+        return f"cmd-{secrets.token_hex(4)}"
+
+    async def keep(self, connection: Connection, command: Command) -> None:
+        at = now()
+        await connection.execute(INSERT_COMMAND, (*command[:4], Jsonb(command.payload), command.status, at, at))
 
     async def session(self, name: str) -> Row:
         if row := await self._database.one("select * from sessions where id = %s", (name,)):
@@ -152,26 +189,7 @@ async def _check_quota(connection: Connection, user: str, asked: quota.Size) -> 
     quota.check_user(asked, [quota.size(row["cpu"], row["memory"]) for row in await cursor.fetchall()])
 
 
-async def _place(connection: Connection, connected: Sequence[str], fresh: datetime) -> str:
-    """The least loaded agent among those that are connected, online and heard of. The lock holds until the end."""
-    await connection.execute("select pg_advisory_xact_lock(%s)", (PLACEMENT_LOCK,))
-    row = await one(
-        connection,
-        f"""select a.agent_id, count(s.id) as active
-        from agents a left join sessions s on s.agent_id = a.agent_id and s.{ACTIVE}
-        where a.agent_id = any(%s) and a.status = 'online' and a.approval_status = 'approved' and a.last_heartbeat >= %s
-        group by a.agent_id, a.capacity
-        having count(s.id) < coalesce((a.capacity->>'maxSessions')::integer, {DEFAULT_MAX_SESSIONS})
-        order by active, a.agent_id limit 1""",
-        (list(connected), fresh),
-    )
-    if row is None:
-        raise Refused(503, "No agents available", "no agent is online with room for a session")
-    name: str = row["agent_id"]
-    return name
-
-
-async def _insert_session(connection: Connection, request: Create, agent: str) -> Row:
+async def insert_session(connection: Connection, request: Create, agent: str | None) -> Row:
     at = now()
     values = {
         "id": f"{request.user}-{request.template}-{secrets.token_hex(4)}",
@@ -211,12 +229,5 @@ def _start_details(session: Row) -> Row:
     }
 
 
-async def _insert_command(connection: Connection, session: Row, action: str, details: Row) -> Command:
-    payload = {"sessionId": session["id"], "namespace": session["namespace"], "seq": session["command_seq"]} | details
-    command = Command(f"cmd-{secrets.token_hex(4)}", session["agent_id"], session["id"], action, payload)
-    at = now()
-    await connection.execute(
-        f"insert into agent_commands ({COMMAND_COLUMNS}, created_at, updated_at) values (%s, %s, %s, %s, %s, %s, %s, %s)",
-        (*command[:4], Jsonb(payload), command.status, at, at),
-    )
-    return command
+def _payload(session: Row, details: Row) -> Row:
+    return {"sessionId": session["id"], "namespace": session["namespace"], "seq": session["command_seq"]} | details

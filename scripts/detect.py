@@ -1,0 +1,195 @@
+"""Runs each planted defect's experiment on a lab of its own, and says what the checks found: docs/detection.md.
+
+A defect is found when its own check is false; a check that is false although the defect does not break what it judges
+is a false alarm, and so is anything but `true` on a lab without a defect. Runs are short, one after the other, each with a
+seed of its own; nothing is run again because of what it found.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from chaosreprise.lab.defects import DEFECTS, VARIABLE, Defect
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "detection.md"
+CHAOS = pathlib.Path(sys.executable).with_name("chaos")
+EMBEDDED = """version = 1
+kind = "embedded"
+name = "detect"
+[lab]
+agents = 3
+users = 12
+heartbeat_s = 0.2
+reconcile_s = 0.02
+"""
+# Held for three times as long as the lab takes to miss an agent, so that everything that has to do with it may show.
+VARIABLES = {
+    "hold_s": 3.0, "quiet_s": 0.2, "baseline_s": 0.5, "exposure": 2, "steps_per_s": 10.0, "reads_per_s": 5.0,
+    "answered_s": 1.0, "noticed_s": 2.0, "reserve": 4, "sessions_hit": 3,
+}  # fmt: skip
+LIMIT_S = 180
+NONE = "(none)"
+HEAD = """# Detection
+
+Made by `scripts/detect` from real runs on labs with one planted defect each (`chaos reprise lab defects`). *Found*: in how many of its
+runs the defect's own check was false. *Also*: what else was false, and rightly, since the defect breaks that too. *Wrongly
+accused*: checks that were false and should not have been. Each run is short, has a seed of its own, and counts: none is run again.
+
+"""
+
+
+class Ran(NamedTuple):
+    """One run: the verdict as a whole, and the checks by their values."""
+
+    verdict: str
+    checks: dict[str, str]
+    labels: set[str]
+    took_s: float
+
+    def false(self) -> set[str]:
+        return {name for name, value in self.checks.items() if value == "false"}
+
+
+class Row(NamedTuple):
+    """All runs of one defect, or of an experiment without one."""
+
+    defect: Defect | None
+    experiment: str
+    runs: list[Ran]
+
+    def found(self) -> int:
+        """In how many runs its own check was false, with its label if it has one."""
+        own, label = (self.defect.check, self.defect.label) if self.defect else ("", None)
+        return sum(own in ran.false() and (label is None or label in ran.labels) for ran in self.runs)
+
+    def also(self) -> list[str]:
+        named = set(self.defect.also) if self.defect else set()
+        return sorted(set().union(*(ran.false() for ran in self.runs)) & named)
+
+    def wrongly(self) -> list[str]:
+        legal = {self.defect.check, *self.defect.also} if self.defect else set()
+        return sorted(set().union(*(ran.false() for ran in self.runs)) - legal)
+
+    def passed(self) -> int:
+        return sum(ran.verdict == "true" for ran in self.runs)
+
+    def good(self) -> bool:
+        wanted = self.found() if self.defect else self.passed()
+        return wanted == len(self.runs) and not self.wrongly()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Whether the checks find what is planted in labs.")
+    parser.add_argument(
+        "names", nargs="*", help=f"defects, or experiments to run without one; all of both without a name"
+    )
+    parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1)
+    asked = parser.parse_args()
+    rows = []
+    for defect, experiment in _wanted(asked.names):
+        runs = [run(experiment, defect, asked.seed + number) for number in range(asked.runs)]
+        rows.append(Row(defect, experiment, runs))
+        print(told(rows[-1]), flush=True)
+    if not asked.names:
+        PAGE.write_text(page(rows))
+        print(f"written: {PAGE.relative_to(ROOT)}")
+    return 0 if all(row.good() for row in rows) else 1
+
+
+def _wanted(names: list[str]) -> Iterator[tuple[Defect | None, str]]:
+    experiments = sorted(path.stem for path in (ROOT / "experiments").glob("*.json"))
+    if unknown := set(names) - DEFECTS.keys() - set(experiments):
+        raise SystemExit(f"{', '.join(sorted(unknown))}: no such defect or experiment")
+    yield from ((defect, defect.experiment) for defect in DEFECTS.values() if not names or defect.name in names)
+    yield from ((None, name) for name in experiments if not names or name in names)
+
+
+def run(experiment: str, defect: Defect | None, seed: int) -> Ran:
+    """One run on a lab of its own, which ends with it."""
+    path, began = ROOT / "experiments" / f"{experiment}.json", time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="reprise-detect-") as folder:
+        (pathlib.Path(folder) / "lab.toml").write_text(EMBEDDED)
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("REPRISE_")}
+        environment |= {
+            "REPRISE_PLATFORM": f"{folder}/lab.toml",
+            "REPRISE_RUNS": f"{folder}/runs",
+            "REPRISE_SEED": str(seed),
+        }
+        environment |= {VARIABLE: defect.name} if defect else {}
+        done = subprocess.run(
+            [CHAOS, "--no-version-check", "run", *_variables(path), str(path)],
+            cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=LIMIT_S,
+        )  # fmt: skip
+        found = pathlib.Path(folder) / "runs" / "latest" / "verdict.json"
+        if not found.exists():
+            print(done.stdout[-3000:], file=sys.stderr)
+            return Ran("no verdict", {}, set(), time.monotonic() - began)
+        verdict = json.loads(found.read_text())
+        if os.environ.get("DETECT_KEEP"):
+            subprocess.run(
+                [
+                    "cp",
+                    "-a",
+                    f"{folder}/runs/latest/.",
+                    f"{os.environ['DETECT_KEEP']}/{defect.name if defect else experiment}-{seed}",
+                ]
+            )
+    checks: dict[str, Any] = verdict["checks"]
+    labels = {label for one in checks.values() for label in one.get("labels", {})}
+    return Ran(
+        verdict["verdict"], {name: one["verdict"] for name, one in checks.items()}, labels, time.monotonic() - began
+    )
+
+
+def _variables(experiment: pathlib.Path) -> list[str]:
+    known = json.loads(experiment.read_text())["configuration"]
+    return [
+        text
+        for name, value in VARIABLES.items()
+        if name in known
+        for text in ("--var", f"{name}:{type(value).__name__}={value}")
+    ]
+
+
+def told(row: Row) -> str:
+    """One line for who waits for it."""
+    took = sum(ran.took_s for ran in row.runs) / len(row.runs)
+    values = "; ".join(
+        f"{ran.verdict}: " + " ".join(f"{name}={value}" for name, value in ran.checks.items() if value != "true")
+        for ran in row.runs
+    )
+    name = f"{row.defect.name} ({row.defect.check})" if row.defect else row.experiment
+    return f"{'ok ' if row.good() else 'BAD'} {name}: {took:.0f} s: {values}"
+
+
+def page(rows: list[Row]) -> str:
+    """The whole page, without a date or a time: made again from the same findings it is the same."""
+    planted, clean = [row for row in rows if row.defect], [row for row in rows if not row.defect]
+    lines = ["| defect | check | experiment | found | also | wrongly accused |", "|---|---|---|---|---|---|"]
+    for row in planted:
+        assert row.defect is not None
+        own = f"{row.defect.check} ({row.defect.label})" if row.defect.label else row.defect.check
+        cells = [row.defect.name, own, row.experiment, f"{row.found()} of {len(row.runs)}"]
+        lines.append(f"| {' | '.join([*cells, ', '.join(row.also()), ', '.join(row.wrongly())])} |")
+    runs, found = sum(len(row.runs) for row in planted), sum(row.found() for row in planted)
+    lines += ["", f"{len(planted)} defects, {runs} runs: {found} found.", "", "## Without a defect", ""]
+    lines += ["| experiment | passed | wrongly accused | unknown |", "|---|---|---|---|"]
+    for row in clean:
+        unknown = sorted({name for ran in row.runs for name, value in ran.checks.items() if value == "unknown"})
+        lines.append(
+            f"| {row.experiment} | {row.passed()} of {len(row.runs)} | {', '.join(row.wrongly())} | {', '.join(unknown)} |"
+        )
+    return HEAD + "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

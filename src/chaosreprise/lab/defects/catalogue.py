@@ -1,0 +1,164 @@
+"""Every defect, by the check that finds it first. A new one is an entry here, and a class in the module of its seam.
+
+Each is of a kind that real platforms have had. Where it violates further checks, rightly, `also` names them.
+"""
+
+from chaosreprise.lab.defects.defect import Defect
+
+AWAY, ALL_AWAY = "agent-failover", "all-agents-away"
+
+LOST = (
+    Defect(
+        "drop-queue", "lost", AWAY,
+        "commands accepted while an agent is away are forgotten when it comes back, and stay pending for ever",
+        {"Delivery": "delivery.DropQueue"}, label="stuck", also=("residue", "lifecycle"),
+    ),
+    Defect(
+        "fail-when-away", "lost", AWAY,
+        "a command accepted for an agent that is away is closed as failed instead of waiting",
+        {"Delivery": "delivery.FailWhenAway"}, label="reported", also=("residue",),
+    ),
+    Defect(
+        "one-of-many", "lost", AWAY,
+        "what has gathered for an agent leaves in one frame, of which the agent reads the first message",
+        {"Frames": "frames.OneOfMany"}, label="stuck", also=("residue", "lifecycle"),
+    ),
+    Defect(
+        "ids-by-the-second", "lost", AWAY,
+        "two commands of one session within a second have one id: the second overwrites the first while it waits",
+        {"Store": "store.IdsByTheSecond"}, label="silent",
+    ),
+)  # fmt: skip
+DUPLICATE = (
+    Defect(
+        "replay-twice", "duplicate", AWAY,
+        "a wake that waited for its agent is delivered and acted on twice: a second interpreter starts",
+        {"Delivery": "delivery.ReplayTwice", "Hands": "hands.CarelessHands"}, also=("split-brain",),
+    ),
+    Defect(
+        "replay-completed", "duplicate", AWAY,
+        "commands completed before are delivered and acted on again when the agent comes back",
+        {"Delivery": "delivery.ReplayCompleted", "Hands": "hands.CarelessHands"}, also=("split-brain",),
+    ),
+)  # fmt: skip
+PHANTOM = (
+    Defect(
+        "refused-but-queued", "phantom", AWAY,
+        "a command for an agent that is away is refused after it was stored, and done when the agent comes back",
+        {"Delivery": "delivery.RefusedButQueued"}, also=("refusal", "lifecycle"),
+    ),
+    Defect(
+        "refused-start-runs", "phantom", ALL_AWAY,
+        "a start that was refused for want of agents was stored before, and runs when an agent comes back",
+        {"Delivery": "delivery.RefusedStartsQueued", "Store": "store.PlaceAnyway"}, also=("residue",),
+    ),
+)  # fmt: skip
+REORDER = (
+    Defect(
+        "stops-first", "reorder", AWAY,
+        "stops have priority when a queue is delivered again, so that what was to happen before them never does",
+        {"Delivery": "delivery.StopsFirst"}, also=("lost",),
+    ),
+    Defect(
+        "newest-first", "reorder", AWAY,
+        "a queue is delivered again as a stack, the newest command first",
+        {"Delivery": "delivery.NewestFirst"}, also=("lost",),
+    ),
+)  # fmt: skip
+RESIDUE = (
+    Defect(
+        "late-ack", "residue", AWAY,
+        "a late acknowledgement overwrites the completion of its command, which never ends",
+        {"Outbox": "outbox.LateAcks"},
+    ),
+    Defect(
+        "ends-by-address", "residue", AWAY,
+        "the end of a session that had no address is never written down: it is terminating for ever",
+        {"Outbox": "outbox.EndsByAddress"}, also=("lifecycle",),
+    ),
+    Defect(
+        "orphan", "residue", AWAY,
+        "a stop that overtakes the start of its session finds nothing to end, and what starts then runs for ever",
+        {"Lane": "lanes.StartsApart"}, also=("lost",),
+    ),
+    Defect(
+        "row-before-place", "residue", ALL_AWAY,
+        "a session is stored before an agent is found: a refused start leaves a session that nobody ends",
+        {"Store": "store.RowBeforePlace"}, also=("lifecycle",),
+    ),
+)  # fmt: skip
+SPLIT_BRAIN = (
+    Defect(
+        "two-workers", "split-brain", AWAY,
+        "some steps of a session run in a second process beside its own",
+        {"Steps": "steps.SpareInterpreter"},
+    ),
+    Defect(
+        "no-fencing", "split-brain", AWAY,
+        "the sessions of an agent that is called offline are brought up elsewhere, while the first ones live on",
+        {"Roster": "roster.TakesOver"}, also=("phantom", "duplicate"),
+    ),
+)  # fmt: skip
+MISASSIGNED = (
+    Defect(
+        "place-by-rows", "misassigned", AWAY,
+        "a session is placed by counting rows: an agent whose sessions all stop looks idle, also when it is gone",
+        {"Store": "store.PlaceByRows"},
+    ),
+    Defect(
+        "sent-to-nobody", "misassigned", AWAY,
+        "a command is marked as sent although its agent is not connected",
+        {"Delivery": "delivery.SentToNobody"},
+    ),
+)  # fmt: skip
+LATE = (
+    Defect(
+        "trickle", "late", AWAY,
+        "what waited for an agent is delivered again with a pause after each command, however much it is",
+        {"Delivery": "delivery.Trickle"}, also=("lifecycle",),
+    ),
+    Defect(
+        "later-stops", "late", AWAY,
+        "a stop is reported as done at once, and done by a collector that takes its time",
+        {"Hands": "hands.LaterStops"},
+    ),
+)  # fmt: skip
+LIFECYCLE = (
+    Defect(
+        "late-report", "lifecycle", AWAY,
+        "a report of what an older command has done overwrites the state that a newer one has made",
+        {"Outbox": "outbox.EveryReportCounts"},
+    ),
+    Defect(
+        "confirmed-again", "lifecycle", AWAY,
+        "sessions that run are called starting again while their agent, come back, confirms them",
+        {"Roster": "roster.ConfirmsAgain"},
+    ),
+)  # fmt: skip
+REFUSAL = (
+    Defect(
+        "refused-as-quota", "refusal", ALL_AWAY,
+        "a start for which there is no agent is refused as if its user had used up the quota",
+        {"Store": "store.NoAgentsIsQuota"}, label="answer",
+    ),
+    Defect(
+        "hopeful-refusal", "refusal", ALL_AWAY,
+        "a start for which there is no agent is tried again and again before it is refused: its caller hangs",
+        {"Store": "store.HopefulRefusal"}, label="hang",
+    ),
+)  # fmt: skip
+OBJECTIVE = (
+    Defect(
+        "growing-steps", "objective", AWAY,
+        "each step takes longer to answer than the one before it",
+        {"Steps": "steps.GrowingSteps"},
+    ),
+    Defect(
+        "online-for-ever", "objective", AWAY,
+        "an agent without a connection, and without a heartbeat, still counts as online: nobody notices that it is gone",
+        {"Roster": "roster.OnlineForEver"},
+    ),
+)  # fmt: skip
+ALL = (
+    *LOST, *DUPLICATE, *PHANTOM, *REORDER, *RESIDUE, *SPLIT_BRAIN, *MISASSIGNED, *LATE, *LIFECYCLE, *REFUSAL, *OBJECTIVE,
+)  # fmt: skip

@@ -1,0 +1,47 @@
+"""Defects in what is written of commands and sessions: late writes that overwrite, and reports that fit nowhere."""
+
+import asyncio
+from typing import ClassVar
+
+from chaosreprise.lab.database import Database, StoreAway
+from chaosreprise.lab.outbox import CURRENT, Outbox
+from chaosreprise.lab.store import now
+
+ACKS_EVERY_S = 0.2
+
+
+class LateAcks(Outbox):
+    """Acknowledgements are written once more a little later, whatever has become of the command since."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._writing: set[asyncio.Task[None]] = set()
+
+    async def acknowledged(self, agent: str, command: str) -> None:
+        await super().acknowledged(agent, command)
+        task = asyncio.create_task(self._again(command))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    async def _again(self, command: str) -> None:
+        await asyncio.sleep(ACKS_EVERY_S)
+        try:
+            await self._database.do(
+                "update agent_commands set status = 'ack', acknowledged_at = %(now)s, updated_at = %(now)s "
+                "where command_id = %(command)s",
+                {"command": command, "now": now()},
+            )
+        except StoreAway:
+            return
+
+
+class EveryReportCounts(Outbox):
+    """What an agent reports is written down, also if the session has got another command since."""
+
+    counts: ClassVar[str] = "true"
+
+
+class EndsByAddress(Outbox):
+    """The end of a session is written where its address stands, which a hibernated one has not: it stays terminating."""
+
+    counts: ClassVar[str] = f"{CURRENT} and (%(state)s::varchar <> 'terminated' or s.url is not null)"

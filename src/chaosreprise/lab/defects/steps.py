@@ -1,0 +1,46 @@
+"""Defects in where steps run, and in how long their answers take."""
+
+import asyncio
+import pathlib
+import sys
+
+from chaosreprise.lab.database import Row
+from chaosreprise.lab.interpreter import Said
+from chaosreprise.lab.steps import Steps
+
+GROWS_BY_S, LONGEST_S = 0.06, 4.0
+SPARE_EVERY = 4
+
+
+class GrowingSteps(Steps):
+    """Each step leaves something behind that every later answer looks through."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        super().__init__(folder)
+        self._before = 0
+
+    async def run(self, session: str, endpoint: Row, number: str, command: str) -> Said:
+        self._before += 1
+        looking_s = min(LONGEST_S, self._before * GROWS_BY_S)
+        said = await super().run(session, endpoint, number, command)
+        await asyncio.sleep(looking_s)
+        return said
+
+
+class SpareInterpreter(Steps):
+    """Every so often a step goes to a spare process in the session's folder, as if the session had two workers."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        super().__init__(folder)
+        self._count = 0
+
+    async def run(self, session: str, endpoint: Row, number: str, command: str) -> Said:
+        self._count += 1
+        if self._count % SPARE_EVERY:
+            return await super().run(session, endpoint, number, command)
+        spare = await asyncio.create_subprocess_exec(
+            sys.executable, "-I", "-S", "-c", command, cwd=self._folder / "workspaces" / session,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        out, err = await spare.communicate()
+        return Said(number, endpoint["life"], "completed", out.decode(), err.decode())

@@ -1,0 +1,96 @@
+"""Defects in what a call decides: where a session goes, how it is refused, what is left of it, how a command is named."""
+
+import asyncio
+import time
+import zlib
+from collections.abc import Sequence
+
+from psycopg.types.json import Jsonb
+
+from chaosreprise.lab import quota
+from chaosreprise.lab.database import Connection, Row, one
+from chaosreprise.lab.refusals import Refused, no_agents
+from chaosreprise.lab.requests import Create
+from chaosreprise.lab.store import INSERT_COMMAND, PLACEMENT_LOCK, Command, Store, insert_session, now
+
+NO_AGENTS = 503
+TRIES, TRY_AGAIN_S = 10, 0.25
+_PLACE = """
+select a.agent_id from agents a left join sessions s on s.agent_id = a.agent_id and s.state in ('pending', 'starting', 'waking', 'running')
+where a.approval_status = 'approved' group by a.agent_id order by count(s.id), a.agent_id limit 1"""
+_OVERWRITE = f"""{INSERT_COMMAND} on conflict (command_id) do update set
+  action = excluded.action, payload = excluded.payload, status = excluded.status, updated_at = excluded.updated_at"""
+
+
+class PlaceByRows(Store):
+    """The agent with the fewest sessions that run gets the next one, heard of or not: whose sessions all stop looks idle."""
+
+    async def place(self, connection: Connection, connected: Sequence[str]) -> str:
+        del connected
+        return await _idlest(connection)
+
+
+class PlaceAnyway(Store):
+    """Where nobody is online a session is placed all the same; that it is refused is said later (`delivery`)."""
+
+    async def place(self, connection: Connection, connected: Sequence[str]) -> str:
+        try:
+            return await super().place(connection, connected)
+        except Refused:
+            return await _idlest(connection)
+
+
+class NoAgentsIsQuota(Store):
+    """No agent has room, so the room of this user is said to be used up."""
+
+    async def place(self, connection: Connection, connected: Sequence[str]) -> str:
+        try:
+            return await super().place(connection, connected)
+        except Refused as refused:
+            raise quota.exceeded("there is no room for this session") from refused
+
+
+class HopefulRefusal(Store):
+    """Before a start is refused for want of agents it is tried again for a while, and its caller hangs."""
+
+    async def create(self, request: Create, asked: quota.Size, connected: Sequence[str]) -> tuple[Row, Command]:
+        for _ in range(TRIES):
+            try:
+                return await super().create(request, asked, connected)
+            except Refused as refused:
+                if refused.status != NO_AGENTS:
+                    raise
+            await asyncio.sleep(TRY_AGAIN_S)
+        raise no_agents()
+
+
+class RowBeforePlace(Store):
+    """The session is stored, and counted, before an agent is looked for: a refused one keeps its row, and its place."""
+
+    async def create(self, request: Create, asked: quota.Size, connected: Sequence[str]) -> tuple[Row, Command]:
+        try:
+            return await super().create(request, asked, connected)
+        except Refused as refused:
+            if refused.status == NO_AGENTS:
+                await self._database.run(lambda connection: insert_session(connection, request, None))
+            raise
+
+
+class IdsByTheSecond(Store):
+    """A command's id is made of its session and the second, and what has the same id overwrites what was there."""
+
+    def command_id(self, session: Row) -> str:
+        return f"cmd-{zlib.crc32(session['id'].encode()):08x}-{int(time.time())}"
+
+    async def keep(self, connection: Connection, command: Command) -> None:
+        at = now()
+        await connection.execute(_OVERWRITE, (*command[:4], Jsonb(command.payload), command.status, at, at))
+
+
+async def _idlest(connection: Connection) -> str:
+    await connection.execute("select pg_advisory_xact_lock(%s)", (PLACEMENT_LOCK,))
+    row = await one(connection, _PLACE, ())
+    if row is None:
+        raise no_agents()
+    name: str = row["agent_id"]
+    return name

@@ -1,0 +1,24 @@
+"""Where a step runs: in the session's own interpreter, at the port that its endpoint names. A seam for planted defects."""
+
+import pathlib
+
+from chaosreprise.lab.database import Row
+from chaosreprise.lab.interpreter import InterpreterLost, Said, run
+from chaosreprise.lab.refusals import Refused
+
+STEP_LIMIT_S = 30.0
+
+
+class Steps:
+    """`folder` is the lab's."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self._folder = folder
+
+    async def run(self, session: str, endpoint: Row, number: str, command: str) -> Said:
+        """Run it. Refuses with 500 when nobody knows what became of it."""
+        del session  # its endpoint says all
+        try:
+            return await run(endpoint["port"], endpoint["token"], endpoint["life"], number, command, STEP_LIMIT_S)
+        except InterpreterLost as error:
+            raise Refused(500, "Session not reachable", str(error)) from error
