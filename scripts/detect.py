@@ -89,7 +89,7 @@ class Row(NamedTuple):
 def main() -> int:
     parser = argparse.ArgumentParser(description="Whether the checks find what is planted in labs.")
     parser.add_argument(
-        "names", nargs="*", help=f"defects, or experiments to run without one; all of both without a name"
+        "names", nargs="*", help="defects, or experiments to run without one; all of both without a name"
     )
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)

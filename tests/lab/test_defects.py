@@ -1,16 +1,36 @@
 """Each planted defect really acts. What the lab does without one in the same scene stands in test_commands."""
 
+import asyncio
+import importlib
 import json
 import os
+import pathlib
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 
+from chaosreprise.checker.registry import checks
 from chaosreprise.errors import BadInput
-from chaosreprise.lab import defects
+from chaosreprise.lab import defects, delivery, frames, hands, lane, outbox, roster, steps, store
+from chaosreprise.lab.defects.catalogue import ALL
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 START = ["made", "up"]
+SEAMS = {
+    seam.__name__: seam
+    for seam in (
+        delivery.Delivery,
+        frames.Frames,
+        hands.Hands,
+        lane.Lane,
+        outbox.Outbox,
+        roster.Roster,
+        steps.Steps,
+        store.Store,
+    )
+}
 
 
 def scene(lab, until):
@@ -69,9 +89,7 @@ def test_replay_completed_makes_slots_again(new_lab, until):
 
 
 def test_a_name_that_is_not_known_is_refused_with_the_known_ones(tmp_path):
-    with pytest.raises(
-        BadInput, match=r"did you mean replay-twice.*drop-queue, fail-when-away, replay-twice, replay-completed"
-    ):
+    with pytest.raises(BadInput, match=f"did you mean replay-twice.*{', '.join(defects.DEFECTS)}"):
         defects.named("replay-twize")
     done = subprocess.run(
         [sys.executable, "-m", "chaosreprise.lab", "prepare", str(tmp_path / "lab")],
@@ -89,10 +107,103 @@ def test_defects_are_listed_for_people_and_for_programs():
         ).stdout
 
     assert listed("--names").split() == list(defects.DEFECTS)
-    assert {entry["name"]: entry["check"] for entry in json.loads(listed("--json"))} == {
-        "drop-queue": "lost",
-        "fail-when-away": "lost",
-        "replay-twice": "duplicate",
-        "replay-completed": "duplicate",
+    told = {entry["name"]: (entry["check"], entry["experiment"]) for entry in json.loads(listed("--json"))}
+    assert told == {name: (defect.check, defect.experiment) for name, defect in defects.DEFECTS.items()}
+    assert len(listed().splitlines()) == len(defects.DEFECTS)
+
+
+def test_each_check_has_two_defects_at_least_and_there_are_twenty():
+    assert len(defects.DEFECTS) == len(ALL) >= 20, "names are used once"
+    planted = Counter(defect.check for defect in defects.DEFECTS.values())
+    assert [check for check in checks() if planted[check] < 2] == []
+    assert planted.keys() | {check for defect in ALL for check in defect.also} <= checks().keys()
+
+
+@pytest.mark.parametrize("defect", ALL, ids=lambda defect: defect.name)
+def test_the_experiment_of_a_defect_asks_for_each_check_that_it_violates(defect):
+    stated = json.loads((ROOT / "experiments" / f"{defect.experiment}.json").read_text())
+    asked = stated["controls"][0]["provider"]["arguments"]
+    assert {defect.check, *defect.also} <= {*asked["require"], *asked["optional"]}
+    assert defect.check not in defect.also
+
+
+def test_each_class_of_a_defect_replaces_the_seam_that_it_is_made_for_and_each_is_used():
+    assert all(defect.parts.keys() <= SEAMS.keys() for defect in ALL)
+    used = {defect.of(SEAMS[name]) for defect in ALL for name in defect.parts}
+    folder = pathlib.Path(defects.__file__).parent
+    modules = [importlib.import_module(f"{defects.__name__}.{path.stem}") for path in folder.glob("*.py")]
+    made = {
+        found
+        for module in modules
+        for found in vars(module).values()
+        if isinstance(found, type) and issubclass(found, tuple(SEAMS.values())) and found not in SEAMS.values()
     }
-    assert len(listed().splitlines()) == 4
+    bases = {base for found in used for base in found.__mro__[1:]}
+    assert made - bases == used - bases
+
+
+def test_a_lab_without_a_defect_has_its_own_parts():
+    assert [defects.NONE.of(seam) for seam in SEAMS.values()] == list(SEAMS.values())
+
+
+def test_an_agent_does_not_load_the_libraries_of_the_control_plane():
+    code = "import sys, chaosreprise.lab.agent; print([name for name in ('psycopg', 'aiohttp.web') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_page_on_detection_names_each_defect_with_its_check_and_each_experiment():
+    page = (ROOT / "docs" / "detection.md").read_text()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| ")]
+    told = {row[0]: (row[1].split()[0], row[2]) for row in rows if len(row) == 6 and row[0] != "defect"}
+    assert told == {name: (defect.check, defect.experiment) for name, defect in defects.DEFECTS.items()}
+    clean = [row[0] for row in rows if len(row) == 4 and row[0] != "experiment"]
+    assert clean == sorted(path.stem for path in (ROOT / "experiments").glob("*.json"))
+
+
+class Queue:
+    """The commands of one agent, as an outbox shows them to a delivery."""
+
+    def __init__(self, *actions):
+        self.commands = [store.Command(f"c{n}", "a1", "s1", action, {}) for n, action in enumerate(actions, 1)]
+
+    async def unfinished(self, agent):
+        return [command for command in self.commands if command.status != "completed"]
+
+    async def pending(self, agent):
+        return [command for command in self.commands if command.status == "pending"]
+
+    def mark(self, delivered, status):
+        names = {command.id for command in delivered}
+        self.commands = [one._replace(status=status) if one.id in names else one for one in self.commands]
+
+
+@pytest.mark.parametrize(
+    ("kind", "parts"),
+    [
+        ("StopsFirst", [["c2", "c4"], ["c1", "c3"], ["c5"]]),
+        ("NewestFirst", [["c4"], ["c3"], ["c2"], ["c1"], ["c5"]]),
+        ("Trickle", [["c1"], ["c2"], ["c3"], ["c4"], ["c5"]]),
+    ],
+)
+def test_a_backlog_delivers_each_command_once_in_its_own_order_and_then_what_is_new(kind, parts, monkeypatch):
+    planted = importlib.import_module("chaosreprise.lab.defects.delivery")
+    monkeypatch.setattr(planted, "PAUSE_S", 0.0)
+    queue = Queue("hibernate_session", "stop_session", "wake_session", "stop_session")
+
+    async def deliver():
+        delivered = []
+        behind = getattr(planted, kind)(queue)
+        look = behind.on_connect
+        queue.commands[0] = queue.commands[0]._replace(status="sent")  # on its way when the agent went
+        for _ in range(3 * len(parts)):
+            part = await look("a1")
+            look = behind.afterwards
+            delivered += [[command.id for command in part]] if part else []
+            queue.mark(part, "sent")
+            queue.mark(part, "completed")
+            if len(delivered) == 1 and len(queue.commands) == 4:
+                queue.commands.append(store.Command("c5", "a1", "s2", "stop_session", {}))
+        return delivered
+
+    assert asyncio.run(deliver()) == parts

@@ -20,7 +20,7 @@ class Frames:
 
     def unpack(self, frame: str) -> list[Message]:
         """The messages of a frame, in their order."""
-        return [msgspec.json.decode(line) for line in frame.splitlines()]
+        return [msgspec.json.decode(line) for line in frame.split("\n")]
 
 
 def envelope(kind: str, payload: Message) -> Message:
