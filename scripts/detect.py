@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -36,7 +37,6 @@ VARIABLES = {
     "answered_s": 1.0, "noticed_s": 2.0, "reserve": 4, "sessions_hit": 3,
 }  # fmt: skip
 LIMIT_S = 180
-NONE = "(none)"
 HEAD = """# Detection
 
 Made by `scripts/detect` from real runs on labs with one planted defect each (`chaos reprise lab defects`). *Found*: in how many of its
@@ -51,7 +51,7 @@ class Ran(NamedTuple):
 
     verdict: str
     checks: dict[str, str]
-    labels: set[str]
+    labels: list[str]
     took_s: float
 
     def false(self) -> set[str]:
@@ -64,6 +64,9 @@ class Row(NamedTuple):
     defect: Defect | None
     experiment: str
     runs: list[Ran]
+
+    def name(self) -> str:
+        return self.defect.name if self.defect else self.experiment
 
     def found(self) -> int:
         """In how many runs its own check was false, with its label if it has one."""
@@ -91,18 +94,45 @@ def main() -> int:
     parser.add_argument(
         "names", nargs="*", help="defects, or experiments to run without one; all of both without a name"
     )
-    parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--runs", type=int, default=1, help="of each, with the seeds from SEED on")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--log", type=pathlib.Path, help="keeps each run as a line; the same again goes on where it ends"
+    )
+    parser.add_argument("--keep", type=pathlib.Path, help="a folder for the runs' directories")
     asked = parser.parse_args()
+    log = Log(asked.log)
     rows = []
     for defect, experiment in _wanted(asked.names):
-        runs = [run(experiment, defect, asked.seed + number) for number in range(asked.runs)]
-        rows.append(Row(defect, experiment, runs))
-        print(told(rows[-1]), flush=True)
+        row = Row(defect, experiment, [])
+        for seed in range(asked.seed, asked.seed + asked.runs):
+            ran = log.find(row.name(), seed) or run(experiment, defect, seed, asked.keep)
+            log.add(row.name(), seed, ran)
+            row.runs.append(ran)
+        print(told(row), flush=True)
+        rows.append(row)
     if not asked.names:
         PAGE.write_text(page(rows))
         print(f"written: {PAGE.relative_to(ROOT)}")
     return 0 if all(row.good() for row in rows) else 1
+
+
+class Log:
+    """The runs so far, by name and seed; in a file if there is one."""
+
+    def __init__(self, path: pathlib.Path | None) -> None:
+        self._path = path
+        lines = path.read_text().splitlines() if path is not None and path.exists() else []
+        self._known = {(line["name"], line["seed"]): Ran(**line["ran"]) for line in map(json.loads, lines)}
+
+    def find(self, name: str, seed: int) -> Ran | None:
+        return self._known.get((name, seed))
+
+    def add(self, name: str, seed: int, ran: Ran) -> None:
+        if self._path is not None and (name, seed) not in self._known:
+            with self._path.open("a") as file:
+                file.write(json.dumps({"name": name, "seed": seed, "ran": ran._asdict()}) + "\n")
+        self._known[name, seed] = ran
 
 
 def _wanted(names: list[str]) -> Iterator[tuple[Defect | None, str]]:
@@ -113,18 +143,14 @@ def _wanted(names: list[str]) -> Iterator[tuple[Defect | None, str]]:
     yield from ((None, name) for name in experiments if not names or name in names)
 
 
-def run(experiment: str, defect: Defect | None, seed: int) -> Ran:
+def run(experiment: str, defect: Defect | None, seed: int, keep: pathlib.Path | None = None) -> Ran:
     """One run on a lab of its own, which ends with it."""
     path, began = ROOT / "experiments" / f"{experiment}.json", time.monotonic()
     with tempfile.TemporaryDirectory(prefix="reprise-detect-") as folder:
         (pathlib.Path(folder) / "lab.toml").write_text(EMBEDDED)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("REPRISE_")}
-        environment |= {
-            "REPRISE_PLATFORM": f"{folder}/lab.toml",
-            "REPRISE_RUNS": f"{folder}/runs",
-            "REPRISE_SEED": str(seed),
-        }
-        environment |= {VARIABLE: defect.name} if defect else {}
+        environment |= {"REPRISE_PLATFORM": f"{folder}/lab.toml", "REPRISE_RUNS": f"{folder}/runs"}
+        environment |= {"REPRISE_SEED": str(seed), VARIABLE: defect.name if defect else ""}
         done = subprocess.run(
             [CHAOS, "--no-version-check", "run", *_variables(path), str(path)],
             cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=LIMIT_S,
@@ -132,22 +158,14 @@ def run(experiment: str, defect: Defect | None, seed: int) -> Ran:
         found = pathlib.Path(folder) / "runs" / "latest" / "verdict.json"
         if not found.exists():
             print(done.stdout[-3000:], file=sys.stderr)
-            return Ran("no verdict", {}, set(), time.monotonic() - began)
+            return Ran("no verdict", {}, [], time.monotonic() - began)
+        if keep is not None:
+            shutil.copytree(found.parent, keep / f"{defect.name if defect else experiment}-{seed}", dirs_exist_ok=True)
         verdict = json.loads(found.read_text())
-        if os.environ.get("DETECT_KEEP"):
-            subprocess.run(
-                [
-                    "cp",
-                    "-a",
-                    f"{folder}/runs/latest/.",
-                    f"{os.environ['DETECT_KEEP']}/{defect.name if defect else experiment}-{seed}",
-                ]
-            )
     checks: dict[str, Any] = verdict["checks"]
-    labels = {label for one in checks.values() for label in one.get("labels", {})}
-    return Ran(
-        verdict["verdict"], {name: one["verdict"] for name, one in checks.items()}, labels, time.monotonic() - began
-    )
+    values = {name: one["verdict"] for name, one in checks.items()}
+    labels = sorted({label for one in checks.values() for label in one.get("labels", {})})
+    return Ran(verdict["verdict"], values, labels, round(time.monotonic() - began, 1))
 
 
 def _variables(experiment: pathlib.Path) -> list[str]:
@@ -167,8 +185,8 @@ def told(row: Row) -> str:
         f"{ran.verdict}: " + " ".join(f"{name}={value}" for name, value in ran.checks.items() if value != "true")
         for ran in row.runs
     )
-    name = f"{row.defect.name} ({row.defect.check})" if row.defect else row.experiment
-    return f"{'ok ' if row.good() else 'BAD'} {name}: {took:.0f} s: {values}"
+    check = f" ({row.defect.check})" if row.defect else ""
+    return f"{'ok ' if row.good() else 'BAD'} {row.name()}{check}: {took:.0f} s: {values}"
 
 
 def page(rows: list[Row]) -> str:

@@ -28,6 +28,21 @@ LOST = (
         "two commands of one session within a second have one id: the second overwrites the first while it waits",
         {"Store": "store.IdsByTheSecond"}, label="silent",
     ),
+    Defect(
+        "memory-queue", "lost", "control-plane-crash-queued",
+        "what waits for an agent waits in the control plane's memory, and dies with it",
+        {"Delivery": "delivery.MemoryQueue"}, label="stuck", also=("residue", "lifecycle"),
+    ),
+    Defect(
+        "sent-is-done", "lost", "agent-crash",
+        "what has been sent to an agent is not sent again when the agent dies over it",
+        {"Delivery": "delivery.SentIsDone"}, label="stuck", also=("residue", "lifecycle"),
+    ),
+    Defect(
+        "crashed-is-hibernated", "lost", "session-crash",
+        "a hibernation that meets a crashed session is called done, and then its supervisor starts the session again",
+        {"Hands": "hands.CrashedIsHibernated"}, label="silent",
+    ),
 )  # fmt: skip
 DUPLICATE = (
     Defect(

@@ -31,6 +31,33 @@ class DropQueue(Delivery):
         return [command for command in pending if command.id not in self._dropped[agent]]
 
 
+class MemoryQueue(Delivery):
+    """What waits for an agent waits in this process's memory: after its restart nobody knows of it."""
+
+    def __init__(self, outbox: "Outbox") -> None:
+        super().__init__(outbox)
+        self._waiting: set[str] = set()
+        self._unknown: set[str] = set()
+
+    async def while_away(self, command: "Command") -> None:
+        self._waiting.add(command.id)
+
+    async def on_connect(self, agent: str) -> "list[Command]":
+        found = await self._outbox.unfinished(agent)
+        self._unknown |= {one.id for one in found if one.status == "pending" and one.id not in self._waiting}
+        return [command for command in found if command.id not in self._unknown]
+
+    async def afterwards(self, agent: str) -> "list[Command]":
+        return [command for command in await self._outbox.pending(agent) if command.id not in self._unknown]
+
+
+class SentIsDone(Delivery):
+    """What has been sent is not sent again: what an agent had taken and not begun dies with it."""
+
+    async def on_connect(self, agent: str) -> "list[Command]":
+        return await self._outbox.pending(agent)
+
+
 class FailWhenAway(Delivery):
     """A command for an agent that is not connected is closed as failed."""
 

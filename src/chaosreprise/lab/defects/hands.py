@@ -18,6 +18,16 @@ class CarelessHands(Hands):
         return False
 
 
+class CrashedIsHibernated(Hands):
+    """A session without a process needs no hibernation, it is thought; but its supervisor is about to start it again."""
+
+    async def do(self, order: Order) -> Done:
+        slot = await self._slots.get(order.session)
+        if order.action == "hibernate_session" and slot is not None and slot.state == "up" and not slot.processes:
+            return Done("hibernated", {})
+        return await super().do(order)
+
+
 class LaterStops(Hands):
     """A stop is reported as done when it has come; a collector ends one session after the other, with a pause before each."""
 
