@@ -36,4 +36,4 @@ def named(name: str | None) -> Defect:
         return DEFECTS[name]
     near = difflib.get_close_matches(name, DEFECTS, 1)
     hint = f"did you mean {near[0]}? " if near else ""
-    raise BadInput(f"{VARIABLE} = {name!r}: no such defect: {hint}known are {', '.join(DEFECTS)}")
+    raise BadInput(f"{VARIABLE} = {name!r}: no such defect: {hint}`chaos reprise lab defects` lists them")
