@@ -116,22 +116,20 @@ def _facts(verdict: Verdict) -> Iterator[str]:
     if any(told.n for told in verdict.exposure.values()):
         yield from _line("exposed", f"meanwhile, on its sessions: {words.exposed(verdict.exposure)}")
     if verdict.checks and verdict.value != "false":
-        yield _checks(verdict)
+        yield from _checks(verdict)
     for told in verdict.recovery:
         yield from _line("recovery", words.recovered(told))
     if verdict.not_tested:
         yield from _line("not tested", "; ".join(dict.fromkeys(entry.what for entry in verdict.not_tested)))
 
 
-def _checks(verdict: Verdict) -> str:
-    found = "   ".join(
-        f"{name} {words.count(finding)}{words.known(finding)}" for name, finding in verdict.checks.items()
-    )
+def _checks(verdict: Verdict) -> Iterator[str]:
+    found = [f"{name} {words.count(finding)}{words.known(finding)}" for name, finding in verdict.checks.items()]
     if verdict.value == "unknown":
-        return f"  {found}   as far as anything was seen"
-    return f"  {found}" + (
-        f"   within {verdict.watch.seconds:.1f} s after {verdict.watch.after}" if verdict.watch else ""
-    )
+        found.append("as far as anything was seen")
+    elif verdict.watch:
+        found.append(f"within {verdict.watch.seconds:.1f} s after {verdict.watch.after}")
+    yield from _flow(found, "  ", gap="   ")
 
 
 def _foot(verdict: Verdict, place: str | None) -> Iterator[str]:
@@ -156,13 +154,13 @@ def _line(label: str, text: str) -> list[str]:
     return [line.replace("\0", " ") for line in lines]
 
 
-def _flow(parts: Iterable[str], indent: str) -> Iterator[str]:
+def _flow(parts: Iterable[str], indent: str, gap: str = "  ") -> Iterator[str]:
     """Parts side by side, broken only between them."""
     line = ""
     for part in (" ".join(whole.split())[: WIDTH - len(indent)] for whole in parts):
-        if line and len(indent) + len(line) + 2 + len(part) > WIDTH:
+        if line and len(indent) + len(line) + len(gap) + len(part) > WIDTH:
             yield indent + line
             line = ""
-        line = f"{line}  {part}" if line else part
+        line = f"{line}{gap}{part}" if line else part
     if line:
         yield indent + line
