@@ -25,8 +25,8 @@ LOST = (
     ),
     Defect(
         "ids-by-the-second", "lost", AWAY,
-        "two commands of one session within a second have one id: the second overwrites the first while it waits",
-        {"Store": "store.IdsByTheSecond"}, label="silent",
+        "two commands of one session within a second have one id: the second overwrites the first, or is closed by it",
+        {"Store": "store.IdsByTheSecond"}, label="silent", also=("residue", "lifecycle"),
     ),
     Defect(
         "memory-queue", "lost", "control-plane-crash-queued",
@@ -34,14 +34,9 @@ LOST = (
         {"Delivery": "delivery.MemoryQueue"}, label="stuck", also=("residue", "lifecycle"),
     ),
     Defect(
-        "sent-is-done", "lost", "agent-crash",
-        "what has been sent to an agent is not sent again when the agent dies over it",
-        {"Delivery": "delivery.SentIsDone"}, label="stuck", also=("residue", "lifecycle"),
-    ),
-    Defect(
-        "crashed-is-hibernated", "lost", "session-crash",
-        "a hibernation that meets a crashed session is called done, and then its supervisor starts the session again",
-        {"Hands": "hands.CrashedIsHibernated"}, label="silent",
+        "ends-by-process", "lost", "session-crash",
+        "a hibernation ends the process that the agent once started: if that has crashed, it is done, whatever runs instead",
+        {"Hands": "hands.EndsByProcess"}, label="silent",
     ),
 )  # fmt: skip
 DUPLICATE = (

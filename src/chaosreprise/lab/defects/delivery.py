@@ -51,13 +51,6 @@ class MemoryQueue(Delivery):
         return [command for command in await self._outbox.pending(agent) if command.id not in self._unknown]
 
 
-class SentIsDone(Delivery):
-    """What has been sent is not sent again: what an agent had taken and not begun dies with it."""
-
-    async def on_connect(self, agent: str) -> "list[Command]":
-        return await self._outbox.pending(agent)
-
-
 class FailWhenAway(Delivery):
     """A command for an agent that is not connected is closed as failed."""
 

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+from typing import ClassVar
 
 from chaosreprise.errors import RepriseError
 from chaosreprise.lab.hands import Done, Hands, Order, Slots
+from chaosreprise.procs import Incarnation
 from chaosreprise.stack.protocol import Slot
 
 PAUSE_S = 0.8  # below the time after which a lab counts as settled, so that a run waits for what is still to come
@@ -18,14 +20,21 @@ class CarelessHands(Hands):
         return False
 
 
-class CrashedIsHibernated(Hands):
-    """A session without a process needs no hibernation, it is thought; but its supervisor is about to start it again."""
+class EndsByProcess(Hands):
+    """A hibernation ends the process that the agent once started: if that has crashed, it is done, whatever runs instead."""
+
+    known: ClassVar[dict[str, list[Incarnation]]] = {}
 
     async def do(self, order: Order) -> Done:
-        slot = await self._slots.get(order.session)
-        if order.action == "hibernate_session" and slot is not None and slot.state == "up" and not slot.processes:
+        if order.action == "hibernate_session" and await self._running(order.session) != self.known.get(order.session):
             return Done("hibernated", {})
-        return await super().do(order)
+        done = await super().do(order)
+        self.known[order.session] = await self._running(order.session)
+        return done
+
+    async def _running(self, session: str) -> list[Incarnation]:
+        slot = await self._slots.get(session)
+        return [process.inc for process in slot.processes] if slot is not None else []
 
 
 class LaterStops(Hands):
