@@ -60,7 +60,7 @@ PHANTOM = (
     Defect(
         "refused-start-runs", "phantom", ALL_AWAY,
         "a start that was refused for want of agents was stored before, and runs when an agent comes back",
-        {"Delivery": "delivery.RefusedStartsQueued", "Store": "store.PlaceAnyway"}, also=("residue",),
+        {"Delivery": "delivery.RefusedStartsQueued", "Store": "store.PlaceAnyway"}, also=("residue", "misassigned"),
     ),
 )  # fmt: skip
 REORDER = (
