@@ -17,7 +17,7 @@ ONE_EACH = (
     "refused-but-queued",
     "newest-first",
     "late-ack",
-    "two-workers",
+    "spare-worker",
     "sent-to-nobody",
     "trickle",
     "confirmed-again",

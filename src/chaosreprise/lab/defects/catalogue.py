@@ -99,9 +99,9 @@ RESIDUE = (
 )  # fmt: skip
 SPLIT_BRAIN = (
     Defect(
-        "two-workers", "split-brain", AWAY,
-        "some steps of a session run in a second process beside its own",
-        {"Steps": "steps.SpareInterpreter"},
+        "spare-worker", "split-brain", AWAY,
+        "while an agent is away steps run in a spare process beside the session's own, which goes on afterwards",
+        {"Steps": "steps.SpareInterpreter", "Roster": "roster.Remembers"},
     ),
     Defect(
         "no-fencing", "split-brain", AWAY,

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import datetime
+from typing import ClassVar
 
 from psycopg.types.json import Jsonb
 
@@ -29,6 +30,20 @@ class OnlineForEver(Roster):
 
     async def stale_offline(self) -> list[str]:
         return []
+
+
+class Remembers(Roster):
+    """Who is away, for other parts of this process that act on it (`steps`)."""
+
+    away: ClassVar[set[str]] = set()
+
+    async def offline(self, agent: str) -> None:
+        await super().offline(agent)
+        self.away.add(agent)
+
+    async def heard(self, agent: str, heartbeat: Heartbeat) -> datetime:
+        self.away.discard(agent)
+        return await super().heard(agent, heartbeat)
 
 
 class TakesOver(Roster):

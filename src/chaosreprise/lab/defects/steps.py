@@ -5,11 +5,11 @@ import pathlib
 import sys
 
 from chaosreprise.lab.database import Row
+from chaosreprise.lab.defects.roster import Remembers
 from chaosreprise.lab.interpreter import Said
 from chaosreprise.lab.steps import Steps
 
-GROWS_BY_S, LONGEST_S = 0.06, 4.0
-SPARE_EVERY = 4
+GROWS_BY_S, LONGEST_S = 0.15, 6.0
 
 
 class GrowingSteps(Steps):
@@ -28,15 +28,10 @@ class GrowingSteps(Steps):
 
 
 class SpareInterpreter(Steps):
-    """Every so often a step goes to a spare process in the session's folder, as if the session had two workers."""
-
-    def __init__(self, folder: pathlib.Path) -> None:
-        super().__init__(folder)
-        self._count = 0
+    """While an agent is away steps run in a spare process in the session's folder, and then in the first one again."""
 
     async def run(self, session: str, endpoint: Row, number: str, command: str) -> Said:
-        self._count += 1
-        if self._count % SPARE_EVERY:
+        if not Remembers.away:
             return await super().run(session, endpoint, number, command)
         spare = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-S", "-c", command, cwd=self._folder / "workspaces" / session,
