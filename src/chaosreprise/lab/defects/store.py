@@ -14,7 +14,7 @@ from chaosreprise.lab.requests import Create
 from chaosreprise.lab.store import INSERT_COMMAND, PLACEMENT_LOCK, Command, Store, insert_session, now
 
 NO_AGENTS = 503
-TRIES, TRY_AGAIN_S = 16, 0.25
+TRIES, TRY_AGAIN_S = 24, 0.25
 _PLACE = """
 select a.agent_id from agents a left join sessions s on s.agent_id = a.agent_id and s.state in ('pending', 'starting', 'waking', 'running')
 where a.approval_status = 'approved' group by a.agent_id order by count(s.id), a.agent_id limit 1"""
