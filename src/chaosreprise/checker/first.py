@@ -6,7 +6,6 @@ or each transition up to it came before the next command was sent, so that nobod
 counts from its first mark on: a stop from the `down` before its `gone`.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -87,11 +86,10 @@ def _forced(case: Case, rows: list[int], effects: list[Transition]) -> Iterator[
 def _beginnings(case: Case) -> dict[tuple[str, str, int | None], tuple[int, int]]:
     """When each generation of each object first left a mark."""
     found: dict[tuple[str, str, int | None], tuple[int, int]] = {}
-    by_generation: dict[tuple[str, str, int | None], list[tuple[int, int]]] = defaultdict(list)
     for (ledger, _), effects in case.effects.sessions.items():
         for effect in effects:
             if effect.mark in STANDING:
-                by_generation[ledger, effect.object, effect.gen].append((effect.lo, effect.hi))
-    for name, spans in by_generation.items():
-        found[name] = min(lo for lo, _ in spans), min(hi for _, hi in spans)
+                name = ledger, effect.object, effect.gen
+                lo, hi = found.get(name, (effect.lo, effect.hi))
+                found[name] = min(lo, effect.lo), min(hi, effect.hi)
     return found

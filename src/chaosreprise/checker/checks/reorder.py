@@ -127,8 +127,7 @@ def _compare(case: Case, row: int, others: Session, first: dict[int, First], tal
     if at is None:
         return
     by, moment = others.surely(number)
-    sure = own is None or (own.sure and not _hidden(case, row, own))
-    if sure and moment < at[0]:
+    if moment < at[0] and (own is None or (own.sure and not _hidden(case, row, own))):
         tally.overtaken.append(Overtaken(row, by, at, own is not None))
     elif others.probably(number)[1] < at[0] or others.possibly(number)[1] < at[1]:
         tally.undecided.append(row)
