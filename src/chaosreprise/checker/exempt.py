@@ -18,16 +18,19 @@ def reason(case: Case, row: int) -> str | None:
     accepted = case.commands.accepted_at(row)
     if session is None or accepted is None or case.commands.op[row] not in LIFECYCLE:
         return None
-    if case.contract.promises.get("coalesce") is True and _superseded(case, row, session, accepted):
+    if superseded(case, row):
         return "superseded by a later accepted command"
     if _ended_otherwise(case, row, session, accepted):
         return "its session had ended otherwise, and the platform says so"
     return None
 
 
-def _superseded(case: Case, row: int, session: str, accepted: int) -> bool:
-    commands = case.commands
-    return any(
+def superseded(case: Case, row: int) -> bool:
+    """Whether the platform may drop it, by its own promise, since a later command of its session was accepted."""
+    commands, session, accepted = case.commands, case.commands.session[row], case.commands.accepted_at(row)
+    if case.contract.promises.get("coalesce") is not True or session is None or accepted is None:
+        return False
+    return commands.op[row] in LIFECYCLE and any(
         commands.lo[other] > accepted and commands.outcome[other] == "ok"
         for op in LIFECYCLE
         for other in case.rows_of(session, op)
