@@ -71,10 +71,9 @@ def judge(case: Case) -> Finding:
     sure = [found for found in wrong if found.sure]
     ended = case.stage in ("clean", "end")
     told = [gap for gap in gone if gap.surely]
-    evidence = _elsewhere(told, given) + _waited(case, told) + len(sure) if ended else len(given)
+    evidence = _elsewhere(told, given) + _waited(case, told) + len(sure)
     return Finding(
         count=(len(sure), len(wrong)),
-        baseline=sum(_is_baseline(case, found) for found in sure),
         evidence=evidence,
         witnesses=[_witness(case, found) for found in sure[: witness.LIMIT]],
         scope=[*_gap_doubts(case, gone), *_doubts(case, wrong, ended, evidence)],
@@ -198,10 +197,6 @@ def _doubts(case: Case, wrong: Sequence[Wrong], ended: bool, evidence: int) -> I
         yield Doubt(what="misassigned", why=why, do="take an agent away for longer, and send starts meanwhile")
 
 
-def _is_baseline(case: Case, found: Wrong) -> bool:
-    return case.first_armed is None or found.given.hi < case.first_armed
-
-
 def _witness(case: Case, found: Wrong) -> Witness:
     given, gone = found.given, found.gone
     what = "placed on" if given.placed else "marked as sent to"
@@ -215,13 +210,10 @@ def _witness(case: Case, found: Wrong) -> Witness:
     )
     moments = [bound, witness.moment(case, given.lo, given.hi, f"{what} {given.agent}", bad=True)]
     if given.row is not None:
-        return witness.scene(case, given.row, say, given.hi, moments, baseline=_is_baseline(case, found))
+        return witness.scene(case, given.row, say, given.hi, moments, baseline=False)
     moments.append(witness.moment(case, gone.since, gone.since, f"{given.agent} gone"))
     moments.sort(key=lambda moment: (moment.hi, moment.lo))
-    return Witness(
-        say=say, cmd="", op="", session=given.session, agent=given.agent,
-        baseline=_is_baseline(case, found), moments=moments,
-    )  # fmt: skip
+    return Witness(say=say, cmd="", op="", session=given.session, agent=given.agent, moments=moments)
 
 
 CHECK = Check(
@@ -232,4 +224,5 @@ CHECK = Check(
     early=True,
     says=("work was given to an agent that was gone", "commands were given to an agent that was gone"),
     judge=judge,
+    baseline=False,
 )
