@@ -1,9 +1,12 @@
 """reorder: what was overtaken, what only looks so, and pairs that nobody can decide."""
 
+import functools
 import time
 
 import pytest
 from histories import ATTRIBUTION, Made, complete, ns
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from chaosreprise import checker
 from chaosreprise.history import Answer, Effect, Report, Submit
@@ -301,3 +304,29 @@ def test_a_history_of_many_steps_in_one_session_is_judged_in_time_that_grows_wit
     began = time.process_time()
     assert checker.judge(history, "end").checks["reorder"].value == "true"
     assert time.process_time() - began < 3.0, "all pairs of 5000 steps would be 12 million"
+
+
+@functools.cache
+def base() -> Made:
+    return run(n=1, seconds_of_steps=0.3, exposure={"stop": 1})
+
+
+STEP = st.tuples(*(st.integers(0, 40) for _ in range(4)))  # sent, answered after, acted after, known how roughly
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(STEP, min_size=1, max_size=12))
+def test_steps_are_overtaken_exactly_where_all_pairs_say_so(drawn: list[tuple[int, int, int, int]]):
+    made = base().copy()
+    spans = []
+    for sent, answered, acted, rough in drawn:
+        at = 5.5 + sent / 20
+        cmd = made.submit("step", "s-a1-stepper", at)
+        made.answer(cmd, at + answered / 40 + 0.001)
+        lo, hi = at + (acted - rough) / 40, at + acted / 40 + 0.0005
+        made.add(Effect(lo=ns(lo), hi=ns(hi), ledger="workspaces", object="s-a1-stepper", session="s-a1-stepper",
+                        mark="b", key=cmd))  # fmt: skip
+        spans.append((ns(at), ns(at + answered / 40 + 0.001), max(ns(lo), ns(at)), ns(hi)))
+    overtaken = [any(a[1] < b[0] and b[3] < a[2] for b in spans) for a in spans]
+    doubtful = [any(a[1] < b[0] and b[2] < a[3] for b in spans) for a in spans]
+    assert reorder(made).count == (sum(overtaken), sum(doubtful))
