@@ -271,6 +271,17 @@ def test_while_the_load_still_sends_an_effect_may_be_that_of_a_command_still_to_
     assert reorder(made, "during").count == (0, 0)
 
 
+def test_while_a_run_lives_the_first_half_of_a_stop_is_no_late_hibernation():
+    made = run()
+    made.command("hibernate", "s-a1-run0", 5.5, effect=None)
+    made.command("wake", "s-a1-run0", 5.7)
+    made.command("stop", "s-a1-run0", 6.0, effect=None)
+    half = made.effect("hibernate", "s-a1-run0", 6.2)[0]
+    made.drop(Effect, lambda e: e.ledger == "slots" and e.hi > half.hi)
+    made.events = [event for event in made.events if event.hi < ns(7.0)]
+    assert reorder(made, "during").count == (0, 0)
+
+
 def test_one_wholly_before_the_first_fault_is_a_baseline_violation():
     made = run()
     a = made.command("hibernate", "s-a1-run0", 3.0, effect=1.0)

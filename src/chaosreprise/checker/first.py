@@ -12,6 +12,7 @@ from typing import NamedTuple
 from chaosreprise.checker.attribution import STANDING, Transition, begin_mark, end_mark, of_key
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.matching import sweep
+from chaosreprise.checker.surplus import whole
 
 
 class First(NamedTuple):
@@ -57,18 +58,18 @@ def _counted(case: Case) -> Iterator[Seen]:
         if case.attributed.level(op) != "counted" or session in case.attributed.ungenerated:
             continue
         rows = [row for row in group if outcome[row] != "fail"]
-        effects = [seen for seen in case.attributed.of[session, op] if seen.hi <= case.known_effects_until]
+        entry, own = case.attributed.entries[op], case.attributed.of[session, op]
+        effects = [seen for seen in own if seen.hi <= case.known_effects_until and whole(case, entry, seen)]
         if not rows or not effects:
             continue
         sure, taken = len(rows) == 1, sweep(rows, submitted, [seen.hi for seen in effects])[0]
         forced = list(_forced(case, rows, effects))
-        ledger = case.attributed.entries[op].ledger
         for number, row in enumerate(rows):
             if row in taken:
                 effect = effects[taken[row]]
-                lo, hi = begun.get((ledger, effect.object, effect.gen), (effect.lo, effect.hi))
-                own = sure or (taken[row] == number and forced[number])
-                yield row, lo, hi, own and effect.sure, effect
+                lo, hi = begun.get((entry.ledger, effect.object, effect.gen), (effect.lo, effect.hi))
+                alone = sure or (taken[row] == number and forced[number])
+                yield row, lo, hi, alone and effect.sure, effect
 
 
 def _forced(case: Case, rows: list[int], effects: list[Transition]) -> Iterator[bool]:
