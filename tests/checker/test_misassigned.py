@@ -124,6 +124,24 @@ def test_what_may_have_been_given_outside_is_possible(at):
     assert "may have been given to an agent that was gone" in found.scope[0].why
 
 
+def test_what_waited_until_the_look_that_shows_its_agent_back_was_given_then():
+    made = run()
+    back = made.find(Report, lambda e: e.id == "a2" and e.state == "online")[-1]
+    sent(made, 8.01)
+    back.lo, back.hi = ns(7.99), ns(8.01)
+    assert value(made) == "true"
+    back.lo, back.hi = ns(8.01) + 1, ns(8.03)
+    assert value(made) == "unknown", "it was given a look before"
+
+
+def test_a_start_that_is_placed_in_the_look_that_shows_its_agent_back_did_not_wait():
+    made = run()
+    back = made.find(Report, lambda e: e.id == "a2" and e.state == "online")[-1]
+    back.lo, back.hi = ns(7.99), ns(8.01)
+    placed(made, 8.01, since=7.985)
+    assert value(made) == "unknown"
+
+
 def test_a_start_can_not_have_been_placed_before_it_was_sent():
     made = run()
     placed(made, 6.5, since=6.1)

@@ -36,7 +36,9 @@ class Reset(Exception):
 class SimulatedAdapter:
     """`unclear`: the share of answers that get lost from now on."""
 
-    def __init__(self, run: str, control: ControlPlane, slots: Slots, sources: list[Source], clock: Clock, drawn: random.Random) -> None:
+    def __init__(
+        self, run: str, control: ControlPlane, slots: Slots, sources: list[Source], clock: Clock, drawn: random.Random
+    ) -> None:
         self._run, self._control, self._slots, self._sources, self._clock = run, control, slots, sources, clock
         self._random = drawn
         self.unclear = 0.0
@@ -46,7 +48,12 @@ class SimulatedAdapter:
         return Description(
             attribution=ATTRIBUTION,
             refusals=REFUSALS,
-            promises={"durable": True, "at_most_once": True, "order": True, "coalesce": self._control.scenario.coalesces},
+            promises={
+                "durable": True,
+                "at_most_once": True,
+                "order": True,
+                "coalesce": self._control.scenario.coalesces,
+            },
             bounds=dict.fromkeys(BOUNDED, round(BOUND_S * SECOND)),
             offline_ns=round(OFFLINE_S * SECOND),
             sources=[source.name for source in self._sources],

@@ -91,7 +91,9 @@ class ControlPlane:
             return None
         if (old := self.links.get(agent)) is not None:
             old.cut()
-        link = self.links[agent] = Link(agent, lambda: self.random.uniform(0.0005, 0.003) * self.scenario.slow, self.hear)
+        link = self.links[agent] = Link(
+            agent, lambda: self.random.uniform(0.0005, 0.003) * self.scenario.slow, self.hear
+        )
         self.rows.agent(agent, "online")
         self.deliver(link, self.on_connect(agent))
         return link

@@ -19,7 +19,9 @@ class Segmented:
     def __init__(self, writer: str, run: str) -> None:
         mono = round(EPOCH_S * SECOND)
         self.writer = writer
-        self.first = Segment(v=VERSION, writer=writer, run=run, boot="virtual", host="virtual", pid=1, mono=mono, wall=WALL)
+        self.first = Segment(
+            v=VERSION, writer=writer, run=run, boot="virtual", host="virtual", pid=1, mono=mono, wall=WALL
+        )
         self.events: list[Event] = []
         self._followed = 0
 
@@ -45,7 +47,9 @@ class Recorded:
     def history(self) -> History:
         events: list[Timed] = []
         contract = None
-        for event in (event for segment in sorted(self.segments, key=lambda one: one.writer) for event in segment.events):
+        for event in (
+            event for segment in sorted(self.segments, key=lambda one: one.writer) for event in segment.events
+        ):
             if isinstance(event, Contract):
                 contract = event
             elif isinstance(event, Timed):

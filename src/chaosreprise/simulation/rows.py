@@ -82,7 +82,11 @@ class Rows:
         for about, name in changed:
             report = self._report(about, name, since, now)
             before = self._seen.get((about, name))
-            if before is None or (before.state, before.owner, before.fields) != (report.state, report.owner, report.fields):
+            if before is None or (before.state, before.owner, before.fields) != (
+                report.state,
+                report.owner,
+                report.fields,
+            ):
                 self._seen[about, name] = report
                 yield report
 
@@ -96,9 +100,20 @@ class Rows:
         if about == "session":
             session = self.sessions[name]
             fields = {"key": session.key, "user": session.user}
-            return Report(lo=lo, hi=hi, source="rows", about=about, id=name, state=session.state, owner=session.agent, fields=fields)
+            return Report(
+                lo=lo,
+                hi=hi,
+                source="rows",
+                about=about,
+                id=name,
+                state=session.state,
+                owner=session.agent,
+                fields=fields,
+            )
         command = self.commands[name]
         fields = {"session": command.session, "action": f"{command.op}_session"}
         if command.error:
             fields["error"] = command.error
-        return Report(lo=lo, hi=hi, source="rows", about=about, id=name, state=command.state, owner=command.agent, fields=fields)
+        return Report(
+            lo=lo, hi=hi, source="rows", about=about, id=name, state=command.state, owner=command.agent, fields=fields
+        )

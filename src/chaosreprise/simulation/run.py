@@ -14,7 +14,7 @@ from chaosreprise.simulation.recording import Recorded
 from chaosreprise.simulation.scenario import (
     BASELINE_S,
     CONTROL_CRASH,
-    HOLD_S,
+    KINDS,
     PAUSE,
     QUIET_S,
     SESSION_CRASH,
@@ -27,8 +27,13 @@ from chaosreprise.workload import plan as plans
 from chaosreprise.workload.load import Load
 from chaosreprise.workload.model import Model
 
-REQUIRE = ["lost", "phantom", "reorder", "residue", "split-brain", "late", "lifecycle"]
-AWAY = (TAKE_AWAY, PAUSE)
+REQUIRE = ["lost", "phantom", "residue", "split-brain", "late", "lifecycle"]
+HIDDEN = {
+    "duplicate": (SESSION_CRASH,),  # a second hibernate would not show
+    "reorder": (CONTROL_CRASH, SESSION_CRASH),  # everything may have acted before the next one is sent
+    "misassigned": tuple(kind for kind in KINDS if kind not in (TAKE_AWAY, PAUSE)),
+}
+"""What these faults need not bring to light, so that it is optional there."""
 RESTART_S = 0.1
 FLAPS_S = 5.0
 TICK_S = 0.0002
@@ -79,10 +84,15 @@ class _Run:
 
     def _plan(self) -> plans.Plan:
         exposure = self._exposure()
-        workload = plans.Workload(mix=self._scenario.mix, sessions=1000)
+        n = self._scenario.exposure
+        workload = plans.Workload(
+            mix=self._scenario.mix, sessions=1000, reserve=n + -(-n // 2)
+        )  # a burst only stops some
         names = sorted(self._stage.agents)
         made = plans.make(workload, exposure, names, USERS, 1000, 1000.0, self._scenario.seed)
-        return plans.Plan(**{name: getattr(made, name) for name in made.__struct_fields__ if name != "settle_s"}, settle_s=SETTLE_S)
+        return plans.Plan(
+            **{name: getattr(made, name) for name in made.__struct_fields__ if name != "settle_s"}, settle_s=SETTLE_S
+        )
 
     def _exposure(self) -> dict[str, int]:
         n = self._scenario.exposure
@@ -92,18 +102,21 @@ class _Run:
 
     def _contract(self, plan: plans.Plan) -> Contract:
         said = self._stage.adapter.describe()
-        away = self._scenario.kind in AWAY
         all_away = Situation(
-            name="no agent", when="no-agent-online", ops=["start"], allow=[Allowed(status=503), Allowed(status=0)], within_s=0.5
+            name="no agent",
+            when="no-agent-online",
+            ops=["start"],
+            allow=[Allowed(status=503), Allowed(status=0)],
+            within_s=0.5,
         )
         situations = [all_away] if self._scenario.all_agents else []
-        required = ["duplicate"] if self._scenario.kind != SESSION_CRASH else []  # a second hibernate would not show
-        required += [*(["misassigned"] if away else []), *(["refusal"] if situations else [])]
+        required = [name for name, hidden in HIDDEN.items() if self._scenario.kind not in hidden]
+        required += ["refusal"] if situations else []
         return Contract(
             sha="0" * 64,
             seed=plan.seed,
             require=[*REQUIRE, *required],
-            optional=[] if "duplicate" in required else ["duplicate"],
+            optional=[name for name in HIDDEN if name not in required],
             exposure=self._exposure(),
             objectives=[],
             situations=situations,
@@ -141,7 +154,7 @@ class _Run:
             self._break(name)
             await asyncio.sleep(0.001)
             stage.fault(fault, self._scenario.kind, f"agents/{name}", "proven")
-        await self._load.send(names, HOLD_S)
+        await self._load.send(names, self._scenario.hold_s)
         for name, fault in faults.items():
             stage.fault(fault, self._scenario.kind, f"agents/{name}", "undoing")
             self._mend(name)
@@ -252,5 +265,3 @@ class _Run:
     def _mark(self, edge: str) -> None:
         now = self._stage.clock.now()
         self._recorded.owner.write(Phase(lo=now, hi=now, name=self._phase or "", edge=edge))  # type: ignore[arg-type]
-
-

@@ -34,6 +34,7 @@ class Scenario:
     gap: str | None = None
     slow: float = 1.0
     hz: float = 50.0
+    hold_s: float = HOLD_S
     mix: dict[str, float] = field(default_factory=lambda: {"step": 6.0, "read": 3.0})
 
     @property
@@ -43,7 +44,7 @@ class Scenario:
     @property
     def clear(self) -> bool:
         """Whether all that happens can be known, and counts as exposed: a correct platform then gives true, not only never false."""
-        return not self.unclear and self.gap is None and not self.coalesces
+        return not (self.unclear or self.gap or self.coalesces or self.all_agents)
 
 
 def draw(seed: int) -> Scenario:
@@ -70,6 +71,5 @@ def draw(seed: int) -> Scenario:
 def plain(seed: int, kind: str = TAKE_AWAY, **more: object) -> Scenario:
     """A run of this kind in which nothing hides anything: what a planted defect must be found in."""
     drawn = draw(seed)
-    agents = max(2, drawn.agents)
-    base = Scenario(seed=seed, kind=kind, agents=agents, exposure=drawn.exposure, slow=drawn.slow)
+    base = Scenario(seed=seed, kind=kind, agents=3, exposure=drawn.exposure, slow=drawn.slow, hold_s=2 * HOLD_S)
     return replace(base, **more)  # type: ignore[arg-type]

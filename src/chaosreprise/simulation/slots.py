@@ -77,7 +77,12 @@ class Slots:
 
     def step(self, session: str, mark: Mark, key: str, process: list[Any]) -> None:
         now = self._clock.now()
-        self._write("workspaces", Effect(lo=now, hi=now, ledger="workspaces", object=session, session=session, mark=mark, key=key, inc=process))
+        self._write(
+            "workspaces",
+            Effect(
+                lo=now, hi=now, ledger="workspaces", object=session, session=session, mark=mark, key=key, inc=process
+            ),
+        )
 
     def begin(self, slot: Slot, mark: Mark = "up") -> None:
         """One more process."""
@@ -98,5 +103,15 @@ class Slots:
 
     def _mark(self, slot: Slot, mark: Mark, process: list[Any] | None, key: str | None = None) -> None:
         now = self._clock.now()
-        effect = Effect(lo=now, hi=now, ledger="slots", object=slot.name, session=slot.name, mark=mark, gen=slot.gen, inc=process, key=key)
+        effect = Effect(
+            lo=now,
+            hi=now,
+            ledger="slots",
+            object=slot.name,
+            session=slot.name,
+            mark=mark,
+            gen=slot.gen,
+            inc=process,
+            key=key,
+        )
         self._write("slots", effect)

@@ -32,16 +32,27 @@ class Stage:
         self.rows = Rows(lambda: self._rows.touch())
         self._rows = Polled("rows", scenario.hz, self.rows.changes, stalls, self._gaps(watched, "rows"), forgets=False)
         self._ledgers = {
-            name: Polled(name, scenario.hz, lambda _lo, _hi, of=name: self._read(of), stalls, self._gaps(watched, name), forgets=True)  # type: ignore[misc]
+            name: Polled(
+                name,
+                scenario.hz,
+                lambda _lo, _hi, of=name: self._read(of),
+                stalls,
+                self._gaps(watched, name),
+                forgets=True,
+            )  # type: ignore[misc]
             for name in LEDGERS
         }
         self.slots = defect.slots(self.clock, self._write)
         self.control = defect.control(scenario, self.rows, self.slots, self.random)
         names = [f"a{number + 1}" for number in range(scenario.agents)]
-        self.agents: dict[str, Agent] = {name: defect.agent(name, self.control, self.slots, self.random) for name in names}
+        self.agents: dict[str, Agent] = {
+            name: defect.agent(name, self.control, self.slots, self.random) for name in names
+        }
         self.control.gone = lambda name: not self.agents[name].alive
         sources: list[Source] = [*self._ledgers.values(), self._rows]
-        self.adapter: SimulatedAdapter = defect.adapter(scenario_run(scenario), self.control, self.slots, sources, self.clock, self.random)
+        self.adapter: SimulatedAdapter = defect.adapter(
+            scenario_run(scenario), self.control, self.slots, sources, self.clock, self.random
+        )
         self._stop = asyncio.Event()
         self._watching: list[asyncio.Task[None]] = []
 
@@ -60,7 +71,9 @@ class Stage:
     def fault(self, fault: str, kind: str, component: str, state: State) -> None:
         now = self.clock.now()
         by = "run" if state == "undone" else None
-        self.recorded.warden.write(Fault(lo=now, hi=now, fault=fault, kind=kind, component=component, state=state, by=by))
+        self.recorded.warden.write(
+            Fault(lo=now, hi=now, fault=fault, kind=kind, component=component, state=state, by=by)
+        )
 
     def _write(self, ledger: str, effect: Effect) -> None:
         self._unread[ledger].append(effect)

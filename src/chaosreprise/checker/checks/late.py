@@ -165,7 +165,7 @@ def _file(case: Case, row: int, seen: Transition | None, tally: Tally) -> None:
     if seen.hi <= limit or seen.hi > case.known_effects_until:  # a newer command may not be in the history yet
         return
     hidden = outcome.gaps(case, row, seen.lo)
-    if seen.lo > limit and not hidden and seen.sure:
+    if seen.lo > limit and not hidden and seen.sure and not exempt.perhaps(case, row):
         tally.late.append((row, seen))
         return
     tally.perhaps += 1

@@ -144,6 +144,9 @@ def _closed(case: Case, row: int, tally: Tally) -> tuple[int, int] | None:
     if exempt.reason(case, row):
         tally.exempt += 1
         return None
+    if exempt.perhaps(case, row):
+        tally.undecided.append(row)
+        return None
     taken = next((report for report in reports if report.state != PENDING), reports[-1])
     waited = taken.lo if reports[0].state == PENDING else case.commands.lo[row]
     return waited, reports[-1].hi
