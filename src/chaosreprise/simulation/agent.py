@@ -48,7 +48,11 @@ class Agent:
         """It stands still; its connection stays until the control plane misses it."""
         self._gate.clear()
         if (link := self._link) is not None:
-            asyncio.get_running_loop().call_later(NOTICED_S, lambda: self._gate.is_set() or self._control.lost(link))
+            asyncio.get_running_loop().call_later(NOTICED_S, self._missed, link)
+
+    def _missed(self, link: Link) -> None:
+        if not self._gate.is_set():
+            self._control.lost(link)
 
     def thaw(self) -> None:
         self._gate.set()

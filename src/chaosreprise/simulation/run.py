@@ -149,7 +149,7 @@ class _Run:
         faults = {name: f"f{number + 1}" for number, name in enumerate(names)}
         for state in ("planned", "armed", "injected"):
             for name, fault in faults.items():
-                stage.fault(fault, self._scenario.kind, f"agents/{name}", state)  # type: ignore[arg-type]
+                stage.fault(fault, self._scenario.kind, f"agents/{name}", state)
         for name, fault in faults.items():
             self._break(name)
             await asyncio.sleep(0.001)
@@ -170,7 +170,7 @@ class _Run:
         faults = {component: f"f{number + 1}" for number, component in enumerate(components)}
         for state in ("planned", "armed"):
             for component, fault in faults.items():
-                stage.fault(fault, kind, component, state)  # type: ignore[arg-type]
+                stage.fault(fault, kind, component, state)
         before = len(self._recorded.load.events)
         need = self._exposure()
         await self._load.burst(names, need)

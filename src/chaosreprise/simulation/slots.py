@@ -72,7 +72,7 @@ class Slots:
             return None
         dead, gen = slot.processes.pop(), slot.gen
         self._mark(slot, "crash", dead)
-        asyncio.get_running_loop().call_later(BACK_S, lambda: slot.gen == gen and self.begin(slot, "back"))
+        asyncio.get_running_loop().call_later(BACK_S, self.begin_again, slot, gen)
         return dead
 
     def step(self, session: str, mark: Mark, key: str, process: list[Any]) -> None:
@@ -89,9 +89,16 @@ class Slots:
         slot.processes.append(["virtual", 1, next(self._pids), slot.gen])
         self._mark(slot, mark, slot.processes[-1])
 
+    def begin_again(self, slot: Slot, gen: int) -> None:
+        """One more process, unless the slot has changed since."""
+        if slot.gen == gen:
+            self.begin(slot, "back")
+
     def _end(self, slot: Slot) -> None:
-        for process in slot.processes or [None]:
+        for process in slot.processes:
             self._mark(slot, "down", process)
+        if not slot.processes:
+            self._mark(slot, "down", None)
         slot.processes = []
 
     def _changed(self, name: str, gen: int, state: str, note: int) -> Slot:

@@ -28,7 +28,7 @@ class Polled:
         self._planned = False
         self._since = 0.0
         self._watches = False
-        self._emit: Emit = lambda event: None
+        self._emit: Emit
 
     def touch(self) -> None:
         """Something changed: the next look sees it."""

@@ -3,7 +3,6 @@
 import asyncio
 import random
 
-from chaosreprise.clock import SECOND
 from chaosreprise.history import Coverage, Effect, Fault, Timed
 from chaosreprise.history.events import State
 from chaosreprise.observe import Source
@@ -14,7 +13,6 @@ from chaosreprise.simulation.loop import EPOCH_S, VirtualClock
 from chaosreprise.simulation.recording import Recorded
 from chaosreprise.simulation.rows import Rows
 from chaosreprise.simulation.scenario import Scenario
-from chaosreprise.simulation.slots import Slots
 from chaosreprise.simulation.sources import Polled, Spans
 
 SPAN_S = (1.5, 5.0)  # when recorders stall and sources have gaps, after the start of a run
@@ -29,19 +27,9 @@ class Stage:
         watched = random.Random(f"{scenario.seed} watched")
         self._unread: dict[str, list[Timed]] = {name: [] for name in LEDGERS}
         stalls = [_span(watched, 0.6) for _ in range(scenario.stalls)]
-        self.rows = Rows(lambda: self._rows.touch())
+        self.rows = Rows(self._touch_rows)
         self._rows = Polled("rows", scenario.hz, self.rows.changes, stalls, self._gaps(watched, "rows"), forgets=False)
-        self._ledgers = {
-            name: Polled(
-                name,
-                scenario.hz,
-                lambda _lo, _hi, of=name: self._read(of),
-                stalls,
-                self._gaps(watched, name),
-                forgets=True,
-            )  # type: ignore[misc]
-            for name in LEDGERS
-        }
+        self._ledgers = {name: self._ledger(name, stalls, self._gaps(watched, name)) for name in LEDGERS}
         self.slots = defect.slots(self.clock, self._write)
         self.control = defect.control(scenario, self.rows, self.slots, self.random)
         names = [f"a{number + 1}" for number in range(scenario.agents)]
@@ -79,9 +67,15 @@ class Stage:
         self._unread[ledger].append(effect)
         self._ledgers[ledger].touch()
 
-    def _read(self, ledger: str) -> list[Timed]:
-        unread, self._unread[ledger] = self._unread[ledger], []
-        return unread
+    def _touch_rows(self) -> None:
+        self._rows.touch()
+
+    def _ledger(self, name: str, stalls: Spans, gaps: Spans) -> Polled:
+        def read(_since: int, _now: int) -> list[Timed]:
+            unread, self._unread[name] = self._unread[name], []
+            return unread
+
+        return Polled(name, self.scenario.hz, read, stalls, gaps, forgets=True)
 
     def _gaps(self, drawn: random.Random, name: str) -> Spans:
         return [_span(drawn, 1.0)] if self.scenario.gap == name else []
@@ -93,10 +87,6 @@ class Stage:
 
 def scenario_run(scenario: Scenario) -> str:
     return f"simulated-{scenario.seed}"
-
-
-def seconds(clock: VirtualClock) -> float:
-    return clock.now() / SECOND
 
 
 def _span(drawn: random.Random, longest: float) -> tuple[float, float]:
