@@ -1,6 +1,7 @@
 """An agent: one command at a time, in order, each applied once whatever comes twice; it keeps nothing of its own."""
 
 import asyncio
+import contextlib
 import random
 
 from chaosreprise.simulation.control import ControlPlane
@@ -13,6 +14,8 @@ FIRST_BACKOFF_S = 0.02
 STATES = {"up": "running", "down": "hibernated", "gone": "terminated"}
 ACTING_S = {"start": 0.010, "wake": 0.008, "hibernate": 0.006, "stop": 0.006}
 ANSWERING_S = 0.015
+OUTLIVES_S = 0.3
+Asked = tuple[Slot, int, CommandRow]
 
 
 class Agent:
@@ -25,6 +28,7 @@ class Agent:
         self._gate.set()
         self._task: asyncio.Task[None] | None = None
         self._link: Link | None = None
+        self._asking: Asked | None = None
 
     @property
     def alive(self) -> bool:
@@ -34,7 +38,10 @@ class Agent:
         self._task = asyncio.create_task(self._run())
 
     def kill(self) -> None:
-        """Its process ends, and the kernel closes its connection: the control plane sees that a moment later."""
+        """Its process ends; the control plane sees that a moment later, or misses it only after a while.
+
+        What it was just asking for may still be done, after its death.
+        """
         if self._task is not None:
             self._task.cancel()
             self._task = None
@@ -42,7 +49,15 @@ class Agent:
         if (link := self._link) is not None:
             self._link = None
             link.cut()
-            asyncio.get_running_loop().call_later(self._random.uniform(0.0005, 0.01), self._control.lost, link)
+            noticed = NOTICED_S if self._control.scenario.silent else self._random.uniform(0.0005, 0.01)
+            asyncio.get_running_loop().call_later(noticed, self._control.lost, link)
+        if self._asking is not None and self._random.random() < 0.5:
+            asyncio.get_running_loop().call_later(self._random.uniform(0.0, OUTLIVES_S), self._posthumous, self._asking)
+            self._asking = None
+
+    def _posthumous(self, asked: Asked) -> None:
+        with contextlib.suppress(Conflict):
+            self.apply(*asked)
 
     def freeze(self) -> None:
         """It stands still; its connection stays until the control plane misses it."""
@@ -93,7 +108,9 @@ class Agent:
         slot = self._slots.get(command.session)
         while not self.applied(slot, command):
             gen = slot.gen
+            self._asking = (slot, gen, command)
             await self._rest(self.acting(command))
+            self._asking = None
             if slot.state == "gone" and command.op == "wake" and not self.revives:
                 return None
             try:

@@ -183,9 +183,12 @@ class SentIntoTheVoid(ControlPlane):
 class SlowDrain(Agent):
     """What had piled up is worked off far too slowly."""
 
+    _slow = 0
+
     def acting(self, command: CommandRow) -> float:
-        piled_up = len(self._control.rows.unfinished(self.name)) > 2 and self._control.random.random() < 0.5
-        return LATE_S if piled_up and command.op != "start" else super().acting(command)
+        piled_up = len(self._control.rows.unfinished(self.name)) > 2 and command.op != "start"
+        self._slow += piled_up
+        return LATE_S if piled_up and self._slow % 2 else super().acting(command)
 
 
 class ForgetsWakes(Agent):

@@ -71,9 +71,10 @@ class _Run:
         await self._method()
         for name, part in (("drain", self._load.drain), ("clean", self._load.clean)):
             self._enter(name)
-            stage.adapter.unclear = 0.0
+            stage.adapter.unclear = self._scenario.unclear if self._scenario.unclear_to_the_end else 0.0
             await part()
         self._leave()
+        stage.adapter.unclear = 0.0
         await self._load.answers()
         await self._load.cycle()
         self._enter("close")

@@ -15,10 +15,12 @@ BACKOFF_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """`unclear`: the share of answers that are lost once something is broken. `flaps`: connections that break by themselves.
+    """`unclear`: the share of answers that are lost once something is broken; `unclear_to_the_end`: also while it is cleaned up.
 
-    `coalesces`: the platform may drop what a later command has overtaken, and says so. `stalls`: times in which the recorder
-    can't look; `gap`: a source that is not watched for a while, and says so. `slow` stretches all that the platform does.
+    `flaps`: connections that break by themselves. `silent`: nobody tells the control plane that an agent has died.
+    `coalesces`: the platform may drop what a later command has overtaken, and says so. `slow` stretches all that it does.
+    `stalls`: times in which the recorder can't look; `gap`: a source that is not watched for a while, and says so.
+    `polled`: the ledgers have no stamps of their own, so that effects are known from one look to the next.
     """
 
     seed: int
@@ -32,6 +34,9 @@ class Scenario:
     coalesces: bool = False
     stalls: int = 0
     gap: str | None = None
+    unclear_to_the_end: bool = False
+    polled: bool = False
+    silent: bool = False
     slow: float = 1.0
     hz: float = 50.0
     hold_s: float = HOLD_S
@@ -44,7 +49,7 @@ class Scenario:
     @property
     def clear(self) -> bool:
         """Whether all that happens can be known, and counts as exposed: a correct platform then gives true, not only never false."""
-        return not (self.unclear or self.gap or self.coalesces or self.all_agents)
+        return not (self.unclear or self.gap or self.coalesces or self.all_agents or self.polled)
 
 
 def draw(seed: int) -> Scenario:
@@ -65,6 +70,9 @@ def draw(seed: int) -> Scenario:
         gap=drawn.choice(("slots", "workspaces", "rows")) if drawn.random() < 0.1 else None,
         slow=drawn.uniform(0.5, 1.5),
         hz=drawn.choice((10.0, 20.0, 50.0)),
+        unclear_to_the_end=drawn.random() < 0.3,
+        polled=drawn.random() < 0.15,
+        silent=drawn.random() < 0.3,
     )
 
 

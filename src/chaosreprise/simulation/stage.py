@@ -3,7 +3,7 @@
 import asyncio
 import random
 
-from chaosreprise.history import Coverage, Effect, Fault, Timed
+from chaosreprise.history import Coverage, Effect, Fault
 from chaosreprise.history.events import State
 from chaosreprise.observe import Source
 from chaosreprise.simulation.adapter import SimulatedAdapter
@@ -25,7 +25,7 @@ class Stage:
         self.clock = VirtualClock(asyncio.get_running_loop())
         self.random = random.Random(f"{scenario.seed} platform")
         watched = random.Random(f"{scenario.seed} watched")
-        self._unread: dict[str, list[Timed]] = {name: [] for name in LEDGERS}
+        self._unread: dict[str, list[Effect]] = {name: [] for name in LEDGERS}
         stalls = [_span(watched, 0.6) for _ in range(scenario.stalls)]
         self.rows = Rows(self._touch_rows)
         self._rows = Polled("rows", scenario.hz, self.rows.changes, stalls, self._gaps(watched, "rows"), forgets=False)
@@ -71,8 +71,11 @@ class Stage:
         self._rows.touch()
 
     def _ledger(self, name: str, stalls: Spans, gaps: Spans) -> Polled:
-        def read(_since: int, _now: int) -> list[Timed]:
+        def read(since: int, now: int) -> list[Effect]:
             unread, self._unread[name] = self._unread[name], []
+            if self.scenario.polled:
+                for effect in unread:
+                    effect.lo, effect.hi = min(since, effect.lo), max(now, effect.hi)
             return unread
 
         return Polled(name, self.scenario.hz, read, stalls, gaps, forgets=True)
