@@ -94,9 +94,9 @@ def test_a_history_that_can_not_be_put_in_order_is_unknown():
 
 
 def test_a_hundred_thousand_events_are_judged_in_about_a_second():
-    """By all checks. Generous, since other tests run beside it: 1.3 s on two idle cores of 2026."""
+    """By all checks, in seconds of one core: about 1.5 on an idle machine of 2026, twice that on one that is shared."""
     history = complete(seconds_of_steps=2400, steps_hz=7, **EVERYTHING).history()
     assert len(history.events) > 100_000
-    began = time.perf_counter()
+    began = time.process_time()
     checker.judge(history, "end")
-    assert time.perf_counter() - began < 6.0
+    assert time.process_time() - began < 6.0

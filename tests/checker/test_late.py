@@ -232,3 +232,11 @@ def test_counted_commands_are_late_exactly_as_often_as_by_brute_force(seed):
         made.effect("wake", "s", at + 0.001)
     rows = [(at, at + 1.01) for at in sent]
     assert late(made).count == (fewest_late(rows, [at + 0.001 for at in effects]),) * 2
+
+
+def test_what_is_superseded_may_come_late_where_the_platform_may_drop_it():
+    for coalesce, count in ((True, (0, 0)), (False, (1, 1))):
+        made = run(promises={"durable": True, "coalesce": coalesce})
+        made.command("hibernate", "s-a1-run0", 8.3, effect=1.5)
+        made.command("stop", "s-a1-run0", 8.4, effect=0.2)
+        assert late(made).count == count

@@ -342,3 +342,15 @@ def test_it_agrees_with_brute_force_on_small_histories(seed):
     for at, state in seen:
         made.session("s", state, at)
     assert (lifecycle(made).count[0] == 0) == legal(commands, seen)
+
+
+def test_an_automaton_with_many_ways_is_no_hang():
+    names = [f"s{number}" for number in range(40)]
+    kinds = ["start", "stop", "hibernate", "wake", "platform"]
+    edges = [
+        Edge(before=a, after=b, by=kinds[(i * 7 + j) % 5])
+        for i, a in enumerate(names)
+        for j, b in enumerate(names)
+        if a != b
+    ]
+    assert Automaton(edges).ways("s0", "s39")

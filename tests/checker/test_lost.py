@@ -4,7 +4,7 @@ import pytest
 from histories import ATTRIBUTION, CLEAN, SECOND, Made, complete, ns
 
 from chaosreprise import checker
-from chaosreprise.history import Effect, Report, Submit
+from chaosreprise.history import Answer, Effect, Report, Submit
 from chaosreprise.history.events import Attribution
 
 
@@ -237,6 +237,33 @@ def test_coalescing_excuses_only_what_a_later_accepted_command_overtook():
     cmd = victim(made, "stop")
     made.drop(Effect, lambda e: e.session == cmd.session and e.lo > cmd.lo and e.gen == made.gen[cmd.session])
     assert lost(made).count == (1, 1)
+
+
+def overtaken(outcome: str, acted: bool = True) -> Made:
+    """A hibernate that the platform dropped for a stop whose answer was of this outcome."""
+    made = complete(promises={"durable": True, "at_most_once": True, "coalesce": True})
+    cmd = victim(made, "hibernate")
+    stop = next(e for e in made.commands("stop") if e.session == cmd.session)
+    gone = {e.gen for e in made.find(Effect, lambda e: e.session == cmd.session and e.mark == "gone")}
+    made.drop(Effect, lambda e: e.session == cmd.session and e.lo > cmd.lo and (e.gen not in gone or not acted))
+    answer = made.find(Answer, lambda e: e.cmd == stop.cmd)[0]
+    if outcome == "info":
+        answer.outcome, answer.id, answer.error = "info", None, "connection reset"
+        made.drop(Report, lambda e: e.fields.get("session") == cmd.session and e.fields["action"] == "stop_session")
+    return made
+
+
+def test_what_a_command_without_an_answer_has_overtaken_is_no_loss_if_that_happened():
+    found = lost(overtaken("info"))
+    assert (found.count, found.exempt) == ((0, 0), 1)
+
+
+def test_what_a_command_without_an_answer_may_have_overtaken_is_not_decided():
+    made = overtaken("info", acted=False)
+    made.gap("slots", 7.0, 7.1)
+    found = lost(made)
+    assert found.count == (0, 1)
+    assert any("may have dropped them" in doubt.why for doubt in found.scope)
 
 
 def ended_otherwise(reported: bool = True) -> tuple[Made, Submit]:

@@ -16,7 +16,7 @@ from chaosreprise import checker
 from chaosreprise.history import Effect, Report
 
 SETTINGS = settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 REQUIRE = ["lost", "duplicate", "phantom", "reorder", "split-brain", "residue", "misassigned"]
 STATE = {"start": "running", "hibernate": "hibernated", "wake": "running", "stop": "terminated"}

@@ -137,6 +137,25 @@ def test_a_take_over_that_the_platform_reports_is_legal():
     assert split(made).count == (0, 0)
 
 
+def test_two_processes_after_one_take_over_are_still_two():
+    made = run()
+    mark(made, "up", "s-a1-run0", 78, 6.0)
+    mark(made, "up", "s-a1-run0", 79, 6.5)
+    moved(made, "s-a1-run0", 5.9)
+    for report in made.find(Report, lambda e: e.id == "s-a1-run0" and e.hi > ns(6.0)):
+        report.owner = "a3"
+    found = split(made)
+    assert (found.count, "pid 79 began at 6.500 s, while pid 78" in found.witnesses[0].say) == ((1, 1), True)
+
+
+def test_the_second_session_of_one_start_is_judged_too():
+    made = run()
+    made.effect("start", "s-twin", 6.5, key="key-s-new")
+    mark(made, "up", "s-twin", 79, 6.7)
+    found = split(made)
+    assert (found.count, found.witnesses[0].op) == ((1, 1), "start")
+
+
 def test_a_take_over_that_was_reported_before_the_first_process_began_is_another_one():
     made = run()
     made.session("s-a1-run0", "running", 6.0)

@@ -4,7 +4,7 @@ What leads from one state to another is a list of needs: how many commands of ea
 the cheapest count, since a change needs a command of its own and a command needs no change. A state passes if the platform leaves it by itself.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 from functools import cache
 
@@ -25,26 +25,36 @@ class Automaton:
             self._from[edge.before].append(edge)
         self.states = {ABSENT, *self._from, *(edge.after for after in self._from.values() for edge in after)}
         self.passing = self._passing()
+        self._all_ways = cache(self._reach)
         self.ways = cache(self._ways)
         self.returns = cache(self._returns)
 
     def _ways(self, before: str, after: str) -> list[Needs]:
         """The cheapest needs of all ways from one state to another; empty: there is no way."""
-        return cheapest(_needs(way) for way in self._walk(before, after, (), {before}))
+        return self._all_ways(before).get(after, [])
+
+    def _reach(self, before: str) -> dict[str, list[Needs]]:
+        """The same to every state that can be reached. A way in circles is never cheaper, so that this ends."""
+        found: dict[str, list[Needs]] = {before: [()]}
+        todo: deque[tuple[str, Needs]] = deque([(before, ())])
+        while todo:
+            at, needs = todo.popleft()
+            for edge in self._from.get(at, ()):
+                further = needs if edge.by == PLATFORM else add(needs, ((edge.by, 1),))
+                known = found.setdefault(edge.after, [])
+                kept = cheapest([*known, further])
+                if further in kept and further not in known:
+                    found[edge.after] = kept
+                    todo.append((edge.after, further))
+        return found
 
     def _returns(self, state: str) -> list[Needs]:
         """The cheapest needs of leaving a state and coming back to it."""
         return cheapest(
-            add(_needs((edge.by,)), rest) for edge in self._from.get(state, ()) for rest in self.ways(edge.after, state)
+            rest if edge.by == PLATFORM else add(rest, ((edge.by, 1),))
+            for edge in self._from.get(state, ())
+            for rest in self.ways(edge.after, state)
         )
-
-    def _walk(self, at: str, goal: str, way: tuple[str, ...], been: set[str]) -> Iterable[tuple[str, ...]]:
-        if at == goal:
-            yield way
-            return
-        for edge in self._from.get(at, ()):
-            if edge.after not in been:
-                yield from self._walk(edge.after, goal, (*way, edge.by), been | {edge.after})
 
     def _passing(self) -> dict[str, set[str]]:
         passing: dict[str, set[str]] = {
@@ -76,7 +86,3 @@ def cheapest(ways: Iterable[Needs]) -> list[Needs]:
         if not any(all(have.get(kind, 0) >= n for kind, n in less) for less in kept):
             kept.append(needs)
     return kept
-
-
-def _needs(way: Iterable[str]) -> Needs:
-    return tuple(sorted(Counter(kind for kind in way if kind != PLATFORM).items()))

@@ -159,7 +159,7 @@ def _recoveries(case: Case, objective: Objective) -> tuple[list[Figure], list[Do
     name = objective.recovery.removesuffix("_s")
     figures, doubts = [], []
     lives = {life.fault: life for life in case.lives}
-    for told in recovered.measure(case):
+    for told in case.once(recovered.measure):
         span = getattr(told, name)
         life = lives[told.fault]
         broken = exposure.window(case, life)

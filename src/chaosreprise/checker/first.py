@@ -6,13 +6,13 @@ or each transition up to it came before the next command was sent, so that nobod
 counts from its first mark on: a stop from the `down` before its `gone`.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from chaosreprise.checker.attribution import STANDING, Transition, begin_mark, end_mark, of_key
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.matching import sweep
+from chaosreprise.checker.surplus import whole
 
 
 class First(NamedTuple):
@@ -58,18 +58,18 @@ def _counted(case: Case) -> Iterator[Seen]:
         if case.attributed.level(op) != "counted" or session in case.attributed.ungenerated:
             continue
         rows = [row for row in group if outcome[row] != "fail"]
-        effects = [seen for seen in case.attributed.of[session, op] if seen.hi <= case.known_effects_until]
+        entry, own = case.attributed.entries[op], case.attributed.of[session, op]
+        effects = [seen for seen in own if seen.hi <= case.known_effects_until and whole(case, entry, seen)]
         if not rows or not effects:
             continue
         sure, taken = len(rows) == 1, sweep(rows, submitted, [seen.hi for seen in effects])[0]
         forced = list(_forced(case, rows, effects))
-        ledger = case.attributed.entries[op].ledger
         for number, row in enumerate(rows):
             if row in taken:
                 effect = effects[taken[row]]
-                lo, hi = begun.get((ledger, effect.object, effect.gen), (effect.lo, effect.hi))
-                own = sure or (taken[row] == number and forced[number])
-                yield row, lo, hi, own and effect.sure, effect
+                lo, hi = begun.get((entry.ledger, effect.object, effect.gen), (effect.lo, effect.hi))
+                alone = sure or (taken[row] == number and forced[number])
+                yield row, lo, hi, alone and effect.sure, effect
 
 
 def _forced(case: Case, rows: list[int], effects: list[Transition]) -> Iterator[bool]:
@@ -87,11 +87,10 @@ def _forced(case: Case, rows: list[int], effects: list[Transition]) -> Iterator[
 def _beginnings(case: Case) -> dict[tuple[str, str, int | None], tuple[int, int]]:
     """When each generation of each object first left a mark."""
     found: dict[tuple[str, str, int | None], tuple[int, int]] = {}
-    by_generation: dict[tuple[str, str, int | None], list[tuple[int, int]]] = defaultdict(list)
     for (ledger, _), effects in case.effects.sessions.items():
         for effect in effects:
             if effect.mark in STANDING:
-                by_generation[ledger, effect.object, effect.gen].append((effect.lo, effect.hi))
-    for name, spans in by_generation.items():
-        found[name] = min(lo for lo, _ in spans), min(hi for _, hi in spans)
+                name = ledger, effect.object, effect.gen
+                lo, hi = found.get(name, (effect.lo, effect.hi))
+                found[name] = min(lo, effect.lo), min(hi, effect.hi)
     return found

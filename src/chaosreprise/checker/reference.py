@@ -7,6 +7,7 @@ histories (`examples`), drawn here, and judged here too, so that the page can't 
 import importlib
 import re
 import sys
+import textwrap
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from chaosreprise.checker.tiny import Example
 from chaosreprise.checker.verdict import Finding
 from chaosreprise.history import History
 
+WIDTH = 110
 COMMAND = "python -m chaosreprise.checker.reference > docs/checks.md"
 PARTS = ("Definition", "Labels?", "Exempt", "Method", "Promise", "Needs", "Witness", "Limits")
 TOP = f"""\
@@ -197,9 +199,16 @@ def _block(record: dict[str, Any]) -> str:
         "attribution": ", ".join(record["levels"]),
         "judged": _when(record),
     }
-    about = [f"    {part}" for part in record["about"][1:]]
+    about = [_wrapped(part) for part in record["about"][1:]]
     facts = [f"    {name:<14}{value}" for name, value in told.items()]
     return "\n".join([f"{record['name']}: {record['about'][0]}", *about, *facts])
+
+
+def _wrapped(part: str) -> str:
+    indent = "    "
+    return textwrap.fill(
+        part, WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ class Unmatched:
                 continue
             entry = case.attributed.entries[op]
             effects = [
-                seen for seen in transitions if self._counts(entry, seen) and (shows_repeat(entry) or not seen.repeats)
+                seen for seen in transitions if counts(case, entry, seen) and (shows_repeat(entry) or not seen.repeats)
             ]
             rows = [row for row in case.rows_of(session, op) if case.commands.outcome[row] != "fail"]
             taken, left = sweep(rows, submitted, [seen.hi for seen in effects])
@@ -117,14 +117,15 @@ class Unmatched:
                 first = [effects[taken[row]]] if row in taken else []
                 self.surplus.append(Surplus(row, [*first, *extra], len(extra)))
 
-    def _counts(self, entry: Attribution, seen: Transition) -> bool:
-        """What surely is a transition of this kind, and whose command would be in the history.
 
-        While a run lives, the newest line of a ledger may be the first half of a transition (`down`, and `gone` to come).
-        """
-        case = self._case
-        whole = not case.live or entry.mark != HALF or seen.hi < case.newest_effect(entry.ledger)
-        return seen.sure and whole and seen.hi <= case.known_effects_until
+def counts(case: Case, entry: Attribution, seen: Transition) -> bool:
+    """What surely is a transition of this kind, and whose command would be in the history."""
+    return seen.sure and whole(case, entry, seen) and seen.hi <= case.known_effects_until
+
+
+def whole(case: Case, entry: Attribution, seen: Transition) -> bool:
+    """While a run lives, the newest line of a ledger may be the first half of a transition (`down`, and `gone` to come)."""
+    return not case.live or entry.mark != HALF or seen.hi < case.newest_effect(entry.ledger)
 
 
 def ours(case: Case, session: str, moment: int) -> bool:

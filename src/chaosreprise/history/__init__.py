@@ -18,7 +18,7 @@ from chaosreprise.history.events import (
     Timed,
 )
 from chaosreprise.history.reader import History, Tail, load
-from chaosreprise.history.writer import Writer
+from chaosreprise.history.writer import Recording, Writer
 
 __all__ = [
     "Answer",
@@ -30,6 +30,7 @@ __all__ = [
     "History",
     "Observe",
     "Phase",
+    "Recording",
     "Report",
     "Segment",
     "Submit",

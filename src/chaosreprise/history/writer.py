@@ -9,7 +9,7 @@ import pathlib
 import socket
 import threading
 import time
-from typing import Self
+from typing import Protocol, Self
 
 import msgspec
 
@@ -18,6 +18,12 @@ from chaosreprise.history.events import VERSION, Event, Segment
 from chaosreprise.paths import boot_id
 
 BATCH_S = 0.02
+
+
+class Recording(Protocol):
+    """What events are written to."""
+
+    def write(self, event: Event, at_once: bool = False) -> None: ...
 
 
 class Writer:

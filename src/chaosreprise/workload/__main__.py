@@ -11,7 +11,7 @@ import msgspec
 
 from chaosreprise.clock import SystemClock
 from chaosreprise.errors import BadInput
-from chaosreprise.history import Writer
+from chaosreprise.history import Tail, Writer
 from chaosreprise.platform import adapter, file
 from chaosreprise.serve import arguments, lines_of_stdin, serve
 from chaosreprise.workload.load import Load
@@ -33,7 +33,9 @@ async def main() -> None:
             if verb == "plan":
                 plan = msgspec.convert(fields["plan"], Plan)
                 speaker = adapter.make(file.load(fields["platform"]), options.run)
-                load = Load(speaker, writer, Model(options.history), plan, options.run, SystemClock())
+                clock = SystemClock()
+                model = Model(Tail(options.history, "recorder"), clock)
+                load = Load(speaker, writer, model, plan, options.run, clock)
                 return {}
             if load is None or verb not in VERBS:
                 raise BadInput(f"{verb!r}: not a request to the load, or it has no plan yet")

@@ -9,13 +9,12 @@ import asyncio
 import collections
 import random
 import statistics
-import time
 from collections.abc import Coroutine
 from typing import Any
 
 from chaosreprise.clock import SECOND, Clock
 from chaosreprise.errors import RunBroken
-from chaosreprise.history import Answer, Coverage, Observe, Submit, Writer
+from chaosreprise.history import Answer, Coverage, Observe, Recording, Submit
 from chaosreprise.history.events import Op
 from chaosreprise.platform.adapter import Adapter, Operation
 from chaosreprise.workload.model import Model
@@ -29,7 +28,7 @@ SETTLE_LIMIT = 20  # x settle: a platform that is never quiet is not waited for 
 
 
 class Load:
-    def __init__(self, adapter: Adapter, writer: Writer, model: Model, plan: Plan, run: str, clock: Clock) -> None:
+    def __init__(self, adapter: Adapter, writer: Recording, model: Model, plan: Plan, run: str, clock: Clock) -> None:
         self._adapter, self._writer, self._model, self._plan, self._run, self._clock = (
             adapter,
             writer,
@@ -82,7 +81,7 @@ class Load:
 
     async def baseline(self, seconds: float) -> dict[str, Any]:
         """A start, hibernate, wake, stop cycle on every agent, beside `seconds` of steps and reads."""
-        began = time.monotonic()
+        began = self._seconds()
         answers = await self._in_parallel([self._start() for _ in self._plan.agents])
         names = [answer.session for answer in answers if answer.session]
         for op, state in (("hibernate", "hibernated"), ("wake", "running"), ("stop", "terminated")):
@@ -90,12 +89,12 @@ class Load:
             await self._reached(names, before)
             await self._in_parallel([self._do(op, name) for name in names])  # type: ignore[arg-type]
             await self._reached(names, state)
-        await self._clock.sleep(max(0.0, seconds - (time.monotonic() - began)))
+        await self._clock.sleep(max(0.0, seconds - (self._seconds() - began)))
         return {"agents": sorted({self._model.owner[name] for name in names if name in self._model.owner})}
 
     async def send(self, agents: list[str], seconds: float) -> dict[str, Any]:
         """Pairs on the reserve of these agents and starts anywhere, at seeded times within `seconds`."""
-        began = time.monotonic()
+        began = self._seconds()
         pairs: list[tuple[Op, str | None]] = [("start", None) for _ in self._plan.agents]
         for agent in agents:
             pairs += [("hibernate", name) for name in self._running.pop(agent, [])]
@@ -106,7 +105,7 @@ class Load:
             asyncio.create_task(self._pair(op, name, began + at)) for (op, name), at in zip(pairs, times, strict=True)
         ]
         sent = collections.Counter(op for accepted in await asyncio.gather(*tasks) for op in accepted)
-        await self._clock.sleep(max(0.0, seconds - (time.monotonic() - began)))
+        await self._clock.sleep(max(0.0, seconds - (self._seconds() - began)))
         return {"accepted": dict(sent)}
 
     async def burst(self, agents: list[str], need: dict[str, int]) -> dict[str, Any]:
@@ -182,6 +181,9 @@ class Load:
         self._writer.write(Coverage(lo=now, hi=now, of="load", on=False, why="done"), at_once=True)
         return {"lag_ms": lag_ms}
 
+    def _seconds(self) -> float:
+        return self._clock.now() / SECOND
+
     def _give_roles(self, names: list[str]) -> None:
         by_agent: dict[str, list[str]] = {agent: [] for agent in self._plan.agents}
         for name in names:
@@ -215,7 +217,7 @@ class Load:
 
     async def _pair(self, op: Op, name: str | None, at: float) -> list[Op]:
         """The first command at its time, and a stop once it was accepted. Returns the kinds that were."""
-        await self._clock.sleep(max(0.0, at - time.monotonic()))
+        await self._clock.sleep(max(0.0, at - self._seconds()))
         first = await (self._start() if name is None else self._do(op, name))
         if first.outcome != "ok":
             return []
@@ -280,12 +282,12 @@ class Load:
 
     async def _settle(self) -> float:
         """Wait until nothing has happened for settle_s. A stall of this machine is no time in which the platform could act."""
-        began = last = time.monotonic()
+        began = last = self._seconds()
         quiet, activity = 0.0, self._model.activity
         while quiet < self._plan.settle_s and last - began < SETTLE_LIMIT * self._plan.settle_s:
             await self._clock.sleep(SETTLE_TICK_S)
             self._model.update()
-            now = time.monotonic()
+            now = self._seconds()
             quiet += min(now - last, 2 * SETTLE_TICK_S)
             last = now
             if self._model.activity != activity:

@@ -3,29 +3,36 @@
 The load reads no rows of its own, so that there is one observer and one truth.
 """
 
-import asyncio
-import pathlib
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
+from chaosreprise.clock import SECOND, Clock
 from chaosreprise.errors import RunBroken
-from chaosreprise.history import Effect, Report, Tail
+from chaosreprise.history import Effect, Report
 
 POLL_S = 0.01
+
+
+class Following(Protocol):
+    """A growing history."""
+
+    def new(self) -> Iterable[Any]:
+        """What was added since the last call."""
+        ...
 
 
 class Model:
     """State and owner of our sessions by name. `activity` grows with each effect and each report on a command or session."""
 
-    def __init__(self, history: pathlib.Path) -> None:
-        self._tail = Tail(history, "recorder")
+    def __init__(self, recorded: Following, clock: Clock) -> None:
+        self._recorded, self._clock = recorded, clock
         self.state: dict[str, str] = {}
         self.owner: dict[str, str] = {}
         self.agents: dict[str, str] = {}
         self.activity = 0
 
     def update(self) -> None:
-        for event in self._tail.new():
+        for event in self._recorded.new():
             if isinstance(event, Report):
                 self._learn(event)
             elif isinstance(event, Effect):
@@ -43,9 +50,9 @@ class Model:
 
     async def until(self, what: str, holds: Callable[[], bool], timeout_s: float) -> None:
         """Wait until `holds()`; RunBroken with `what` when it did not within the time."""
-        end = time.monotonic() + timeout_s
+        end = self._clock.now() + timeout_s * SECOND
         while not holds():
-            if time.monotonic() > end:
+            if self._clock.now() > end:
                 raise RunBroken(f"{what}: not within {timeout_s:g} s")
-            await asyncio.sleep(POLL_S)
+            await self._clock.sleep(POLL_S)
             self.update()

@@ -2,7 +2,8 @@
 
 Definition (design, section 4: "effect after bound + max(accept, heal if a fault was on its path)"). The effect of an
 accepted command. `bound` is the contract's for its kind; accepted is when the answer was read; healed is when the fault was
-surely undone (`due`). A fault that began after the effect was due excuses nothing.
+surely undone (`due`). A fault that began after the effect was due excuses nothing. Exempt: what a later
+accepted command has superseded, where the platform promises `coalesce`: it needs no effect, so none in time.
 
 Promise: the bounds of the contract are one.
 
@@ -46,6 +47,7 @@ class Tally:
 
     late: list[tuple[int, Transition]] = field(default_factory=list)
     judged: int = 0
+    exempt: int = 0
     perhaps: int = 0
     unhealed: int = 0
     wide: int = 0
@@ -67,6 +69,7 @@ def judge(case: Case) -> Finding:
         count=(len(tally.late), len(tally.late) + tally.perhaps),
         levels={op: case.attributed.level(op) for op in kinds},
         baseline=sum(_is_baseline(case, row) for row, _ in tally.late),
+        exempt=tally.exempt,
         evidence=tally.judged,
         witnesses=[_witness(case, row, seen) for row, seen in tally.late[: witness.LIMIT]],
         scope=[*_gap_doubts(case, tally), *_other_doubts(case, tally), *case.uncountable()],
@@ -156,10 +159,13 @@ def _file(case: Case, row: int, seen: Transition | None, tally: Tally) -> None:
             tally.perhaps += 1
         return
     tally.judged += 1
+    if exempt.superseded(case, row):
+        tally.exempt += 1
+        return
     if seen.hi <= limit or seen.hi > case.known_effects_until:  # a newer command may not be in the history yet
         return
     hidden = outcome.gaps(case, row, seen.lo)
-    if seen.lo > limit and not hidden and seen.sure:
+    if seen.lo > limit and not hidden and seen.sure and not exempt.perhaps(case, row):
         tally.late.append((row, seen))
         return
     tally.perhaps += 1

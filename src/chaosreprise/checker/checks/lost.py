@@ -34,12 +34,14 @@ from chaosreprise.checker.verdict import Doubt, Finding, Label, NotTested, Witne
 
 @dataclass(slots=True)
 class Tally:
-    """What was found so far. `open`: not settled, or not watched; `mixed`: others may have absorbed its effect."""
+    """What was found so far. `open`: not settled, or not watched; `mixed`: others may have absorbed its effect; `overtaken`: it
+    may have been dropped legally."""
 
     lost: list[int] = field(default_factory=list)
     exempt: int = 0
     open: int = 0
     mixed: int = 0
+    overtaken: int = 0
     overdue: list[int] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
 
@@ -59,7 +61,7 @@ def judge(case: Case) -> Finding:
     kinds = _kinds(case)
     lost = len(tally.lost)
     return Finding(
-        count=(lost, lost + tally.open + tally.mixed + len(tally.overdue)),
+        count=(lost, lost + tally.open + tally.mixed + tally.overtaken + len(tally.overdue)),
         levels={op: case.attributed.level(op) for op in kinds},
         baseline=sum(_is_baseline(case, row) for row in tally.lost),
         labels=dict(Counter(_label(case, row) or "without a row" for row in tally.lost)),
@@ -83,6 +85,8 @@ def _sort(case: Case, row: int, tally: Tally) -> None:
     """File one command that has no effect under what is known of it."""
     if exempt.reason(case, row):
         tally.exempt += 1
+    elif exempt.perhaps(case, row):
+        tally.overtaken += 1
     elif _decided(case, row):
         tally.lost.append(row)
     else:
@@ -119,7 +123,8 @@ def _count(case: Case, session: str, op: str, rows: Sequence[int], tally: Tally)
     if not unclear and all(effect_of[row] is not None for row in promised):
         return
     excused = {row for row in promised if effect_of[row] is None and exempt.reason(case, row)}
-    decided = {row for row in promised - excused if _decided(case, row)}
+    perhaps = {row for row in promised - excused if effect_of[row] is None and exempt.perhaps(case, row)}
+    decided = {row for row in promised - excused - perhaps if _decided(case, row)}
     happened = [transition.hi for transition in case.attributed.of[session, op]]
     able, rank = [*promised, *unclear], case.attributed.rank
     taken, _ = sweep(able, case.commands.lo, happened, lambda row: rank(row) if row in decided else 9)
@@ -128,7 +133,8 @@ def _count(case: Case, session: str, op: str, rows: Sequence[int], tally: Tally)
     missing = promised - excused - absorbed.keys()
     tally.lost += lost
     tally.exempt += len(excused - taken.keys())
-    undecided = [row for row in promised - excused - decided if row not in taken]
+    tally.overtaken += len(perhaps - taken.keys())
+    undecided = [row for row in promised - excused - perhaps - decided if row not in taken]
     for row in undecided:
         _file_undecided(case, row, tally)
     tally.mixed += max(0, len(missing & decided) - len(lost))
@@ -178,6 +184,9 @@ def _other_doubts(case: Case, tally: Tally) -> list[Doubt]:
     found = []
     if tally.mixed:
         why = f"{tally.mixed} accepted commands share their session and kind with unclear ones, which may have had the effect"
+        found.append(Doubt(what="lost", why=why, do="run again: fewer commands without a clear answer decide it"))
+    if tally.overtaken:
+        why = f"{tally.overtaken} accepted commands have no effect, and the platform may have dropped them for others that may have been accepted later"
         found.append(Doubt(what="lost", why=why, do="run again: fewer commands without a clear answer decide it"))
     if tally.overdue:
         names = ", ".join(case.commands.cmd[row] for row in tally.overdue[:3])

@@ -17,7 +17,8 @@ time a start that was placed, or a command of its sessions that had to wait.
 Witness. The command, when its agent broke, when it was given to it.
 
 Limits. A mark that was set and taken back between two looks is not seen. What was given at a moment that may lie outside
-counts as possible.
+counts as possible; but a command that waited until the very look in which the undo began and the platform had its agent
+back is taken to have been given to it then.
 """
 
 from collections.abc import Iterator, Sequence
@@ -67,14 +68,13 @@ class Wrong(NamedTuple):
 
 def judge(case: Case) -> Finding:
     gone, given = [*_by_fault(case), *_by_word(case)], list(_given(case))
-    wrong = list(_wrong(gone, given))
+    wrong = list(_wrong(case, gone, given))
     sure = [found for found in wrong if found.sure]
     ended = case.stage in ("clean", "end")
     told = [gap for gap in gone if gap.surely]
-    evidence = _elsewhere(told, given) + _waited(case, told) + len(sure) if ended else len(given)
+    evidence = _elsewhere(told, given) + _waited(case, told) + len(sure)
     return Finding(
         count=(len(sure), len(wrong)),
-        baseline=sum(_is_baseline(case, found) for found in sure),
         evidence=evidence,
         witnesses=[_witness(case, found) for found in sure[: witness.LIMIT]],
         scope=[*_gap_doubts(case, gone), *_doubts(case, wrong, ended, evidence)],
@@ -130,7 +130,7 @@ def _given(case: Case) -> Iterator[Given]:
             before = report.state
 
 
-def _wrong(gone: Sequence[Gone], given: Sequence[Given]) -> Iterator[Wrong]:
+def _wrong(case: Case, gone: Sequence[Gone], given: Sequence[Given]) -> Iterator[Wrong]:
     """Each gift to somebody who was gone, once: a start that was placed there is not counted again when it is sent."""
     placed: set[str] = set()
     by_agent: dict[str, list[Gone]] = {}
@@ -139,13 +139,24 @@ def _wrong(gone: Sequence[Gone], given: Sequence[Given]) -> Iterator[Wrong]:
     for gift in given:
         gaps = by_agent.get(gift.agent, ())
         within = [gap for gap in gaps if gap.lo <= gift.lo and gift.hi <= gap.hi]
-        touched = within or [gap for gap in gaps if gap.surely and gap.lo < gift.hi and gift.lo < gap.hi]
+        touched = within or [gap for gap in gaps if gap.surely and _touches(case, gap, gift)]
         if not touched or (gift.start and not gift.placed and gift.session in placed):
             continue
         if gift.placed:
             placed.add(gift.session)
         sure = next((gap for gap in within if gap.surely), None)
         yield Wrong(gift, sure or touched[0], sure is not None)
+
+
+def _touches(case: Case, gap: Gone, gift: Given) -> bool:
+    """Whether it may have been given in this time; not what waited until one look showed both its mark and its agent's return."""
+    if not (gap.lo < gift.hi and gift.lo < gap.hi):
+        return False
+    waited = not gift.placed and gap.lo < gift.lo and case.reports.commands[gift.name][0].state == PENDING
+    return not waited or not any(
+        report.state == ONLINE and report.lo <= gift.hi and report.hi >= max(gift.lo, gap.hi) and report.lo > gap.lo
+        for report in case.reports.agents.get(gift.agent, ())
+    )
 
 
 def _elsewhere(gone: Sequence[Gone], given: Sequence[Given]) -> int:
@@ -198,10 +209,6 @@ def _doubts(case: Case, wrong: Sequence[Wrong], ended: bool, evidence: int) -> I
         yield Doubt(what="misassigned", why=why, do="take an agent away for longer, and send starts meanwhile")
 
 
-def _is_baseline(case: Case, found: Wrong) -> bool:
-    return case.first_armed is None or found.given.hi < case.first_armed
-
-
 def _witness(case: Case, found: Wrong) -> Witness:
     given, gone = found.given, found.gone
     what = "placed on" if given.placed else "marked as sent to"
@@ -215,13 +222,10 @@ def _witness(case: Case, found: Wrong) -> Witness:
     )
     moments = [bound, witness.moment(case, given.lo, given.hi, f"{what} {given.agent}", bad=True)]
     if given.row is not None:
-        return witness.scene(case, given.row, say, given.hi, moments, baseline=_is_baseline(case, found))
+        return witness.scene(case, given.row, say, given.hi, moments, baseline=False)
     moments.append(witness.moment(case, gone.since, gone.since, f"{given.agent} gone"))
     moments.sort(key=lambda moment: (moment.hi, moment.lo))
-    return Witness(
-        say=say, cmd="", op="", session=given.session, agent=given.agent,
-        baseline=_is_baseline(case, found), moments=moments,
-    )  # fmt: skip
+    return Witness(say=say, cmd="", op="", session=given.session, agent=given.agent, moments=moments)
 
 
 CHECK = Check(
@@ -232,4 +236,5 @@ CHECK = Check(
     early=True,
     says=("work was given to an agent that was gone", "commands were given to an agent that was gone"),
     judge=judge,
+    baseline=False,
 )

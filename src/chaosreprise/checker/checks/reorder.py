@@ -127,8 +127,7 @@ def _compare(case: Case, row: int, others: Session, first: dict[int, First], tal
     if at is None:
         return
     by, moment = others.surely(number)
-    sure = own is None or (own.sure and not _hidden(case, row, own))
-    if sure and moment < at[0]:
+    if moment < at[0] and (own is None or (own.sure and not _hidden(case, row, own))):
         tally.overtaken.append(Overtaken(row, by, at, own is not None))
     elif others.probably(number)[1] < at[0] or others.possibly(number)[1] < at[1]:
         tally.undecided.append(row)
@@ -144,6 +143,9 @@ def _closed(case: Case, row: int, tally: Tally) -> tuple[int, int] | None:
         return None
     if exempt.reason(case, row):
         tally.exempt += 1
+        return None
+    if exempt.perhaps(case, row):
+        tally.undecided.append(row)
         return None
     taken = next((report for report in reports if report.state != PENDING), reports[-1])
     waited = taken.lo if reports[0].state == PENDING else case.commands.lo[row]

@@ -55,8 +55,6 @@ def judge(case: Case) -> Finding:
         left = remains.of(session)
         if not left:
             ended += remains.ended(session)
-        elif case.stage == "baseline":
-            continue
         elif _unheard_of(case, session, start):
             unheard += 1
         elif told := _told(case, session, start):
@@ -67,7 +65,7 @@ def judge(case: Case) -> Finding:
             spared += 1
         elif case.settle.until(start) is not None:
             found.append(Residue(session, start, left, sure=False))
-    strangers = [] if case.stage == "baseline" else remains.strangers(made)
+    strangers = remains.strangers(made)
     sure = [residue for residue in found if residue.sure]
     return Finding(
         count=(len(sure), len(found) + len(strangers)),
@@ -158,4 +156,5 @@ CHECK = Check(
     early=False,
     says=("a session of ours was not gone at the end", "sessions of ours were not gone at the end"),
     judge=judge,
+    baseline=False,
 )

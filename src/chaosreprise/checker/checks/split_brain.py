@@ -28,7 +28,7 @@ from chaosreprise.checker import witness
 from chaosreprise.checker.attribution import Transition
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.check import Check
-from chaosreprise.checker.incarnations import Incarnation, name_of, population
+from chaosreprise.checker.incarnations import Incarnation, made_by, name_of, population
 from chaosreprise.checker.verdict import Doubt, Finding, Moment, Witness
 from chaosreprise.history.events import LIFECYCLE, Effect
 
@@ -66,12 +66,14 @@ def judge(case: Case) -> Finding:
 def _overlaps(case: Case, session: str, lives: Sequence[Incarnation]) -> Iterator[Beside]:
     longest: Incarnation | None = None
     for life in lives:
+        succeeds = False
         if longest is not None and life.name != longest.name and _together(longest, life):
             hi = max(life.lo, min(life.hi, longest.hi))
-            if not _rolling(longest, life) and not _handed_over(case, session, longest.lo, hi):
+            succeeds = _rolling(longest, life) or _handed_over(case, session, longest.lo, hi)
+            if not succeeds:
                 yield Beside(session, longest.begin, life.begin, life.lo, hi)
-        if life.hi >= life.lo and (longest is None or life.hi > longest.hi):
-            longest = life
+        if life.hi >= life.lo and (longest is None or succeeds or life.hi > longest.hi):
+            longest = life  # whoever succeeds legally is what the next ones must not be beside
 
 
 def _together(first: Incarnation, second: Incarnation) -> bool:
@@ -171,10 +173,10 @@ def _moments(case: Case, told: Beside, first: str, second: str) -> list[Moment]:
 
 
 def _row(case: Case, told: Beside) -> int:
-    """The last lifecycle command of the session before the second process began, or else its first command."""
+    """The last lifecycle command of the session before the second process began, or else its first one, or its start."""
     rows = [row for op in (*LIFECYCLE, "step", "read") for row in case.rows_of(told.session, op)]
     before = [row for row in rows if case.commands.op[row] in LIFECYCLE and case.commands.lo[row] <= told.second.hi]
-    return max(before, default=min(rows))
+    return max(before) if before else min(rows) if rows else case.once(made_by)[told.session]
 
 
 CHECK = Check(
