@@ -13,9 +13,12 @@ import sys
 import tempfile
 import time
 
-from chaosreprise import history
+from chaosreprise import checker, history
 from chaosreprise.clock import MS, SECOND
 from chaosreprise.stack import starter
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "tests" / "checker"))
+import histories
 
 CHAOS = str(pathlib.Path(sys.executable).with_name("chaos"))
 EXPERIMENT = pathlib.Path(__file__).resolve().parent.parent / "experiments" / "agent-failover.json"
@@ -49,6 +52,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="runs on a kept lab, for phases and recovery times")
     options = parser.parse_args()
     print(f"history write      {history_cost():.2f} us an event (median of 5 x {EVENTS} events)")
+    print(f"judging            {judge_cost():.2f} s for a history of more than {EVENTS} events (median of 3)")
     print(f"chaos --help       +{help_cost():.1f} ms for the plugin of Reprise (median of 9)")
     print(f"lab up             {lab_start():.2f} s until ready (median of 3)")
     whole_run()
@@ -74,6 +78,19 @@ def history_cost() -> float:
             writer.flush()
             costs.append((time.perf_counter() - began) / EVENTS * 1e6)
     return statistics.median(costs)
+
+
+def judge_cost() -> float:
+    """Seconds to judge a whole correct run of 40 minutes."""
+    recorded = histories.complete(seconds_of_steps=2400, steps_hz=7).history()
+    if len(recorded.events) < EVENTS:
+        raise SystemExit(f"the history has but {len(recorded.events)} events")
+    taken = []
+    for _ in range(3):
+        began = time.perf_counter()
+        checker.judge(recorded, "end")
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken)
 
 
 def help_cost() -> float:
