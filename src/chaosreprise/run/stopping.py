@@ -62,7 +62,8 @@ def announced(requested: Platform, platform: Platform, directory: Directory) -> 
     try:
         yield running
     finally:
-        _path(running.platform).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a read-only disk by now: whoever reads it sees that its owner is dead
+            _path(running.platform).unlink()
 
 
 def announce(running: Running, warden: str | None = None) -> None:
@@ -75,7 +76,8 @@ def announce(running: Running, warden: str | None = None) -> None:
         new.replace(path)
     except OSError as error:
         raise RunBroken(
-            f"{path}: can't be written ({error.strerror}): `chaos reprise stop` would not find the run"
+            f"{path}: can't be written ({error.strerror}), and without it `chaos reprise stop` would not find the run: "
+            "make room, or set XDG_STATE_HOME to another folder"
         ) from error
 
 
