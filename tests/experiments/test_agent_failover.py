@@ -67,7 +67,8 @@ def test_every_file_of_a_run_is_there_and_recheck_needs_the_history_alone(
 
 def test_the_same_seed_draws_the_same_victim_and_plan_tells_it_beforehand(lab: starter.Stack, begin: Begin) -> None:
     ran = begin(lab.platform_file, REPRISE_SEED="11").finish()
-    victim = json.loads((ran.directory / "plan.json").read_text())["target"]["name"]
+    (fault,) = json.loads((ran.directory / "plan.json").read_text())["faults"]
+    (victim,) = fault["components"]
     environment = {**CLEAN, "REPRISE_PLATFORM": str(lab.platform_file), "REPRISE_SEED": "11"}
     plan = subprocess.run([CHAOS, "reprise", "plan", str(EXPERIMENT)], env=environment, capture_output=True, text=True)
     assert plan.returncode == 0, plan.stderr

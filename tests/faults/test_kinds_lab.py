@@ -178,7 +178,7 @@ class Lab:
             return b""
 
     def check_whole(self):
-        assert b"200 OK" in self.fresh("control-plane")
+        eventually(lambda: b"200 OK" in (self.fresh("control-plane") or b""), BACK_S)
         assert self.sql("select 1") == 1
         eventually(lambda: self.online() == ["a1", "a2", "a3"], BACK_S)
         eventually(lambda: self.step("print(6 * 7)") == "42\n", BACK_S)

@@ -100,6 +100,14 @@ def running() -> list[Running]:
     return found
 
 
+def sweep() -> None:
+    """Remove what runs that were killed had announced."""
+    for path in state_dir("faults").glob(f"*/{FILE}"):
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            if not is_alive(msgspec.json.decode(path.read_bytes(), type=Running).owner):
+                path.unlink()
+
+
 def stop(where: str | None) -> Iterator[tuple[str, bool]]:
     """End the runs that `where` names (a run, its directory, a platform or its file), or all: lines, and whether all is well."""
     runs = running()
