@@ -1,0 +1,362 @@
+"""Bad weather: full and read-only disks, no rights, ports taken, the whole run frozen, another boot, a clock set back.
+
+A run ends with one sentence, and with 0 only where all is proven; what it broke is whole again, and nothing is left of it.
+"""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import nobody
+import pytest
+from clocks import WallClock
+from disks import Disk, own_mounts
+from runs import CHAOS, CLEAN, Begin, Ran, Running, processes_of, start_lab
+
+from chaosreprise import checker, history
+from chaosreprise.clock import SECOND, boottime
+from chaosreprise.errors import NotPossible
+from chaosreprise.faults import ledger
+from chaosreprise.platform import file
+from chaosreprise.procs import incarnation, is_stopped, send_signal
+from chaosreprise.run import healing, litter
+from chaosreprise.stack import starter
+from chaosreprise.stack.client import Keeper
+
+pytestmark = pytest.mark.long
+Experiment = dict[str, Any]
+Moment = tuple[str, Callable[[dict[str, Any]], bool]]
+EMBEDDED = 'version = 1\nkind = "embedded"\nname = "embedded"\n[lab]\nheartbeat_s = 0.2\nreconcile_s = 0.05\n'
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+FULL, READ_ONLY = "No space left on device", "Read-only file system"
+WOKEN_S = 2.0
+
+
+@pytest.fixture(scope="module")
+def state() -> Iterator[pathlib.Path]:
+    """A state directory of these tests' own, on a way that is open to everybody."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="weather-"))
+    folder.chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(folder))
+        yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def lab(state: pathlib.Path) -> Iterator[starter.Stack]:
+    stack = start_lab()
+    yield stack
+    stack.end()
+
+
+@pytest.fixture
+def mounts(lab: starter.Stack) -> Iterator[None]:
+    """Mounts of the test's own; the lab was there before them."""
+    with own_mounts():
+        yield
+
+
+def refused(ran: "Ran | subprocess.CompletedProcess[str]", *says: str, code: int = 1) -> None:
+    ended, output = (ran.code, ran.output) if isinstance(ran, Ran) else (ran.returncode, ran.stdout)
+    assert ended == code, output
+    assert all(part in output for part in says), output
+    assert "Traceback" not in output
+
+
+def is_whole(lab: starter.Stack, folder: pathlib.Path) -> None:
+    """Every part up (an agent: connected) and not held, no session, no mark of any, no process, and nothing for `heal` to do."""
+    with Keeper(lab.address) as keeper:
+        status = keeper.status()
+    assert [(one.name, one.state) for one in status.components if one.state != "up" or one.held_by] == []
+    assert [slot.slot for slot in status.slots if slot.processes] == []
+    assert litter.left(file.load(str(lab.platform_file)).id) == []
+    assert processes_of(folder) == {}
+    assert healing.lines() == [("clean", True)]
+
+
+def fault(state: str) -> Moment:
+    return "warden", lambda event: event.get("state") == state
+
+
+MOMENTS: dict[str, Moment] = {
+    "contract": ("owner", lambda event: event["type"] == "contract"),
+    "first command": ("load", lambda event: event["type"] == "submit"),
+    "armed": fault("armed"),
+    "injected": fault("injected"),
+    "undoing": fault("undoing"),
+    "judging": ("recorder", lambda event: event.get("of") == "recorder" and not event["on"]),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_when_the_disk_of_the_runs_gets_full_that_is_said_and_nothing_stays_broken(
+    moment: str, lab: starter.Stack, shortest: Experiment, begin: Begin, tmp_path: pathlib.Path, mounts: None
+) -> None:
+    """Once with all of Chaos Toolkit's own files on that disk, as they are by default."""
+    disk = Disk(tmp_path / "run" if moment == "injected" else tmp_path / "run" / "runs")
+    running = begin(lab.platform_file, experiment=shortest)
+    running.until(*MOMENTS[moment])
+    disk.fill()
+    ran = running.finish()
+    refused(ran, str(ran.directory), f"can't be written ({FULL})", "make room, or set REPRISE_RUNS to another folder")
+    is_whole(lab, tmp_path)
+    assert not (ran.directory / "verdict.json").exists()
+    assert checker.judge(history.load(ran.directory / "history"), "end").value == "unknown"
+
+
+@pytest.mark.parametrize(("size", "platform"), [(16, "kept"), (16, "embedded"), (2, "embedded")])
+def test_without_room_for_the_state_nothing_is_begun(
+    size: int,
+    platform: str,
+    lab: starter.Stack,
+    shortest: Experiment,
+    begin: Begin,
+    tmp_path: pathlib.Path,
+    mounts: None,
+) -> None:
+    """2 MiB are enough for the secrets of a lab, and not for its database."""
+    disk = Disk(tmp_path / "state", size << 20)
+    if size > 2:
+        disk.fill()
+    where = str(lab.platform_file) if platform == "kept" else platform
+    ran = begin(where, experiment=shortest, XDG_STATE_HOME=str(disk.path)).finish()
+    refused(ran, FULL, "make room, or " if size > 2 else "initdb failed")
+    assert [path for path in disk.path.rglob("stacks/*") if path.is_dir()] == []
+    is_whole(lab, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("folder", "says"),
+    [
+        ("runs", "set REPRISE_RUNS to a folder that you may write"),
+        ("state", "set XDG_STATE_HOME to a folder that you may write"),
+        ("known state", "set XDG_STATE_HOME to a folder that you may write"),
+        (".", "go to a folder that you may write"),
+    ],
+)
+def test_on_a_read_only_disk_nothing_is_begun(
+    folder: str, says: str, lab: starter.Stack, shortest: Experiment, begin: Begin, tmp_path: pathlib.Path, mounts: None
+) -> None:
+    (tmp_path / "experiment.json").write_text(json.dumps(shortest))
+    disk = Disk(tmp_path / "run" / folder)
+    if folder == "known state":
+        (disk.path / "reprise" / "faults" / ledger.folder(file.load(str(lab.platform_file)).id).name).mkdir(
+            parents=True
+        )
+    subprocess.run(["mount", "-o", "remount,ro", disk.path], check=True)
+    env = {"XDG_STATE_HOME": str(disk.path)} if "state" in folder else {}
+    ran = begin(lab.platform_file, experiment=tmp_path / "experiment.json", **env).finish()
+    refused(ran, str(disk.path), READ_ONLY, says)
+    is_whole(lab, tmp_path)
+
+
+def test_whoever_has_no_rights_is_told_so_and_breaks_nothing(
+    lab: starter.Stack, shortest: Experiment, state: pathlib.Path, mounts: None
+) -> None:
+    nobody.reaches_python()
+    with tempfile.TemporaryDirectory(dir=state) as name:
+        folder = pathlib.Path(name)
+        (folder / "experiment.json").write_text(json.dumps(shortest))
+        for path in (folder, folder / "experiment.json"):
+            os.chown(path, nobody.UID, nobody.UID)
+        homeless = {key: value for key, value in CLEAN.items() if not key.startswith("XDG_")}
+        env = {**homeless, "REPRISE_PLATFORM": str(lab.platform_file), "XDG_STATE_HOME": str(folder)}
+        run = ("run", "experiment.json")
+        refused(
+            nobody.chaos(folder, homeless, *run),
+            "/nonexistent/.local/state/reprise/stacks: can't make the state directory (Permission denied): set XDG_STATE_HOME",
+        )
+        refused(
+            nobody.chaos(folder, env, *run), f"{lab.platform_file}: the platform file can't be read (Permission denied)"
+        )
+        open_to_all(lab, state)
+        refused(nobody.chaos(folder, env, *run), "the process behind it belongs to uid 0, not to you")
+        refused(nobody.chaos(pathlib.Path("/"), env, "reprise", "heal"), "/chaostoolkit.log: can't be written", code=3)
+        heal = nobody.chaos(folder, env, "reprise", "heal")
+        assert (heal.returncode, heal.stdout) == (0, "clean\n")
+        is_whole(lab, folder)
+
+
+def open_to_all(lab: starter.Stack, state: pathlib.Path) -> None:
+    """Everybody may read all of it, passwords too, but the database."""
+    for path in (*lab.dir.rglob("*"), lab.dir, lab.dir.parent, state / "reprise"):
+        if lab.dir / "data" not in (path, *path.parents):
+            path.chmod(path.stat().st_mode | 0o555)
+
+
+@pytest.mark.parametrize("component", ["control-plane", "database"])
+def test_a_port_that_was_taken_before_the_lab_starts_is_named_and_nothing_is_left(
+    component: str, lab: starter.Stack
+) -> None:
+    folder = starter.new_folder()
+    subprocess.run([sys.executable, "-m", "chaosreprise.lab", "prepare", str(folder), "--agents", "1"], check=True)
+    wanted = {one["name"]: one for one in json.loads((folder / "stack.json").read_text())["components"]}[component]
+    port = wanted.get("listen") or wanted["ready"]["tcp"]
+    with socket.create_server(("127.0.0.1", port)):
+        with pytest.raises(
+            NotPossible, match=f"port {port} of 127.0.0.1, which {component} of the stack needs, is not"
+        ):
+            starter.launch(folder, owned=False)
+    assert not folder.exists()
+    assert processes_of(folder) == {}
+
+
+def freeze(running: Running) -> list[Any]:
+    """Every process of the run stands still, and is seen to."""
+    pids = [running.process.pid, *(running.pid_of(writer) for writer in ("warden", "load", "recorder"))]
+    frozen = [inc for pid in pids if (inc := incarnation(pid)) is not None]
+    assert len(frozen) == 4
+    for inc in frozen:
+        send_signal(inc, signal.SIGSTOP)
+    while not all(map(is_stopped, frozen)):
+        time.sleep(0.001)
+    return frozen
+
+
+def wake(frozen: list[Any]) -> None:
+    for inc in frozen:
+        send_signal(inc, signal.SIGCONT)
+
+
+def test_a_run_that_stands_still_for_a_moment_undoes_and_judges_nothing_wrongly(
+    lab: starter.Stack, shortest: Experiment, begin: Begin, tmp_path: pathlib.Path
+) -> None:
+    running = begin(lab.platform_file, experiment=shortest)
+    running.until_fault("proven")
+    frozen = freeze(running)
+    time.sleep(WOKEN_S)
+    wake(frozen)
+    ran = running.finish()
+    assert (ran.code, ran.verdict()["verdict"]) in ((0, "true"), (1, "unknown")), ran
+    assert [one["by"] for one in ran.verdict()["faults"]] == ["run"]
+    assert "Traceback" not in ran.output
+    is_whole(lab, tmp_path)
+
+
+def test_a_run_that_stands_still_for_longer_than_its_lease_is_undone_meanwhile_and_proves_nothing(
+    lab: starter.Stack, shortest: Experiment, begin: Begin, tmp_path: pathlib.Path
+) -> None:
+    running = begin(lab.platform_file, experiment=shortest)
+    proven = running.until_fault("proven")
+    frozen = freeze(running)
+    while boottime() < proven["lease_end"]:
+        assert held(lab) == [proven["component"]]
+        time.sleep(min(1.0, (proven["lease_end"] - boottime()) / SECOND + 0.01))
+    until(lambda: held(lab) == [] and all_up(lab), 3)
+    assert all(map(is_stopped, frozen))
+    wake(frozen)
+    ran = running.finish()
+    assert (ran.code, ran.verdict()["verdict"]) == (1, "unknown"), ran
+    assert "Traceback" not in ran.output
+    assert [one["by"] for one in ran.verdict()["faults"]] == ["lease"]
+    assert "undone by lease" in " ".join(ran.output.split())
+    is_whole(lab, tmp_path)
+
+
+def held(lab: starter.Stack) -> list[str]:
+    with Keeper(lab.address) as keeper:
+        return [one.name for one in keeper.status().components if one.held_by]
+
+
+def all_up(lab: starter.Stack) -> bool:
+    with Keeper(lab.address) as keeper:
+        return all(one.state == "up" for one in keeper.status().components)
+
+
+def until(holds: Callable[[], bool], timeout_s: float) -> None:
+    end = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_what_a_machine_left_broken_when_it_went_down_is_moot_after_its_next_boot(
+    shortest: Experiment, begin: Begin, tmp_path: pathlib.Path, mounts: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    stack = start_lab()
+    platform = file.load(str(stack.platform_file)).id
+    running = begin(stack.platform_file, experiment=shortest)
+    running.until_fault("proven")
+    everybody = [stack.keeper, *map(incarnation, (running.process.pid, running.pid_of("warden")))]
+    for number in (signal.SIGSTOP, signal.SIGKILL):  # so that nobody outlives another
+        for inc in everybody:
+            assert inc is not None
+            send_signal(inc, number)
+    run = running.finish().directory.name
+    until(lambda: processes_of(tmp_path) == {}, 15)
+    assert [record.state for record in ledger.leftovers(platform)] == ["proven"]
+    (tmp_path / "boot_id").write_text(f"{uuid.uuid4()}\n")
+    subprocess.run(["mount", "--bind", tmp_path / "boot_id", BOOT_ID], check=True)
+    lines = heal()
+    assert re.fullmatch(
+        rf"run {run}: 1 fault left: agents.take_away on agents/a\d -> its stack is gone: nothing to undo", lines[0]
+    )
+    assert lines[1:] == [f"stack {stack.id} had lost its keeper: its folder is removed", "clean"]
+    assert [record.state for record in ledger.read(ledger.path(platform, run))] == ["moot"]
+    assert heal() == ["clean"]
+    (tmp_path / "lab.toml").write_text(EMBEDDED)
+    ran = begin(tmp_path / "lab.toml", experiment=shortest).finish()
+    assert (ran.code, ran.verdict()["verdict"]) == (0, "true"), ran
+
+
+def heal() -> list[str]:
+    """By a process of its own: this one knows the boot that was."""
+    done = subprocess.run([CHAOS, "--no-log-file", "reprise", "heal"], capture_output=True, text=True, env=os.environ)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+def test_a_clock_that_is_set_back_while_a_fault_is_on_changes_no_verdict(
+    shortest: Experiment, begin: Begin, tmp_path: pathlib.Path, state: pathlib.Path
+) -> None:
+    """The clock of the whole machine: of the run, the platform and its database."""
+    clock = WallClock(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in clock.env.items():
+            patch.setenv(name, value)
+        stack = start_lab()
+    try:
+        running = begin(stack.platform_file, experiment=shortest, **clock.env)
+        running.until_fault("proven")
+        clock.move(-3600)
+        ran = running.finish()
+        assert (ran.code, ran.verdict()["verdict"]) == (0, "true"), ran
+        assert re.search(r"\d\d:\d\d:\d\d INFO\] Action: bring the agent back", ran.output)
+        clocks = re.findall(r"\[\d\d\d\d-\d\d-\d\d (\d\d):\d\d:\d\d INFO\]", ran.output)
+        assert clocks[0] != clocks[-1], "the clock was set back, and not by little"
+        assert re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{4}", ran.directory.name)
+        assert [
+            span for one in ran.verdict()["recovery"] for span in spans(one) if not 0 <= span[0] <= span[1] < 60
+        ] == []
+        assert sum(map(len, map(spans, ran.verdict()["recovery"]))) > 0
+        assert "-" not in "".join(re.findall(r' time="([^"]*)"', (ran.directory / "junit.xml").read_text()))
+        assert ledger.leftovers(file.load(str(stack.platform_file)).id) == []
+    finally:
+        stack.end()
+
+
+def spans(recovery: dict[str, Any]) -> list[Any]:
+    return [value for value in recovery.values() if isinstance(value, list)]
+
+
+@pytest.mark.parametrize("wrong_by_s", [-3600, 3600])
+def test_a_folder_of_a_stack_without_a_maker_is_removed_whatever_the_clock_says(
+    wrong_by_s: int, state: pathlib.Path
+) -> None:
+    folder = state / "reprise" / "stacks" / "unmarked"
+    folder.mkdir(parents=True)
+    os.utime(folder, (time.time() - wrong_by_s,) * 2)
+    assert starter.sweep() == [folder]
