@@ -3,6 +3,7 @@
 A run ends with one sentence, and with 0 only where all is proven; what it broke is whole again, and nothing is left of it.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -16,23 +17,24 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import nobody
 import pytest
 from clocks import WallClock
 from disks import Disk, own_mounts
-from runs import CHAOS, CLEAN, Begin, Ran, Running, processes_of, start_lab
+from runs import CHAOS, CLEAN, EXPERIMENT, SHORT, Begin, Ran, Running, processes_of, start_lab
 
 from chaosreprise import checker, history
 from chaosreprise.clock import SECOND, boottime
 from chaosreprise.errors import NotPossible
 from chaosreprise.faults import ledger
 from chaosreprise.platform import file
-from chaosreprise.procs import incarnation, is_stopped, send_signal
+from chaosreprise.procs import Incarnation, incarnation, is_stopped, send_signal
 from chaosreprise.run import healing, litter
 from chaosreprise.stack import starter
 from chaosreprise.stack.client import Keeper
+from chaosreprise.stack.protocol import Component
 
 pytestmark = pytest.mark.long
 Experiment = dict[str, Any]
@@ -41,6 +43,7 @@ EMBEDDED = 'version = 1\nkind = "embedded"\nname = "embedded"\n[lab]\nheartbeat_
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 FULL, READ_ONLY = "No space left on device", "Read-only file system"
 WOKEN_S = 2.0
+UNDONE_WITHIN_S = 2.0  # after the end of a lease: the keeper looks each 0.25 s, then an agent starts
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +57,37 @@ def state() -> Iterator[pathlib.Path]:
     shutil.rmtree(folder)
 
 
+class Hung(NamedTuple):
+    """A run on a lab of its own whose processes all stand still since its fault was proven."""
+
+    lab: starter.Stack
+    running: Running
+    proven: dict[str, Any]
+    frozen: list[Incarnation]
+
+
 @pytest.fixture(scope="module")
-def lab(state: pathlib.Path) -> Iterator[starter.Stack]:
+def hung(state: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hung]:
+    """Begun before all the others and looked at later, since its lease takes half a minute."""
+    experiment = json.loads(EXPERIMENT.read_text())
+    experiment["method"][0]["provider"]["arguments"] = {"hold_s": 1.0}
+    folder = tmp_path_factory.mktemp("hung")
+    (folder / "experiment.json").write_text(json.dumps(experiment))
+    stack = start_lab()
+    running = Running(stack.platform_file, folder, folder / "experiment.json", SHORT, {})
+    try:
+        proven = running.until_fault("proven")
+        yield Hung(stack, running, proven, freeze(running))
+    finally:
+        stack.end()
+        with contextlib.suppress(ProcessLookupError):
+            running.process.send_signal(signal.SIGCONT)
+        running.process.kill()
+        running.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def lab(state: pathlib.Path, hung: Hung) -> Iterator[starter.Stack]:
     stack = start_lab()
     yield stack
     stack.end()
@@ -76,14 +108,16 @@ def refused(ran: "Ran | subprocess.CompletedProcess[str]", *says: str, code: int
 
 
 def is_whole(lab: starter.Stack, folder: pathlib.Path) -> None:
-    """Every part up (an agent: connected) and not held, no session, no mark of any, no process, and nothing for `heal` to do."""
+    """`heal` finds sessions at most; every part is up (an agent: connected) and not held, and no session is left, no process."""
+    lines = healing.lines()
+    assert lines[-1] == ("clean", True)
+    assert all("sessions left" in line for line, _ in lines[:-1]), lines
     with Keeper(lab.address) as keeper:
         status = keeper.status()
     assert [(one.name, one.state) for one in status.components if one.state != "up" or one.held_by] == []
     assert [slot.slot for slot in status.slots if slot.processes] == []
     assert litter.left(file.load(str(lab.platform_file)).id) == []
     assert processes_of(folder) == {}
-    assert healing.lines() == [("clean", True)]
 
 
 def fault(state: str) -> Moment:
@@ -93,7 +127,6 @@ def fault(state: str) -> Moment:
 MOMENTS: dict[str, Moment] = {
     "contract": ("owner", lambda event: event["type"] == "contract"),
     "first command": ("load", lambda event: event["type"] == "submit"),
-    "armed": fault("armed"),
     "injected": fault("injected"),
     "undoing": fault("undoing"),
     "judging": ("recorder", lambda event: event.get("of") == "recorder" and not event["on"]),
@@ -165,7 +198,7 @@ def test_on_a_read_only_disk_nothing_is_begun(
 def test_whoever_has_no_rights_is_told_so_and_breaks_nothing(
     lab: starter.Stack, shortest: Experiment, state: pathlib.Path, mounts: None
 ) -> None:
-    nobody.reaches_python()
+    nobody.reaches_python_and(state)
     with tempfile.TemporaryDirectory(dir=state) as name:
         folder = pathlib.Path(name)
         (folder / "experiment.json").write_text(json.dumps(shortest))
@@ -213,7 +246,7 @@ def test_a_port_that_was_taken_before_the_lab_starts_is_named_and_nothing_is_lef
     assert processes_of(folder) == {}
 
 
-def freeze(running: Running) -> list[Any]:
+def freeze(running: Running) -> list[Incarnation]:
     """Every process of the run stands still, and is seen to."""
     pids = [running.process.pid, *(running.pid_of(writer) for writer in ("warden", "load", "recorder"))]
     frozen = [inc for pid in pids if (inc := incarnation(pid)) is not None]
@@ -225,7 +258,7 @@ def freeze(running: Running) -> list[Any]:
     return frozen
 
 
-def wake(frozen: list[Any]) -> None:
+def wake(frozen: list[Incarnation]) -> None:
     for inc in frozen:
         send_signal(inc, signal.SIGCONT)
 
@@ -246,33 +279,30 @@ def test_a_run_that_stands_still_for_a_moment_undoes_and_judges_nothing_wrongly(
 
 
 def test_a_run_that_stands_still_for_longer_than_its_lease_is_undone_meanwhile_and_proves_nothing(
-    lab: starter.Stack, shortest: Experiment, begin: Begin, tmp_path: pathlib.Path
+    hung: "Hung", lab: starter.Stack
 ) -> None:
-    running = begin(lab.platform_file, experiment=shortest)
-    proven = running.until_fault("proven")
-    frozen = freeze(running)
-    while boottime() < proven["lease_end"]:
-        assert held(lab) == [proven["component"]]
-        time.sleep(min(1.0, (proven["lease_end"] - boottime()) / SECOND + 0.01))
-    until(lambda: held(lab) == [] and all_up(lab), 3)
-    assert all(map(is_stopped, frozen))
-    wake(frozen)
-    ran = running.finish()
+    while boottime() < hung.proven["lease_end"]:
+        assert [one.name for one in components(hung.lab) if one.held_by] == [hung.proven["component"]]
+        time.sleep(min(0.5, (hung.proven["lease_end"] - boottime()) / SECOND + 0.01))
+    until(lambda: all(one.state == "up" for one in components(hung.lab)), UNDONE_WITHIN_S)
+    ends = [one.last_hold for one in components(hung.lab) if one.last_hold]
+    back = [json.loads(line) for line in (hung.lab.dir / "slots.jsonl").read_text().splitlines() if '"back"' in line]
+    late_s = (back[-1]["t"] + boottime() - time.monotonic_ns() - hung.proven["lease_end"]) / SECOND
+    assert [one.by for one in ends] == ["lease"]
+    assert 0 <= late_s < UNDONE_WITHIN_S
+    assert all(map(is_stopped, hung.frozen)), "nobody of the run was awake to do it"
+    wake(hung.frozen)
+    ran = hung.running.finish()
     assert (ran.code, ran.verdict()["verdict"]) == (1, "unknown"), ran
     assert "Traceback" not in ran.output
     assert [one["by"] for one in ran.verdict()["faults"]] == ["lease"]
-    assert "undone by lease" in " ".join(ran.output.split())
-    is_whole(lab, tmp_path)
+    assert "it was undone by its lease: the run was hung" in " ".join(ran.output.split())
+    is_whole(hung.lab, hung.running.folder)
 
 
-def held(lab: starter.Stack) -> list[str]:
+def components(lab: starter.Stack) -> list[Component]:
     with Keeper(lab.address) as keeper:
-        return [one.name for one in keeper.status().components if one.held_by]
-
-
-def all_up(lab: starter.Stack) -> bool:
-    with Keeper(lab.address) as keeper:
-        return all(one.state == "up" for one in keeper.status().components)
+        return keeper.status().components
 
 
 def until(holds: Callable[[], bool], timeout_s: float) -> None:
@@ -306,7 +336,6 @@ def test_what_a_machine_left_broken_when_it_went_down_is_moot_after_its_next_boo
     )
     assert lines[1:] == [f"stack {stack.id} had lost its keeper: its folder is removed", "clean"]
     assert [record.state for record in ledger.read(ledger.path(platform, run))] == ["moot"]
-    assert heal() == ["clean"]
     (tmp_path / "lab.toml").write_text(EMBEDDED)
     ran = begin(tmp_path / "lab.toml", experiment=shortest).finish()
     assert (ran.code, ran.verdict()["verdict"]) == (0, "true"), ran

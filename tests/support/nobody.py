@@ -9,19 +9,17 @@ import tempfile
 from collections.abc import Mapping
 
 import pytest
-from disks import own_mounts
 from runs import CHAOS, ROOT
 
 UID = 65534
-__all__ = ["chaos", "own_mounts", "reaches_python"]
 
 
-def reaches_python() -> None:
-    """Within `own_mounts`: a folder closed to others then shows but what Python needs below it. Skips where we are not root."""
+def reaches_python_and(*more: pathlib.Path) -> None:
+    """Within `own_mounts`: a folder closed to others then shows but what is needed below it. Skips where we are not root."""
     if os.geteuid() != 0:
         pytest.skip("only root can start a process as somebody else")
     closed: dict[pathlib.Path, list[pathlib.Path]] = {}
-    for path in {pathlib.Path(name).resolve() for name in (sys.base_prefix, sys.prefix, ROOT)}:
+    for path in {pathlib.Path(name).resolve() for name in (sys.base_prefix, sys.prefix, ROOT, *more)}:
         shut = [folder for folder in reversed(path.parents) if not folder.stat().st_mode & stat.S_IXOTH]
         closed.setdefault(shut[0], []).append(path) if shut else None
     for folder, below in closed.items():
@@ -38,6 +36,8 @@ def _show_only(folder: pathlib.Path, below: list[pathlib.Path]) -> None:
     for number, path in enumerate(below):
         path.mkdir(parents=True, exist_ok=True)
         _mount("--rbind", kept / str(number), path)
+    subprocess.run(["umount", "--lazy", kept], check=True)
+    kept.rmdir()
 
 
 def _mount(*arguments: object) -> None:
