@@ -3,6 +3,7 @@
 A run ends with one sentence, and with 0 only where all is proven; what it broke is whole again, and nothing is left of it.
 """
 
+import asyncio
 import contextlib
 import json
 import os
@@ -19,8 +20,10 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import msgspec
 import nobody
 import pytest
+import toystack
 from clocks import WallClock
 from disks import Disk, own_mounts
 from runs import CHAOS, CLEAN, EXPERIMENT, SHORT, Begin, Ran, Running, processes_of, start_lab
@@ -28,9 +31,11 @@ from runs import CHAOS, CLEAN, EXPERIMENT, SHORT, Begin, Ran, Running, processes
 from chaosreprise import checker, history
 from chaosreprise.clock import SECOND, boottime
 from chaosreprise.errors import NotPossible
-from chaosreprise.faults import ledger
+from chaosreprise.faults import client as faults
+from chaosreprise.faults import ledger, lives, local
+from chaosreprise.faults.base import Context
 from chaosreprise.platform import file
-from chaosreprise.procs import Incarnation, incarnation, is_stopped, send_signal
+from chaosreprise.procs import Incarnation, incarnation, is_stopped, myself, send_signal
 from chaosreprise.run import healing, litter
 from chaosreprise.stack import starter
 from chaosreprise.stack.client import Keeper
@@ -244,6 +249,31 @@ def test_a_port_that_was_taken_before_the_lab_starts_is_named_and_nothing_is_lef
             starter.launch(folder, owned=False)
     assert not folder.exists()
     assert processes_of(folder) == {}
+
+
+def test_a_port_that_somebody_takes_from_a_broken_component_is_named_and_heal_mends_it_once_it_is_free(
+    state: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "BACK_S", 1.0)
+    port = toystack.free_port()
+    control = msgspec.structs.replace(toystack.server(port), name="control-plane")
+    stack = toystack.launch([control], folder=tmp_path / "toy")
+    told = lives.Lives("r1", "toy@here", Context(stack.address, [myself()]), lambda _: None)
+
+    async def broken() -> ledger.Record:
+        await told.inject("f1", "control-plane.take_away", "control-plane", 30 * SECOND, {})
+        with socket.create_server(("127.0.0.1", port)):
+            return await told.undo("f1", "run")
+
+    try:
+        left = asyncio.run(broken())
+        assert (left.state, left.say) == (
+            "leaked",
+            f"control-plane: it is backoff after 1 s, since another process has taken its port {port}: end that one",
+        )
+        assert [one.state for one in faults.heal("toy@here", stack.address)] == ["clean"]
+    finally:
+        stack.end()
 
 
 def freeze(running: Running) -> list[Incarnation]:

@@ -222,6 +222,7 @@ async def until_back(connected: AsyncKeeper, process: Process, unharmed_s: float
     """Another incarnation is whole, or after `unharmed_s` the old one, to which nothing happened. Raises Unreachable."""
     unharmed_after = time.monotonic() + unharmed_s
     lacks: str | None = "it was not started again"
+    found: Part | None = None
     try:
         async with asyncio.timeout(BACK_S):
             while True:
@@ -232,7 +233,7 @@ async def until_back(connected: AsyncKeeper, process: Process, unharmed_s: float
                         return
                 await asyncio.sleep(LOOK_EVERY_S * 5)
     except TimeoutError:
-        raise Unreachable(f"{process.component}: {lacks} after {BACK_S:g} s") from None
+        raise Unreachable(f"{process.component}: {lacks} after {BACK_S:g} s{_taken(found, process)}") from None
 
 
 async def check_whole(connected: AsyncKeeper, mark: str, process: Process) -> None:
@@ -276,6 +277,15 @@ async def _lacks(found: Part, process: Process) -> str | None:
         if not await _lets_in(port):
             return f"port {port} lets no client in yet"
     return None
+
+
+def _taken(found: Part | None, process: Process) -> str:
+    """Whether somebody else listens where this component did, so that it can't start."""
+    if found is None or found.inc is not None:
+        return ""
+    listening = {int(one.local.rpartition(":")[2], 16) for one in connections() if one.state == LISTEN}
+    taken = [port for port in process.ports if port in listening]
+    return f", since another process has taken its port {taken[0]}: end that one" if taken else ""
 
 
 async def _lets_in(port: int) -> bool:
