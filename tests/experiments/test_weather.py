@@ -34,6 +34,7 @@ from chaosreprise.errors import NotPossible
 from chaosreprise.faults import client as faults
 from chaosreprise.faults import ledger, lives, local
 from chaosreprise.faults.base import Context
+from chaosreprise.history.events import State
 from chaosreprise.platform import file
 from chaosreprise.procs import Incarnation, incarnation, is_stopped, myself, send_signal
 from chaosreprise.run import healing, litter
@@ -152,6 +153,18 @@ def test_when_the_disk_of_the_runs_gets_full_that_is_said_and_nothing_stays_brok
     is_whole(lab, tmp_path)
     assert not (ran.directory / "verdict.json").exists()
     assert checker.judge(history.load(ran.directory / "history"), "end").value == "unknown"
+
+
+def test_on_a_disk_that_is_full_from_the_beginning_nothing_is_begun_and_heal_works(
+    lab: starter.Stack, shortest: Experiment, begin: Begin, tmp_path: pathlib.Path, mounts: None
+) -> None:
+    (tmp_path / "experiment.json").write_text(json.dumps(shortest))
+    disk = Disk(tmp_path / "run")
+    disk.fill()
+    ran = begin(lab.platform_file, experiment=tmp_path / "experiment.json").finish()
+    refused(ran, f"owner.jsonl: can't be written ({FULL})", f"a file of Chaos Toolkit: can't be written ({FULL})")
+    assert heal(disk.path) == ["clean"]
+    is_whole(lab, tmp_path)
 
 
 @pytest.mark.parametrize(("size", "platform"), [(16, "kept"), (16, "embedded"), (2, "embedded")])
@@ -360,7 +373,7 @@ def test_what_a_machine_left_broken_when_it_went_down_is_moot_after_its_next_boo
     assert [record.state for record in ledger.leftovers(platform)] == ["proven"]
     (tmp_path / "boot_id").write_text(f"{uuid.uuid4()}\n")
     subprocess.run(["mount", "--bind", tmp_path / "boot_id", BOOT_ID], check=True)
-    lines = heal()
+    lines = heal(tmp_path)
     assert re.fullmatch(
         rf"run {run}: 1 fault left: agents.take_away on agents/a\d -> its stack is gone: nothing to undo", lines[0]
     )
@@ -371,9 +384,10 @@ def test_what_a_machine_left_broken_when_it_went_down_is_moot_after_its_next_boo
     assert (ran.code, ran.verdict()["verdict"]) == (0, "true"), ran
 
 
-def heal() -> list[str]:
-    """By a process of its own: this one knows the boot that was."""
-    done = subprocess.run([CHAOS, "--no-log-file", "reprise", "heal"], capture_output=True, text=True, env=os.environ)
+def heal(folder: pathlib.Path, **env: str) -> list[str]:
+    """By a process of its own, as a person does, started in a folder."""
+    command = [CHAOS, "--no-version-check", "reprise", "heal"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env={**os.environ, **env})
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.splitlines()
 
@@ -409,6 +423,31 @@ def test_a_clock_that_is_set_back_while_a_fault_is_on_changes_no_verdict(
 
 def spans(recovery: dict[str, Any]) -> list[Any]:
     return [value for value in recovery.values() if isinstance(value, list)]
+
+
+@pytest.mark.parametrize("wrong_by_s", [-365 * 86400, 365 * 86400])
+def test_what_is_still_open_is_not_dropped_for_its_age_whatever_the_clock_says(
+    wrong_by_s: int, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    clock = WallClock(tmp_path)
+    clock.move(wrong_by_s)
+    for state, platform in (("proven", "open@here"), ("clean", "another@here"), ("clean", "settled@here")):
+        ledger.append(record(state, platform))
+    marks = tmp_path / "state" / "reprise" / "litter" / "open-here"
+    marks.mkdir(parents=True)
+    (marks / "r1").write_text(json.dumps({"platform": "open@here", "file": str(tmp_path / "gone.toml")}))
+    with ledger.lock("open@here"):  # somebody is at it
+        assert heal(tmp_path, **clock.env) == ["clean"]
+    assert [one.state for one in ledger.leftovers("open@here")] == ["proven"]
+    assert [path.name for path in marks.iterdir()] == ["r1"]
+    assert ledger.path("settled@here", "r1").exists() == (wrong_by_s < 0), "what is settled goes by its age"
+
+
+def record(state: State, platform: str) -> ledger.Record:
+    return ledger.Record(
+        platform=platform, run="r1", fault="f1", kind="agents.crash", on="agents/a1", state=state, lo=0, hi=0, target={}
+    )
 
 
 @pytest.mark.parametrize("wrong_by_s", [-3600, 3600])
