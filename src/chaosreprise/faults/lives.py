@@ -17,7 +17,7 @@ from chaosreprise.errors import NotAllowed, NotPossible, RepriseError, RunBroken
 from chaosreprise.faults import ledger, registry
 from chaosreprise.faults.base import Context
 from chaosreprise.faults.ledger import Record
-from chaosreprise.faults.moments import Accepted
+from chaosreprise.faults.moments import Sent
 from chaosreprise.history.events import Fault, State
 from chaosreprise.stack.client import StackEnded
 
@@ -63,7 +63,7 @@ class Lives:
             return await self._plan(fault, kind, on, args)
 
     async def inject(
-        self, fault: str, kind: str, on: str, hold_ns: int, args: dict[str, Any], moment: Accepted | None = None
+        self, fault: str, kind: str, on: str, hold_ns: int, args: dict[str, Any], moment: Sent | None = None
     ) -> Record:
         """Break it, once armed at its moment; returns when that is proven. If not, it has been undone when this raises."""
         async with self._lock(fault):

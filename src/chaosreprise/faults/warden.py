@@ -26,7 +26,7 @@ from chaosreprise.faults import ledger, protocol
 from chaosreprise.faults.base import Context
 from chaosreprise.faults.gate import Gate
 from chaosreprise.faults.lives import Lives
-from chaosreprise.faults.moments import Accepted
+from chaosreprise.faults.moments import Sent
 from chaosreprise.history import Fault, Observe, Writer
 from chaosreprise.history.events import HALT
 from chaosreprise.procs import Incarnation, incarnation, myself, peer_uid, send_signal
@@ -184,7 +184,7 @@ class Warden:
                 request.on,
                 request.hold_ns,
                 request.args,
-                Accepted(self._history, request.after),
+                Sent(self._history, request.after),
             )
 
     def _check_halted(self) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from chaosreprise.clock import SECOND, Clock
 from chaosreprise.errors import RunBroken
 from chaosreprise.history import Answer, Coverage, Observe, Submit, Writer
-from chaosreprise.history.events import LIFECYCLE, Op
+from chaosreprise.history.events import Op
 from chaosreprise.platform.adapter import Adapter, Operation
 from chaosreprise.workload.model import Model
 from chaosreprise.workload.plan import Plan
@@ -256,7 +256,7 @@ class Load:
             at_once=True,
         )
         answer = await self._adapter.perform(Operation(cmd=cmd, op=op, key=key, session=session, user=user))
-        self._writer.write(answer, at_once=op in LIFECYCLE)  # a fault may wait for it
+        self._writer.write(answer)
         if op == "stop" and answer.outcome == "ok" and session:
             self._alive.discard(session)
         return answer
