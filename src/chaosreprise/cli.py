@@ -38,7 +38,7 @@ def _be_plain() -> None:
         where = error.filename or "a file of Chaos Toolkit"
         with contextlib.suppress(OSError):
             sys.stderr.write(
-                f"{where}: can't be written ({error.strerror}): make room, go to a folder that you may write, "
+                f"{where}: can't be opened or written ({error.strerror}): make room, go to a folder that you may write, "
                 "or name other files (chaos --no-log-file, chaos run --journal-path FILE)\n"
             )
         raise SystemExit(FAILED if "reprise" in sys.argv[1:] else 1)  # of `chaos reprise`, 1 would be a verdict

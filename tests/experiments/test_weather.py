@@ -180,7 +180,9 @@ def test_on_a_disk_that_is_full_from_the_beginning_nothing_is_begun_and_heal_wor
     disk = Disk(tmp_path / "run")
     disk.fill()
     ran = begin(lab.platform_file, experiment=tmp_path / "experiment.json").finish()
-    refused(ran, f"owner.jsonl: can't be written ({FULL})", f"a file of Chaos Toolkit: can't be written ({FULL})")
+    refused(
+        ran, f"owner.jsonl: can't be written ({FULL})", f"a file of Chaos Toolkit: can't be opened or written ({FULL})"
+    )
     assert heal(disk.path) == ["clean"]
     is_whole(lab, tmp_path)
 
@@ -252,7 +254,11 @@ def test_whoever_has_no_rights_is_told_so_and_breaks_nothing(
         )
         open_to_all(lab, state)
         refused(nobody.chaos(folder, env, *run), "the process behind it belongs to uid 0, not to you")
-        refused(nobody.chaos(pathlib.Path("/"), env, "reprise", "heal"), "/chaostoolkit.log: can't be written", code=3)
+        refused(
+            nobody.chaos(pathlib.Path("/"), env, "reprise", "heal"),
+            "/chaostoolkit.log: can't be opened or written",
+            code=3,
+        )
         heal = nobody.chaos(folder, env, "reprise", "heal")
         assert (heal.returncode, heal.stdout) == (0, "clean\n")
         is_whole(lab, folder)
