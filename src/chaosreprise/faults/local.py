@@ -35,6 +35,7 @@ GROUPS = ("agents", "sessions", "control-plane", "database")
 NEEDS = 'local processes under a keeper (components.GROUP with how = "process")'
 SESSIONS = "sessions/"
 BACK_S = 15.0
+WHOLE_S = 2.0  # longer than the end of a process that is asked nicely takes
 GONE_S = 2.0
 UNHARMED_S = 0.5  # a signal that was sent has surely been felt by then
 LOOK_EVERY_S = 0.002
@@ -237,11 +238,19 @@ async def until_back(connected: AsyncKeeper, process: Process, unharmed_s: float
 
 
 async def check_whole(connected: AsyncKeeper, mark: str, process: Process) -> None:
-    """Raises Unreachable when it carries our mark, is stopped or does not live."""
-    found = await part(connected, process.component)
+    """Raises Unreachable when it carries our mark, is stopped or does not live, and stays so: the platform ends sessions too."""
+    patient_until = time.monotonic() + WHOLE_S
+    while not _is_whole(found := await part(connected, process.component), mark):
+        if time.monotonic() > patient_until:
+            raise Unreachable(
+                f"{found.name} is {found.state}, held by {found.held_by or 'nobody'}: it is not whole again"
+            )
+        await asyncio.sleep(LOOK_EVERY_S * 5)
+
+
+def _is_whole(found: Part, mark: str) -> bool:
     alive = found.inc is not None and is_alive(found.inc) and not is_stopped(found.inc)
-    if found.held_by == mark or not (alive or _ended(found)):
-        raise Unreachable(f"{found.name} is {found.state}, held by {found.held_by or 'nobody'}: it is not whole again")
+    return found.held_by != mark and (alive or _ended(found))
 
 
 async def _session(keeper: AsyncKeeper, name: str) -> Part:
