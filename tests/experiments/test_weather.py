@@ -82,15 +82,17 @@ def hung(state: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     (folder / "experiment.json").write_text(json.dumps(experiment))
     stack = start_lab()
     running = Running(stack.platform_file, folder, folder / "experiment.json", SHORT, {})
+    frozen: list[Incarnation] = []
     try:
         proven = running.until_fault("proven")
-        yield Hung(stack, running, proven, freeze(running))
+        frozen = freeze(running)
+        yield Hung(stack, running, proven, frozen)
     finally:
         stack.end()
-        with contextlib.suppress(ProcessLookupError):
-            running.process.send_signal(signal.SIGCONT)
         running.process.kill()
         running.process.communicate()
+        for inc in frozen:
+            send_signal(inc, signal.SIGKILL)
 
 
 def stay(experiment: Experiment, seconds: float) -> None:
