@@ -436,8 +436,8 @@ def test_a_clock_that_is_set_back_while_a_fault_is_on_changes_no_verdict(
         clock.move(-3600)
         ran = running.finish()
         assert (ran.code, ran.verdict()["verdict"]) == (0, "true"), ran
-        hours = re.findall(r" (\d\d):\d\d:\d\d INFO\] Action: (?:take an|send|bring the)", ran.output)[:3]
-        assert hours[0] == hours[1] != hours[2], "it was set back while the fault was on"
+        hours = re.findall(r" (\d\d):\d\d:\d\d INFO\] Action: (?:take|bring) ", ran.output)
+        assert hours[0] != hours[1], "it was set back while the fault was on"
         assert re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{4}", ran.directory.name)
         assert [
             span for one in ran.verdict()["recovery"] for span in spans(one) if not 0 <= span[0] <= span[1] < 60
