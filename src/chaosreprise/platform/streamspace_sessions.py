@@ -133,7 +133,8 @@ class Sessions:
 
     async def _until_gone(self) -> None:
         left = await self._ours(set(ENDED))
-        patience_s = TIDY_S + self._platform.file.timing.settle.seconds(len(left))
+        timing = self._platform.file.timing
+        patience_s = TIDY_S + (timing.settle.seconds(len(left)) if timing is not None else 0.0)
         until = time.monotonic() + patience_s
         while left and time.monotonic() < until:
             await asyncio.sleep(TIDY_EVERY_S)
