@@ -10,6 +10,7 @@ import pytest
 from chaosreprise.errors import BadInput
 from chaosreprise.lab import defects
 
+pytestmark = pytest.mark.long
 START = ["made", "up"]
 
 
