@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import signal
+import threading
 
 import pytest
 import toystack
@@ -60,7 +61,7 @@ def test_each_fault_bites_and_what_it_hit_is_whole_again(verb, group, stack, sta
 
 
 def test_a_session_that_the_platform_is_just_ending_is_no_leak(launch):
-    stack = launch([], grace_s=0.5)
+    stack = launch([], grace_s=60.0)
     with Keeper(stack.address) as keeper, Keeper(stack.address) as looking:
         keeper.make("s1", 0)
         slow, quick = (process.inc for process in keeper.up("s1", 1).processes)
@@ -70,6 +71,7 @@ def test_a_session_that_the_platform_is_just_ending_is_no_leak(launch):
             toystack.eventually(lambda: not procs.is_alive(quick))
             assert looking.get("s1").state == "up", "the platform is at it still"
             process = local.Process(component="sessions/s1", inc=quick, connections=[], homes=[], ports=[], family=[])
+            threading.Timer(0.3, procs.send_signal, (slow, signal.SIGCONT)).start()
             asyncio.run(verified(stack, process))
             assert ending.result().state == "down"
 
