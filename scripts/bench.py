@@ -17,20 +17,11 @@ from chaosreprise import checker, history
 from chaosreprise.clock import MS, SECOND
 from chaosreprise.stack import starter
 
-sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "tests" / "checker"))
-import histories
+TESTS = pathlib.Path(__file__).resolve().parent.parent / "tests"
+sys.path += [str(TESTS / "checker"), str(TESTS / "support")]
+import histories  # noqa: E402
+from runs import CHAOS, EXPERIMENT, LAB, SHORT  # noqa: E402
 
-CHAOS = str(pathlib.Path(sys.executable).with_name("chaos"))
-EXPERIMENT = pathlib.Path(__file__).resolve().parent.parent / "experiments" / "agent-failover.json"
-VARIABLES = (
-    "hold_s:float=0.9",
-    "quiet_s:float=0.2",
-    "baseline_s:float=0.5",
-    "exposure:int=2",
-    "steps_per_s:float=10",
-    "reads_per_s:float=5",
-)
-SHORT = [text for variable in VARIABLES for text in ("--var", variable)]  # as tests/support/runs.py
 EVENTS = 100_000
 NAMES = {
     "chaosreprise.workload": "load",
@@ -145,7 +136,7 @@ def whole_run() -> None:
 
 def on_a_kept_lab(runs: int) -> None:
     """Short runs on one lab: their wall time, and how far the recovery times are from the lab's own log."""
-    stack = starter.start(agents=3, users=12, heartbeat_s=0.2, reconcile_s=0.02, owned=False)
+    stack = starter.start(**LAB, owned=False)
     walls, errors = [], []
     try:
         for number in range(runs):

@@ -139,8 +139,7 @@ class Sessions:
         while left and time.monotonic() < until:
             await asyncio.sleep(TIDY_EVERY_S)
             left = await self._ours(set(ENDED))
-        if not left:
-            return
-        raise Unreachable(
-            f"{self._http.base_url}: {len(left)} sessions with the tag {self._tag} were told to stop and have not within {patience_s:g} s"
-        )
+        if left:
+            raise Unreachable(
+                f"{self._http.base_url}: {len(left)} sessions with the tag {self._tag} were told to stop and have not within {patience_s:g} s"
+            )

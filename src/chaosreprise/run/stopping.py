@@ -91,20 +91,14 @@ def why(status: dict[str, Any]) -> str | None:
 
 def running() -> list[Running]:
     """The runs of this user that are alive."""
-    found = []
-    for path in sorted(state_dir("faults").glob(f"*/{FILE}")):
-        with contextlib.suppress(OSError, msgspec.DecodeError):
-            one = msgspec.json.decode(path.read_bytes(), type=Running)
-            if is_alive(one.owner):
-                found.append(one)
-    return found
+    return [one for _, one in _announced() if is_alive(one.owner)]
 
 
 def sweep() -> None:
     """Remove what runs that were killed had announced."""
-    for path in state_dir("faults").glob(f"*/{FILE}"):
-        with contextlib.suppress(OSError, msgspec.DecodeError):
-            if not is_alive(msgspec.json.decode(path.read_bytes(), type=Running).owner):
+    for path, one in _announced():
+        if not is_alive(one.owner):
+            with contextlib.suppress(OSError):
                 path.unlink()
 
 
@@ -148,6 +142,13 @@ def _halt(one: Running) -> Iterator[str]:
     answer = client.exchange(one.warden, request, time.monotonic() + HALT_S)
     for fault in answer.get("faults", []):
         yield f"{fault['fault']} {fault['kind']} on {fault['on']}: {ENDS.get(fault['state'], fault['state'])}"
+
+
+def _announced() -> Iterator[tuple[pathlib.Path, Running]]:
+    """What runs of this user have said of themselves, those that were killed included."""
+    for path in sorted(state_dir("faults").glob(f"*/{FILE}")):
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            yield path, msgspec.json.decode(path.read_bytes(), type=Running)
 
 
 def _path(platform: str) -> pathlib.Path:
