@@ -85,7 +85,7 @@ def test_what_is_left_on_the_lab_is_seen(lab: torture_lab.Lab):
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_hundred_kills_leave_nothing_and_the_log_is_gone_on_with(tmp_path: pathlib.Path):
     log = tmp_path / "torture.jsonl"
     command = [sys.executable, str(SCRIPTS / "torture.py"), "--seed", str(SEED), "--log", str(log)]

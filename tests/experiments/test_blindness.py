@@ -38,6 +38,13 @@ def test_a_part_of_the_run_that_dies_while_the_fault_is_on_makes_it_unknown(
     unknown_because(because, running.finish())
 
 
+def test_a_warden_that_dies_when_its_fault_is_over_makes_it_unknown(lab: starter.Stack, begin: Begin) -> None:
+    running = begin(lab.platform_file)
+    running.until_fault("clean")
+    os.kill(running.pid_of("warden"), signal.SIGKILL)
+    unknown_because("the warden has no orderly end", running.finish())
+
+
 @pytest.mark.parametrize(
     ("blind", "because"),
     [
