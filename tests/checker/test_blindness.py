@@ -62,10 +62,7 @@ def killed(made: Made, writer: str, at: float = 6.0) -> None:
         if event.hi <= ns(at)
         or not (
             isinstance(event, kinds)
-            or (
-                isinstance(event, Coverage)
-                and writer == (event.of if event.of in ("load", "warden") else "recorder")
-            )
+            or (isinstance(event, Coverage) and writer == (event.of if event.of in ("load", "warden") else "recorder"))
         )
     ]
 
@@ -211,7 +208,10 @@ CASES: dict[str, Callable[[Made], None]] = {
         f"{name} killed at the end": lambda made, name=name: killed(made, name, 18.9)
         for name in ("load", "recorder", "owner", "warden")
     },
-    **{f"{name} truncated": lambda made, name=name: truncated(made, name) for name in ("load", "recorder", "owner", "warden")},
+    **{
+        f"{name} truncated": lambda made, name=name: truncated(made, name)
+        for name in ("load", "recorder", "owner", "warden")
+    },
     **{f"too few {kind}": too_few(kind) for kind in ("stop", "hibernate", "wake")},
     **{f"no {name}": without_phase(name) for name in ("drain", "clean", "close")},
     **{f"{name} without end": without_phase(name, "end") for name in ("drain", "clean", "close")},
