@@ -13,21 +13,15 @@ import sys
 import tempfile
 import time
 
-from chaosreprise import history
+from chaosreprise import checker, history
 from chaosreprise.clock import MS, SECOND
 from chaosreprise.stack import starter
 
-CHAOS = str(pathlib.Path(sys.executable).with_name("chaos"))
-EXPERIMENT = pathlib.Path(__file__).resolve().parent.parent / "experiments" / "agent-failover.json"
-VARIABLES = (
-    "hold_s:float=0.9",
-    "quiet_s:float=0.2",
-    "baseline_s:float=0.5",
-    "exposure:int=2",
-    "steps_per_s:float=10",
-    "reads_per_s:float=5",
-)
-SHORT = [text for variable in VARIABLES for text in ("--var", variable)]  # as tests/support/runs.py
+TESTS = pathlib.Path(__file__).resolve().parent.parent / "tests"
+sys.path += [str(TESTS / "checker"), str(TESTS / "support")]
+import histories  # noqa: E402
+from runs import CHAOS, EXPERIMENT, LAB, SHORT  # noqa: E402
+
 EVENTS = 100_000
 NAMES = {
     "chaosreprise.workload": "load",
@@ -49,6 +43,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="runs on a kept lab, for phases and recovery times")
     options = parser.parse_args()
     print(f"history write      {history_cost():.2f} us an event (median of 5 x {EVENTS} events)")
+    print(f"judging            {judge_cost():.2f} s for a history of more than {EVENTS} events (median of 3)")
     print(f"chaos --help       +{help_cost():.1f} ms for the plugin of Reprise (median of 9)")
     print(f"lab up             {lab_start():.2f} s until ready (median of 3)")
     whole_run()
@@ -74,6 +69,19 @@ def history_cost() -> float:
             writer.flush()
             costs.append((time.perf_counter() - began) / EVENTS * 1e6)
     return statistics.median(costs)
+
+
+def judge_cost() -> float:
+    """Seconds to judge a whole correct run of 40 minutes."""
+    recorded = histories.complete(seconds_of_steps=2400, steps_hz=7).history()
+    if len(recorded.events) < EVENTS:
+        raise SystemExit(f"the history has but {len(recorded.events)} events")
+    taken = []
+    for _ in range(3):
+        began = time.perf_counter()
+        checker.judge(recorded, "end")
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken)
 
 
 def help_cost() -> float:
@@ -128,7 +136,7 @@ def whole_run() -> None:
 
 def on_a_kept_lab(runs: int) -> None:
     """Short runs on one lab: their wall time, and how far the recovery times are from the lab's own log."""
-    stack = starter.start(agents=3, users=12, heartbeat_s=0.2, reconcile_s=0.02, owned=False)
+    stack = starter.start(**LAB, owned=False)
     walls, errors = [], []
     try:
         for number in range(runs):

@@ -31,7 +31,7 @@ from chaosreprise.errors import BadInput, NotAllowed, RepriseError
 from chaosreprise.faults import ledger
 from chaosreprise.paths import slug, state_dir
 from chaosreprise.procs import Incarnation, is_alive, send_signal
-from chaosreprise.run import litter
+from chaosreprise.run import litter, stopping
 
 ENOUGH = 10
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
@@ -134,9 +134,9 @@ class Torture:
             if not _until(run.ended, LAST_WORDS_S):
                 return ["the last run does not end"]
             left = [] if run.code == 0 else [f"the last run ended with {run.code}: {run.said()}"]
-            return (
-                left + files(self.lab.stack.id) + [f"litter: {path.name}" for path in litter.left(self.lab.platform.id)]
-            )
+            left += [f"announced: {path}" for path in state_dir("faults").glob(f"*/{stopping.FILE}")]
+            left += [f"litter: {path.name}" for path in litter.left(self.lab.platform.id)]
+            return left + files(self.lab.stack.id)
         finally:
             run.end()
 
@@ -246,9 +246,9 @@ class Torture:
 
 
 def files(stack: str | None) -> list[str]:
-    """Files of the state directory that are no ledger, no lock, and not the running stack's; marks of runs go with the last."""
+    """Files of the state directory that are no ledger, no lock, and not the running stack's; marks of runs go with the next."""
     faults_, stacks, litter_ = (state_dir(name) for name in ("faults", "stacks", "litter"))
-    known = (ledger.LOCK, ledger.WARDEN_LOCK)
+    known = (ledger.LOCK, ledger.WARDEN_LOCK, stopping.FILE)
     left = [file for file in faults_.glob("*/*") if file.suffix != ".jsonl" and file.name not in known]
     left += [folder for folder in stacks.iterdir() if folder.name != stack]
     left += [file for file in state_dir().iterdir() if file not in (faults_, stacks, litter_)]

@@ -26,6 +26,7 @@ SESSIONS = "sessions/"
 PROBE = "probe"
 SESSION_S = 10.0
 HTTP_S = 5.0
+AGAIN_S = 0.05
 CONDITIONS = ("limits", "cgroup", "processors")
 ARGUMENTS: dict[str, dict[str, Any]] = {"crash_loop": {"every_s": 0.05}, "cpu_hog": {"hogs": 1}}
 NEVER_BITE = ("agents.memory_limit", "sessions.memory_limit")
@@ -112,11 +113,13 @@ class Lab:
         platform = adapter.make(self.platform, run)
         await platform.open()
         try:
+            deadline = time.monotonic() + SESSION_S
             user, key = self.platform.file.budget.users[0], platform.keys(1)[0]
-            answer = await platform.perform(Operation(cmd="c1", op="start", key=key, user=user))
+            start = Operation(cmd="c1", op="start", key=key, user=user)
+            while (answer := await platform.perform(start)).rule == "no-agents" and time.monotonic() < deadline:
+                await asyncio.sleep(AGAIN_S)  # agents whose beats a fault held up are not back yet
         finally:
             await platform.close()
-        deadline = time.monotonic() + SESSION_S
         while answer.session is None or self.process_of(f"{SESSIONS}{answer.session}") is None:
             if answer.session is None or time.monotonic() > deadline:
                 raise Unreachable(f"the lab makes no session any more: {answer}")

@@ -24,17 +24,9 @@ from chaosreprise.history import load
 from chaosreprise.procs import Incarnation, die_with_parent, incarnation
 from chaosreprise.run import healing, litter
 
-CHAOS = str(pathlib.Path(sys.executable).with_name("chaos"))
-EXPERIMENT = pathlib.Path(__file__).resolve().parent.parent / "experiments" / "agent-failover.json"
-VARIABLES = (
-    "hold_s:float=0.9",
-    "quiet_s:float=0.2",
-    "baseline_s:float=0.5",
-    "exposure:int=2",
-    "steps_per_s:float=10",
-    "reads_per_s:float=5",
-)
-SHORT = [text for variable in VARIABLES for text in ("--var", variable)]  # as tests/support/runs.py
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "tests" / "support"))
+from runs import CHAOS, EXPERIMENT, SHORT
+
 FAILED, CRASHED = 1, 70
 A_MOMENT_S = 0.04
 Wanted = list[tuple[str, str]]  # kind and component

@@ -7,6 +7,14 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+LONGEST = ("test_torture.py", "test_scripts.py", "test_readme.py", "experiments")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first: begun last, one would keep one worker busy while the others have nothing left to do."""
+    items.sort(
+        key=lambda item: next((rank for rank, name in enumerate(LONGEST) if name in item.path.parts), len(LONGEST))
+    )
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ from chaosreprise.lab.prepare import Options
 from chaosreprise.platform import file
 from chaosreprise.run import preview
 
+pytestmark = pytest.mark.long
 SEED = 20261121
 EXPERIMENTS, PLATFORM_FILES = 4_500, 5_500
 PLACES = (

@@ -85,7 +85,7 @@ def test_what_is_left_on_the_lab_is_seen(lab: torture_lab.Lab):
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_hundred_kills_leave_nothing_and_the_log_is_gone_on_with(tmp_path: pathlib.Path):
     log = tmp_path / "torture.jsonl"
     command = [sys.executable, str(SCRIPTS / "torture.py"), "--seed", str(SEED), "--log", str(log)]
@@ -97,4 +97,6 @@ def test_a_hundred_kills_leave_nothing_and_the_log_is_gone_on_with(tmp_path: pat
     assert (done.returncode, [line["residues"] for line in lines]) == (0, [[]] * 100), done.stdout + done.stderr
     assert [line["n"] for line in lines] == list(range(100))
     assert "100 draws" in done.stdout
-    assert "0 residues, 0 leaked" in done.stdout
+    assert "0 residues" in done.stdout
+    leaked = [line["leaked"] for line in lines if line["leaked"] and line["trouble"] != "broken"]
+    assert leaked == [], "only what somebody else had frozen can't be seen whole again, and is said"

@@ -4,19 +4,49 @@ Exit codes: `verdict` and `recheck` end with 0 true, 1 false, 2 unknown; whateve
 """
 
 import contextlib
+import errno
 import functools
 import json
+import logging
 import pathlib
 import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterable
+from types import TracebackType
 from typing import Any, NoReturn
 
 import click
 
 EXIT = {"true": 0, "false": 1, "unknown": 2}
 FAILED = 3
+CANT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+def _be_plain() -> None:
+    """One sentence where Chaos Toolkit can't write its log or its journal, which it opens and writes without a net.
+
+    A line that its log can't take any more goes to the terminal all the same; Python would print a stack for each.
+    """
+    logging.raiseExceptions = False
+    before = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not isinstance(error, OSError) or error.errno not in CANT_WRITE:
+            before(kind, error, trace)
+            return
+        where = error.filename or "a file of Chaos Toolkit"
+        with contextlib.suppress(OSError):
+            sys.stderr.write(
+                f"{where}: can't be opened or written ({error.strerror}): make room, go to a folder that you may write, "
+                "or name other files (chaos --no-log-file, chaos run --journal-path FILE)\n"
+            )
+        raise SystemExit(FAILED if "reprise" in sys.argv[1:] else 1)  # of `chaos reprise`, 1 would be a verdict
+
+    sys.excepthook = hook
+
+
+_be_plain()  # imported by the `chaos` command, as its plugin, before that opens any file
 
 
 def _errors(command: Callable[..., None]) -> Callable[..., None]:

@@ -64,6 +64,10 @@ def before_experiment_control(context: dict[str, Any], configuration: dict[str, 
         raise InterruptExecution(str(error)) from error
     except InterruptExecution:
         raise
+    except OSError as error:
+        log.debug("the run could not be opened", exc_info=True)
+        where = error.filename or "a file or a connection"
+        raise InterruptExecution(f"the run could not be opened: {where}: {error.strerror or error}") from error
     except Exception as error:
         log.error("the run could not be opened", exc_info=True)
         raise InterruptExecution(f"the run could not be opened: {error!r}") from error

@@ -295,6 +295,7 @@ def complete(n: int = 5, seconds_of_steps: float = 6.0, steps_hz: float = 10.0, 
     made.cover("recorder", 0.0, why="opened")
     for of in ("slots", "workspaces", "rows"):
         made.cover(of, 0.01)
+    made.cover("warden", 0.02, why="opened")
     made.cover("load", 0.05, why="opened")
     for agent in AGENTS:
         made.agent(agent, "online", 0.04)
@@ -367,3 +368,4 @@ def _end(made: Made, running: dict[str, list[str]], hibernated: dict[str, list[s
     for of in ("slots", "workspaces", "rows"):
         made.cover(of, 19.3, on=False)
     made.cover("recorder", END, on=False)
+    made.cover("warden", END + 0.1, on=False)

@@ -61,7 +61,8 @@ def killed(made: Made, writer: str, at: float = 6.0) -> None:
         for event in made.events
         if event.hi <= ns(at)
         or not (
-            isinstance(event, kinds) or (isinstance(event, Coverage) and (event.of == "load") == (writer == "load"))
+            isinstance(event, kinds)
+            or (isinstance(event, Coverage) and writer == (event.of if event.of in ("load", "warden") else "recorder"))
         )
     ]
 
@@ -199,15 +200,18 @@ CASES: dict[str, Callable[[Made], None]] = {
         for of in SOURCES
         for how in (off, stops, starts_late, resumes, blind)
     },
-    **{f"{name} off": lambda made, name=name: off(made, name) for name in ("load", "recorder")},
+    **{f"{name} off": lambda made, name=name: off(made, name) for name in ("load", "recorder", "warden")},
     **{
         f"{name} killed": lambda made, name=name: killed(made, name) for name in ("load", "recorder", "owner", "warden")
     },
     **{
         f"{name} killed at the end": lambda made, name=name: killed(made, name, 18.9)
-        for name in ("load", "recorder", "owner")
+        for name in ("load", "recorder", "owner", "warden")
     },
-    **{f"{name} truncated": lambda made, name=name: truncated(made, name) for name in ("load", "recorder", "owner")},
+    **{
+        f"{name} truncated": lambda made, name=name: truncated(made, name)
+        for name in ("load", "recorder", "owner", "warden")
+    },
     **{f"too few {kind}": too_few(kind) for kind in ("stop", "hibernate", "wake")},
     **{f"no {name}": without_phase(name) for name in ("drain", "clean", "close")},
     **{f"{name} without end": without_phase(name, "end") for name in ("drain", "clean", "close")},
@@ -276,6 +280,7 @@ def test_missing_evidence_is_unknown_and_not_a_violation(name: str):
     ("case", "says"),
     [
         ("load killed", "load"),
+        ("warden killed at the end", "the warden has no orderly end"),
         ("recorder killed", "recorder"),
         ("slots stops", "slots"),
         ("too few wake", "4 of 5 wake commands crossed agents/a2"),

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 from collections import defaultdict
 
+import pytest
 from histories import AGENTS, ATTRIBUTION, SETTLE_S, Made, complete, ns
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from chaosreprise import checker
 from chaosreprise.history import Effect, Submit
 
+pytestmark = pytest.mark.long
 SETTINGS = settings(
     max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )

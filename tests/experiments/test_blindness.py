@@ -2,63 +2,72 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from runs import Begin, Running, start_lab
+from runs import Begin, Ran, start_lab
 
 from chaosreprise.stack import starter
 
 pytestmark = pytest.mark.long
 
 
-def kill(writer: str) -> Callable[[Running, starter.Stack], None]:
-    def act(running: Running, lab: starter.Stack) -> None:
-        del lab
-        os.kill(running.pid_of(writer), signal.SIGKILL)
-
-    return act
-
-
-def truncate_slots(running: Running, lab: starter.Stack) -> None:
-    del running
+def truncate_slots(lab: starter.Stack) -> None:
     os.truncate(lab.dir / "slots.jsonl", 100)
 
 
-def remove_slots(running: Running, lab: starter.Stack) -> None:
-    del running
+def remove_slots(lab: starter.Stack) -> None:
     (lab.dir / "slots.jsonl").unlink()
 
 
-def remove_ledgers_of_sessions(running: Running, lab: starter.Stack) -> None:
-    del running
+def remove_ledgers_of_sessions(lab: starter.Stack) -> None:
     for ledger in (lab.dir / "workspaces").glob("*/ledger"):
         ledger.unlink()
 
 
 @pytest.mark.parametrize(
+    ("writer", "because"), [("load", "load"), ("recorder", "recorder"), ("warden", "undone by the owner")]
+)
+def test_a_part_of_the_run_that_dies_while_the_fault_is_on_makes_it_unknown(
+    writer: str, because: str, lab: starter.Stack, begin: Begin
+) -> None:
+    running = begin(lab.platform_file)
+    running.until_fault("proven")
+    os.kill(running.pid_of(writer), signal.SIGKILL)
+    unknown_because(because, running.finish())
+
+
+def test_a_warden_that_dies_when_its_fault_is_over_makes_it_unknown(lab: starter.Stack, begin: Begin) -> None:
+    running = begin(lab.platform_file)
+    running.until_fault("clean")
+    os.kill(running.pid_of("warden"), signal.SIGKILL)
+    unknown_because("the warden has no orderly end", running.finish())
+
+
+@pytest.mark.parametrize(
     ("blind", "because"),
     [
-        (kill("load"), "load"),
-        (kill("recorder"), "recorder"),
-        (kill("warden"), "undone by the owner"),
         (truncate_slots, "slots"),
         (remove_slots, "slots"),
         (remove_ledgers_of_sessions, "workspaces"),
     ],
 )
 def test_evidence_that_goes_while_the_fault_is_on_makes_it_unknown(
-    blind: Callable[[Running, starter.Stack], None], because: str, begin: Begin
+    blind: Callable[[starter.Stack], None], because: str, begin: Begin
 ) -> None:
     lab = start_lab()
     try:
         running = begin(lab.platform_file)
         running.until_fault("proven")
-        blind(running, lab)
+        blind(lab)
         ran = running.finish()
     finally:
         lab.end()
+    unknown_because(because, ran)
+
+
+def unknown_because(because: str, ran: Ran) -> None:
     assert ran.code == 1, ran
     verdict = ran.verdict()
     assert verdict["verdict"] == "unknown", ran
@@ -94,6 +103,13 @@ def test_a_fault_that_is_over_before_the_commands_come_exposes_nothing(
     assert "no fault is proven at this moment" in ran.output
 
 
+@pytest.fixture(scope="module")
+def defective() -> Iterator[starter.Stack]:
+    lab = start_lab("fail-when-away")
+    yield lab
+    lab.end()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -103,11 +119,9 @@ def test_a_fault_that_is_over_before_the_commands_come_exposes_nothing(
         ("--hypothesis-strategy", "during-method-only"),
     ],
 )
-def test_no_strategy_hides_a_false_verdict(arguments: tuple[str, ...], shortest: dict[str, Any], begin: Begin) -> None:
-    lab = start_lab("drop-queue")
-    try:
-        ran = begin(lab.platform_file, *arguments, experiment=shortest).finish()
-    finally:
-        lab.end()
+def test_no_strategy_hides_a_false_verdict(
+    arguments: tuple[str, ...], defective: starter.Stack, shortest: dict[str, Any], begin: Begin
+) -> None:
+    ran = begin(defective.platform_file, *arguments, experiment=shortest).finish()
     assert ran.code == 1, ran
     assert ran.verdict()["verdict"] == "false"

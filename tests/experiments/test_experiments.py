@@ -14,7 +14,7 @@ KINDS = {
     "agent-crash": {"agents.crash"},
     "agent-zombie": {"agents.pause"},
     "all-agents-away": {"agents.take_away"},
-    "control-plane-crash": {"control-plane.crash"},
+    "control-plane-crash": {"agents.pause", "control-plane.crash"},
     "control-plane-crash-queued": {"agents.take_away", "control-plane.crash"},
     "session-crash": {"sessions.crash"},
 }

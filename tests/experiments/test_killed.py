@@ -13,7 +13,7 @@ import pytest
 from runs import CHAOS, CLEAN, Begin, Running, processes_of
 
 pytestmark = pytest.mark.long
-MOMENTS = ["segment", "contract", "baseline", "proven", "drain", "close"]
+MOMENTS = ["contract", "proven", "close"]
 GONE_S = 15.0
 
 

@@ -1,12 +1,17 @@
 """Every fault on local processes: seen to bite, seen to be whole again, on a stack of real processes."""
 
+import asyncio
+import concurrent.futures
+import signal
+import threading
+
 import pytest
 import toystack
 
 from chaosreprise import procs
 from chaosreprise.errors import NotPossible
-from chaosreprise.faults import registry
-from chaosreprise.stack.client import Keeper
+from chaosreprise.faults import local, registry
+from chaosreprise.stack.client import AsyncKeeper, Keeper
 
 COMPONENTS = {"agents": "agents/a1", "control-plane": "control-plane", "sessions": "sessions/s1"}
 
@@ -53,3 +58,24 @@ def test_each_fault_bites_and_what_it_hit_is_whole_again(verb, group, stack, sta
     assert procs.is_alive(after)
     assert not procs.is_stopped(after)
     assert (after == before) == (verb == "pause"), "only who was frozen goes on with the same life"
+
+
+def test_a_session_that_the_platform_is_just_ending_is_no_leak(launch):
+    stack = launch([], grace_s=60.0)
+    with Keeper(stack.address) as keeper, Keeper(stack.address) as looking:
+        keeper.make("s1", 0)
+        slow, quick = (process.inc for process in keeper.up("s1", 1).processes)
+        procs.send_signal(slow, signal.SIGSTOP)
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            ending = pool.submit(keeper.down, "s1", 2)
+            toystack.eventually(lambda: not procs.is_alive(quick))
+            assert looking.get("s1").state == "up", "the platform is at it still"
+            process = local.Process(component="sessions/s1", inc=quick, connections=[], homes=[], ports=[], family=[])
+            threading.Timer(0.3, procs.send_signal, (slow, signal.SIGCONT)).start()
+            asyncio.run(verified(stack, process))
+            assert ending.result().state == "down"
+
+
+async def verified(stack, process):
+    async with await AsyncKeeper.connect(stack.address) as keeper:
+        await local.check_whole(keeper, "r1/f1", process)

@@ -17,6 +17,7 @@ from chaosreprise.lab import defects, delivery, frames, hands, lane, outbox, ros
 from chaosreprise.lab.defects.catalogue import ALL
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.long
 START = ["made", "up"]
 SEAMS = {
     seam.__name__: seam

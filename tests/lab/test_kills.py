@@ -8,9 +8,11 @@ import signal
 from collections import Counter
 
 import httpx
+import pytest
 
 from chaosreprise.procs import send_signal
 
+pytestmark = pytest.mark.long
 KILLS = 10
 SESSIONS = 12
 SEED = 7

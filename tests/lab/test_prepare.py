@@ -38,7 +38,7 @@ def prepared(tmp_path_factory):
 
 def test_the_platform_file_is_one_that_reprise_reads(prepared):
     platform = platform_file.load(str(prepared / "platform.toml"))
-    assert platform.file.allow.share == 0.5
+    assert (platform.file.allow.share, platform.file.allow.foreign_sessions) == (1.0, 0)
     assert platform.file.budget.users == ["user01", "user02", "user03"]
     assert platform.file.control.password.read(platform.folder) == (prepared / "secrets" / "admin").read_text()
     assert platform.file.timing.offline_s == 4, "three heartbeats, and two rounds in which silence is looked for"

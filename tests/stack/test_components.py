@@ -153,15 +153,13 @@ def test_what_a_dead_component_left_behind_is_killed_before_it_starts_again(laun
         assert wait_gone(left, 2)
 
 
-def test_the_end_of_a_stack_takes_less_than_a_second_and_leaves_nothing(mortal):
+def test_the_end_of_a_stack_leaves_nothing(mortal):
     keeper = Keeper(mortal.address)
     for number in range(5):
         keeper.make(f"s{number}", 0)
     status = keeper.status()
     processes = [c.inc for c in status.components] + [p.inc for s in status.slots for p in s.processes]
-    began = time.monotonic()
     mortal.end()
-    assert time.monotonic() - began < 1
     assert not mortal.dir.exists()
     assert not any(map(is_alive, [*processes, mortal.keeper]))
     with pytest.raises(Unreachable):

@@ -5,7 +5,6 @@ import pathlib
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from toystack import eventually
@@ -74,9 +73,7 @@ def test_the_lab_starts_and_ends(state):
         processes = tree(stack.keeper.pid)
         assert len(processes) > 4
     finally:
-        began = time.monotonic()
         stack.end()
-    assert time.monotonic() - began < 2
     assert not any(map(is_alive, processes))
     assert list((state / "stacks").iterdir()) == []
 

@@ -26,11 +26,6 @@ def test_the_default_load_makes_48_sessions_with_n_plus_1_of_each_in_reserve_on_
     assert made.queue == 4 * 6
 
 
-def test_the_seed_draws_the_victim_and_nothing_else_does() -> None:
-    assert {plan(seed=seed).victim for seed in range(30)} == set(AGENTS)
-    assert plan(seed=7) == plan(seed=7)
-
-
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

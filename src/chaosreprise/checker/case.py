@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from chaosreprise.checker import table as tables
 from chaosreprise.checker.attribution import Attributed, strongest
-from chaosreprise.checker.coverage import DONE, Gap, Watch
+from chaosreprise.checker.coverage import DONE, WARDEN, Gap, Watch
 from chaosreprise.checker.life import Life, lives
 from chaosreprise.checker.settle import LIVE, Settle
 from chaosreprise.checker.verdict import Doubt, Span, Stage
@@ -150,7 +150,7 @@ class Case:
 
     def _last_sign(self) -> int:
         """The last sign of life of the recorder."""
-        signs = [event.hi for event in self.table.coverage if event.of != "load" and event.why != DONE]
+        signs = [event.hi for event in self.table.coverage if event.of not in ("load", WARDEN) and event.why != DONE]
         for group in (self.effects.sessions, self.reports.commands, self.reports.sessions, self.reports.agents):
             signs += [events[-1].hi for events in group.values()]
         return max(signs, default=self.start)

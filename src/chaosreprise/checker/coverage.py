@@ -14,6 +14,7 @@ from chaosreprise.history.events import Coverage
 DONE = "done"
 EVER = 2**62
 RUNNERS = ("recorder", "load")
+WARDEN = "warden"
 
 
 class Gap(NamedTuple):

@@ -5,7 +5,7 @@ left behind: then nobody knows what it did not write.
 """
 
 from chaosreprise.checker.case import Case
-from chaosreprise.checker.coverage import RUNNERS
+from chaosreprise.checker.coverage import RUNNERS, WARDEN
 from chaosreprise.checker.life import ONLINE
 from chaosreprise.checker.verdict import Doubt
 from chaosreprise.history import History, Observe, Phase
@@ -15,9 +15,10 @@ AGAIN = "run the experiment again"
 
 
 def processes(case: Case) -> list[Doubt]:
-    """The load and the recorder began, and ended in order; no segment ends in a torn line."""
+    """The load and the recorder began, and ended in order, and the warden if there was one; no segment ends in a torn line."""
     found = []
-    for name in RUNNERS:
+    warden = any(segment.writer == WARDEN for segment in case.history.segments)
+    for name in (*RUNNERS, WARDEN) if warden else RUNNERS:
         if why := case.watch.ended(name):
             do = f"see logs/{name}.log for what ended it, and {AGAIN}"
             found.append(Doubt(what=name, why=f"the {name} {why}", do=do))

@@ -78,6 +78,10 @@ class Life:
             return "it leaked: it could not be undone", "run `chaos reprise heal`, then the experiment again"
         if self.began is None or (self.over and not any(state in self.states for state in ACTED)):
             return None
+        if self.proven is None and "injected" not in self.states:
+            return "it was armed and never made: its moment did not come, or its injection failed", (
+                "see logs/warden.log for why; keep more sessions in reserve if too few commands were in flight"
+            )
         if self.proven is None:
             return (
                 "it was injected but not proven: the fault did not bite",

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from chaosreprise.errors import NotAllowed, RunBroken
+from chaosreprise.errors import BadInput, NotAllowed, RepriseError, RunBroken
 from chaosreprise.history.events import State
 from chaosreprise.paths import boot_id, slug, state_dir
 from chaosreprise.procs import Incarnation
@@ -116,7 +116,7 @@ def platforms() -> list[str]:
 def prune() -> None:
     """Remove the folders of platforms where nothing is left to undo and nothing has happened for a week."""
     for where in state_dir("faults").iterdir():
-        with contextlib.suppress(OSError, NotAllowed):
+        with contextlib.suppress(OSError, RepriseError):
             files = list(where.glob("*.jsonl"))
             newest = max((file.stat().st_mtime for file in [where, *files]), default=0.0)
             if time.time() - newest > KEEP_S and all(
@@ -157,8 +157,13 @@ def _locked(file: pathlib.Path, refusal: str, wait_s: float) -> Iterator[None]:
 
 def _try_lock(file: pathlib.Path) -> int | None:
     """A file descriptor that holds the lock; not of a file that `prune` removed in between."""
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise BadInput(
+            f"{file}: can't be locked ({error.strerror}): set XDG_STATE_HOME to a folder that you may write"
+        ) from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.fstat(fd).st_ino == os.stat(file).st_ino:

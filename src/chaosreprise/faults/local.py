@@ -35,6 +35,7 @@ GROUPS = ("agents", "sessions", "control-plane", "database")
 NEEDS = 'local processes under a keeper (components.GROUP with how = "process")'
 SESSIONS = "sessions/"
 BACK_S = 15.0
+WHOLE_S = 2.0  # longer than the end of a process that is asked nicely takes
 GONE_S = 2.0
 UNHARMED_S = 0.5  # a signal that was sent has surely been felt by then
 LOOK_EVERY_S = 0.002
@@ -222,6 +223,7 @@ async def until_back(connected: AsyncKeeper, process: Process, unharmed_s: float
     """Another incarnation is whole, or after `unharmed_s` the old one, to which nothing happened. Raises Unreachable."""
     unharmed_after = time.monotonic() + unharmed_s
     lacks: str | None = "it was not started again"
+    found: Part | None = None
     try:
         async with asyncio.timeout(BACK_S):
             while True:
@@ -232,15 +234,23 @@ async def until_back(connected: AsyncKeeper, process: Process, unharmed_s: float
                         return
                 await asyncio.sleep(LOOK_EVERY_S * 5)
     except TimeoutError:
-        raise Unreachable(f"{process.component}: {lacks} after {BACK_S:g} s") from None
+        raise Unreachable(f"{process.component}: {lacks} after {BACK_S:g} s{_taken(found, process)}") from None
 
 
 async def check_whole(connected: AsyncKeeper, mark: str, process: Process) -> None:
-    """Raises Unreachable when it carries our mark, is stopped or does not live."""
-    found = await part(connected, process.component)
+    """Raises Unreachable when it carries our mark, is stopped or does not live, and stays so: the platform ends sessions too."""
+    patient_until = time.monotonic() + WHOLE_S
+    while not _is_whole(found := await part(connected, process.component), mark):
+        if time.monotonic() > patient_until:
+            raise Unreachable(
+                f"{found.name} is {found.state}, held by {found.held_by or 'nobody'}: it is not whole again"
+            )
+        await asyncio.sleep(LOOK_EVERY_S * 5)
+
+
+def _is_whole(found: Part, mark: str) -> bool:
     alive = found.inc is not None and is_alive(found.inc) and not is_stopped(found.inc)
-    if found.held_by == mark or not (alive or _ended(found)):
-        raise Unreachable(f"{found.name} is {found.state}, held by {found.held_by or 'nobody'}: it is not whole again")
+    return found.held_by != mark and (alive or _ended(found))
 
 
 async def _session(keeper: AsyncKeeper, name: str) -> Part:
@@ -276,6 +286,15 @@ async def _lacks(found: Part, process: Process) -> str | None:
         if not await _lets_in(port):
             return f"port {port} lets no client in yet"
     return None
+
+
+def _taken(found: Part | None, process: Process) -> str:
+    """Whether somebody else listens where this component did, so that it can't start."""
+    if found is None or found.inc is not None:
+        return ""
+    listening = {int(one.local.rpartition(":")[2], 16) for one in connections() if one.state == LISTEN}
+    taken = [port for port in process.ports if port in listening]
+    return f", since another process has taken its port {taken[0]}: end that one" if taken else ""
 
 
 async def _lets_in(port: int) -> bool:

@@ -27,7 +27,7 @@ from chaosreprise.faults.base import Context
 from chaosreprise.faults.gate import Gate
 from chaosreprise.faults.lives import Lives
 from chaosreprise.faults.moments import Sent
-from chaosreprise.history import Coverage, Fault, Observe, Writer
+from chaosreprise.history import Coverage, Fault, Observe, Timed, Writer
 from chaosreprise.history.events import HALT
 from chaosreprise.procs import Incarnation, incarnation, myself, peer_uid, send_signal
 
@@ -45,7 +45,7 @@ class Warden:
         self,
         lives: Lives,
         gate: Gate,
-        record: Callable[[Observe], None],
+        record: Callable[[Timed], None],
         owner: Incarnation | None,
         history: pathlib.Path,
     ) -> None:
@@ -53,17 +53,20 @@ class Warden:
         self._answers: dict[int, asyncio.Task[dict[str, Any]]] = {}
         self._injecting: set[asyncio.Task[dict[str, Any]]] = set()
         self._halted: dict[str, str] | None = None
-        self.ending = asyncio.Event()
+        self._ending: asyncio.Future[str] = (
+            asyncio.get_running_loop().create_future()
+        )  # why it ends: `done` as asked by the run
         self._said: set[asyncio.Task[None]] = set()  # under way: awaited before the end
 
     async def run(self, listener: socket.socket, owner_fd: int, ready: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
         loop.add_reader(owner_fd, self._owner_spoke, owner_fd)
-        loop.add_signal_handler(signal.SIGTERM, self.ending.set)
+        loop.add_signal_handler(signal.SIGTERM, self._end, "SIGTERM")
         server = await asyncio.start_unix_server(self._serve, sock=listener, limit=MAX_LINE)
         watching = [asyncio.create_task(self._watch_leases()), asyncio.create_task(self._keep_guard())]
+        self._cover(on=True, why="opened")
         ready()
-        await self.ending.wait()
+        why = await self._ending
         await self._halt("warden")
         for task in watching:
             task.cancel()
@@ -72,6 +75,16 @@ class Warden:
         server.close()
         if self._said:
             await asyncio.wait(self._said)
+        with contextlib.suppress(RepriseError):  # without this mark it is taken to have died
+            self._cover(on=False, why=why)
+
+    def _end(self, why: str) -> None:
+        if not self._ending.done():
+            self._ending.set_result(why)
+
+    def _cover(self, on: bool, why: str) -> None:
+        now = time.monotonic_ns()
+        self._record(Coverage(lo=now, hi=now, of="warden", on=on, why=why))
 
     def _owner_spoke(self, fd: int) -> None:
         """A byte: the run was interrupted, so undo. The end of the pipe: the owner is dead."""
@@ -81,7 +94,7 @@ class Warden:
             task.add_done_callback(self._said.discard)
         else:
             asyncio.get_running_loop().remove_reader(fd)
-            self.ending.set()
+            self._end("its run was gone")
 
     async def _halt(self, by: str, why: str = "") -> None:
         """Inject nothing any more, also what is under way; undo everything. Who began to is who did it."""
@@ -165,7 +178,7 @@ class Warden:
                     await self._halt(request.by)
                 case "bye":
                     await self._halt("run")
-                    self.ending.set()
+                    self._end("done")
             return {
                 "ok": True,
                 "faults": [protocol.told(record) for record in self._lives.all()],
@@ -221,7 +234,7 @@ async def _run(arguments: argparse.Namespace, writer: Writer) -> None:
     owner = incarnation(os.getppid())  # if it is dead already, end of file on its pipe tells
     context = Context(arguments.keeper, [myself()] if owner is None else [myself(), owner])
 
-    def record(event: Observe | Coverage) -> None:
+    def record(event: Timed) -> None:
         writer.write(event, at_once=True)
 
     gate = Gate(arguments.platform_file, arguments.run, arguments.history, record, arguments.observe)

@@ -19,7 +19,11 @@ def main() -> int:
         return int(arguments.run(arguments) or 0)
     except RepriseError as error:
         sys.stderr.write(f"{error}\n")
-        return 2
+    except OSError as error:
+        sys.stderr.write(
+            f"{error.filename or 'a file of the lab'}: {error.strerror}: make room, or put the lab into another folder\n"
+        )
+    return 2
 
 
 def _parser() -> argparse.ArgumentParser:

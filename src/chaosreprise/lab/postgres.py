@@ -20,6 +20,7 @@ import importlib.util
 import os
 import pathlib
 import pwd
+import re
 import signal
 import subprocess
 import time
@@ -128,8 +129,13 @@ def become_server(data: pathlib.Path, port: int, how: Way) -> None:
 def _checked(how: Way, command: list[str], stdin: str) -> None:
     done = _run(how, command, stdin)
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise NotPossible(f"{command[0]} failed with {done.returncode}: {last}")
+        raise NotPossible(f"{command[0]} failed with {done.returncode}: {_reason(done.stderr)}")
+
+
+def _reason(said: str) -> str:
+    """The line that says why; what follows it tells of tidying up."""
+    lines = said.strip().splitlines() or ["it said nothing"]
+    return next((line for line in lines if re.search(r"\b(error|FATAL|PANIC|ERROR):", line)), lines[-1])
 
 
 def _run(how: Way, command: list[str], stdin: str = "") -> "subprocess.CompletedProcess[str]":

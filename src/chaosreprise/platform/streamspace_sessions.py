@@ -5,6 +5,7 @@ be on the agent in question, so all of them count. What can't be counted in full
 """
 
 import asyncio
+import time
 from typing import Any
 
 import httpx
@@ -16,7 +17,7 @@ from chaosreprise.platform.streamspace_rows import STATEMENT_TIMEOUT_MS
 
 ENDED = ("terminated", "failed")
 CONNECT_S = 10
-TIDY_S = 30.0
+TIDY_S = 10.0  # beyond the time within which they have surely stopped
 TIDY_EVERY_S = 0.1
 ADMIN = "admin"
 AGENTS, SESSIONS = "agents/", "sessions/"
@@ -131,10 +132,14 @@ class Sessions:
         return [one["name"] for one in sessions if self._tag in (one.get("tags") or []) and one["state"] not in but]
 
     async def _until_gone(self) -> None:
-        for _ in range(int(TIDY_S / TIDY_EVERY_S)):
-            if not (left := await self._ours(set(ENDED))):
-                return
+        left = await self._ours(set(ENDED))
+        timing = self._platform.file.timing
+        patience_s = TIDY_S + (timing.settle.seconds(len(left)) if timing is not None else 0.0)
+        until = time.monotonic() + patience_s
+        while left and time.monotonic() < until:
             await asyncio.sleep(TIDY_EVERY_S)
-        raise Unreachable(
-            f"{self._http.base_url}: {len(left)} sessions with the tag {self._tag} were told to stop and have not within {TIDY_S:g} s"
-        )
+            left = await self._ours(set(ENDED))
+        if left:
+            raise Unreachable(
+                f"{self._http.base_url}: {len(left)} sessions with the tag {self._tag} were told to stop and have not within {patience_s:g} s"
+            )

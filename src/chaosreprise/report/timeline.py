@@ -70,6 +70,8 @@ class Timeline:
                 yield f'<text class="phase" x="{x + 4}" y="15">{escape(phase.name)}</text>'
 
     def _faults(self) -> Iterator[str]:
+        """Each by its name, where no other name is in the way: all have titles."""
+        named_until: dict[float, float] = {}
         for fault in self._verdict.faults:
             if fault.proven is None:
                 continue
@@ -79,7 +81,9 @@ class Timeline:
             y, height = (TOP, PLANE) if lane is None else (lane, LANE)
             title = escape(f"{fault.component}: {fault.kind}, {fault.proven[0]:.3f} s to {until[1]:.3f} s")
             yield f'<rect class="fault" x="{x}" y="{y}" width="{max(end - x, 1):.1f}" height="{height}"><title>{title}</title></rect>'
-            yield f'<text class="fault" x="{x + 4}" y="{y - 4}">{escape(fault.kind)}</text>'
+            if named_until.get(y, 0.0) <= x:
+                named_until[y] = x + 7 * len(fault.kind)
+                yield f'<text class="fault" x="{x + 4}" y="{y - 4}">{escape(fault.kind)}</text>'
 
     def _plane(self) -> Iterator[str]:
         yield f'<text class="lane" x="8" y="{TOP + 18}">control plane</text>'

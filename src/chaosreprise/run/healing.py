@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from chaosreprise.faults import client
-from chaosreprise.run import litter
+from chaosreprise.run import litter, stopping
 from chaosreprise.stack import starter
 
 
@@ -22,4 +22,5 @@ def _healed() -> Iterator[tuple[str, bool]]:
     for line, well in litter.tidy_all():
         left += not well
         yield line, well
+    stopping.sweep()
     yield (f"{left} things could not be repaired: see above", False) if left else ("clean", True)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from chaosreprise.errors import NotAllowed, RepriseError
+from chaosreprise.errors import NotAllowed, RepriseError, RunBroken
 from chaosreprise.faults import ledger
 from chaosreprise.paths import slug, state_dir
 from chaosreprise.platform import adapter
@@ -27,10 +27,18 @@ class Mark(msgspec.Struct):
 
 
 def mark(platform: Platform, run: str) -> pathlib.Path:
-    """Say that this run may leave sessions; remove the file when it surely does not."""
+    """Say that this run may leave sessions; remove the file when it surely does not. Raises RunBroken when that can't be said."""
     path = state_dir("litter", slug(platform.id)) / run
-    path.touch(mode=0o600)
-    path.write_bytes(msgspec.json.encode(Mark(platform.id, str(pathlib.Path(platform.path).absolute()))))
+    try:
+        path.touch(mode=0o600)
+        path.write_bytes(msgspec.json.encode(Mark(platform.id, str(pathlib.Path(platform.path).absolute()))))
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise RunBroken(
+            f"{path}: can't be written ({error.strerror}), and without it sessions could be left behind: "
+            "make room, or set XDG_STATE_HOME to another folder"
+        ) from error
     return path
 
 

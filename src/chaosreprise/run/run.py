@@ -208,6 +208,12 @@ class Run:
             if self._starts_answered():
                 self._litter.unlink()
 
+    def _mark_litter(self) -> None:
+        """From here on sessions may be left; those of a stack of our own end with it."""
+        if self._stack is None:
+            self._litter = litter.mark(self.platform, self.directory.run)
+            self._exits.callback(self._tidy)
+
     def _starts_answered(self) -> bool:
         """Else the platform may make one more session after we have looked: the next run looks again, by the mark."""
         events = load_history(self.directory.history).events
@@ -246,8 +252,6 @@ class Run:
             for earlier in litter.left(self.platform.id):
                 self._stop_sessions_of(earlier.name)
                 earlier.unlink()
-            self._litter = litter.mark(self.platform, self.directory.run)
-            self._exits.callback(self._tidy)
 
     def _child(self, name: str, module: str, arguments: list[str]) -> Child:
         child = Child(name, module, arguments, self.directory.logs)
@@ -293,6 +297,7 @@ class Run:
         self._tail = Tail(self.directory.history, "recorder")
         self.recorder.ask("watch", platform=self.platform.path)
         self.load.ask("plan", plan=msgspec.to_builtins(self.plan.load), platform=self.platform.path)
+        self._mark_litter()
         self.load.ask("open")
         self._enter("baseline")
         self.load.ask("baseline", seconds=self.arguments.limits.baseline_s)
@@ -321,5 +326,5 @@ class Run:
         try:
             yield
         except Exception as error:
-            ours = isinstance(error, RepriseError | TimeoutError)
+            ours = isinstance(error, RepriseError | OSError)  # a TimeoutError is an OSError
             log.error(f"could not {what}: {error if ours else repr(error)}", exc_info=not ours)

@@ -62,7 +62,8 @@ def announced(requested: Platform, platform: Platform, directory: Directory) -> 
     try:
         yield running
     finally:
-        _path(running.platform).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a read-only disk by now: whoever reads it sees that its owner is dead
+            _path(running.platform).unlink()
 
 
 def announce(running: Running, warden: str | None = None) -> None:
@@ -75,7 +76,8 @@ def announce(running: Running, warden: str | None = None) -> None:
         new.replace(path)
     except OSError as error:
         raise RunBroken(
-            f"{path}: can't be written ({error.strerror}): `chaos reprise stop` would not find the run"
+            f"{path}: can't be written ({error.strerror}), and without it `chaos reprise stop` would not find the run: "
+            "make room, or set XDG_STATE_HOME to another folder"
         ) from error
 
 
@@ -89,13 +91,15 @@ def why(status: dict[str, Any]) -> str | None:
 
 def running() -> list[Running]:
     """The runs of this user that are alive."""
-    found = []
-    for path in sorted(state_dir("faults").glob(f"*/{FILE}")):
-        with contextlib.suppress(OSError, msgspec.DecodeError):
-            one = msgspec.json.decode(path.read_bytes(), type=Running)
-            if is_alive(one.owner):
-                found.append(one)
-    return found
+    return [one for _, one in _announced() if is_alive(one.owner)]
+
+
+def sweep() -> None:
+    """Remove what runs that were killed had announced."""
+    for path, one in _announced():
+        if not is_alive(one.owner):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def stop(where: str | None) -> Iterator[tuple[str, bool]]:
@@ -138,6 +142,13 @@ def _halt(one: Running) -> Iterator[str]:
     answer = client.exchange(one.warden, request, time.monotonic() + HALT_S)
     for fault in answer.get("faults", []):
         yield f"{fault['fault']} {fault['kind']} on {fault['on']}: {ENDS.get(fault['state'], fault['state'])}"
+
+
+def _announced() -> Iterator[tuple[pathlib.Path, Running]]:
+    """What runs of this user have said of themselves, those that were killed included."""
+    for path in sorted(state_dir("faults").glob(f"*/{FILE}")):
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            yield path, msgspec.json.decode(path.read_bytes(), type=Running)
 
 
 def _path(platform: str) -> pathlib.Path:

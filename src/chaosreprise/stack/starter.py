@@ -11,6 +11,7 @@ import pathlib
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ import msgspec
 from chaosreprise.errors import NotPossible, RepriseError, Unreachable
 from chaosreprise.paths import state_dir
 from chaosreprise.procs import Incarnation, incarnation, is_alive, myself, send_signal, wait_gone
-from chaosreprise.stack import client, protocol
+from chaosreprise.stack import client, protocol, spec
 
 READY_S = 20.0
 PREPARE_S = 60.0
@@ -81,7 +82,10 @@ def start(
     with contextlib.ExitStack() as undo:
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
         _prepare(folder, arguments)
-        stack = launch(folder, owned=owned, timeout_s=timeout_s)
+        try:
+            stack = launch(folder, owned=owned, timeout_s=timeout_s)
+        except OSError as error:
+            raise _no_room(folder, error) from error
         undo.pop_all()
     return stack
 
@@ -89,9 +93,19 @@ def start(
 def new_folder() -> pathlib.Path:
     """A folder for a new stack, marked as being made by this process. Its name is the stack's id."""
     folder = state_dir("stacks") / secrets.token_hex(4)
-    folder.mkdir(mode=0o700)
-    (folder / MAKER_FILE).write_bytes(msgspec.json.encode(myself()))
+    try:
+        folder.mkdir(mode=0o700)
+        (folder / MAKER_FILE).write_bytes(msgspec.json.encode(myself()))
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise _no_room(folder, error) from error
     return folder
+
+
+def _no_room(folder: pathlib.Path, error: OSError) -> NotPossible:
+    return NotPossible(
+        f"{folder}: no stack can be made there ({error.strerror}): make room, or set XDG_STATE_HOME to another folder"
+    )
 
 
 def launch(folder: pathlib.Path, *, owned: bool, timeout_s: float = READY_S) -> Stack:
@@ -158,7 +172,7 @@ def _maker_lives(folder: pathlib.Path) -> bool:
         return is_alive(msgspec.json.decode((folder / MAKER_FILE).read_bytes(), type=Incarnation))
     except FileNotFoundError:
         with contextlib.suppress(FileNotFoundError):
-            return time.time() - folder.stat().st_mtime < UNMARKED_S
+            return abs(time.time() - folder.stat().st_mtime) < UNMARKED_S  # the clock may have been set back meanwhile
         return False
     except msgspec.DecodeError:
         return False
@@ -228,8 +242,24 @@ def _give_up_on_crashes(folder: pathlib.Path, keeper: protocol.KeeperFile) -> No
         for component in connection.status().components:
             if component.restarts >= GIVE_UP_AFTER and component.state != "up":
                 raise NotPossible(
-                    f"{component.name} of the stack does not stay up: {_last_lines(folder, component.name)}"
+                    _port_taken(folder, component.name)
+                    or f"{component.name} of the stack does not stay up: {_last_lines(folder, component.name)}"
                 )
+
+
+def _port_taken(folder: pathlib.Path, name: str) -> str | None:
+    """What to say when a component that does not run can't have its port."""
+    component = next(one for one in spec.load(folder).components if one.name == name)
+    port = component.listen or (component.ready and component.ready.tcp)
+    if port is None:
+        return None
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            return f"port {port} of 127.0.0.1, which {name} of the stack needs, is not free ({error.strerror}): try again, other ports are drawn then"
+    return None
 
 
 def _unready(folder: pathlib.Path) -> str:

@@ -21,7 +21,7 @@ from chaosreprise.workload.model import Model
 from chaosreprise.workload.plan import Plan
 
 PARALLEL = 8  # lifecycle commands of the load under way at once, outside of a fault's window
-PATIENCE_S = 30.0
+PATIENCE_S, PATIENCE = 10.0, 3.0  # for what has surely come within settle_s: so many seconds, and times that
 OPEN_AT_MOST = 48  # steps and reads under way at once: below the connections that the adapter keeps
 SETTLE_TICK_S = 0.02
 SETTLE_LIMIT = 20  # x settle: a platform that is never quiet is not waited for for ever
@@ -37,6 +37,7 @@ class Load:
             run,
             clock,
         )
+        self._patience_s = PATIENCE_S + PATIENCE * plan.settle_s
         self._random = random.Random(f"{plan.seed} load")
         self._keys = iter(adapter.keys(plan.starts))
         self._users = collections.deque(plan.users)
@@ -65,7 +66,7 @@ class Load:
         await self._model.until(
             "the sessions of the load are running",
             lambda: all(self._model.state.get(name) == "running" for name in names),
-            PATIENCE_S,
+            self._patience_s,
         )
         self._give_roles(names)
         await self._in_parallel([self._do("hibernate", name) for names in self._hibernated.values() for name in names])
@@ -73,7 +74,7 @@ class Load:
         await self._model.until(
             "the reserve is hibernated",
             lambda: all(self._model.state[name] == "hibernated" for name in reserve),
-            PATIENCE_S,
+            self._patience_s,
         )
         rates: dict[Op, float] = {"step": self._plan.mix.get("step", 0.0), "read": self._plan.mix.get("read", 0.0)}
         self._background = [asyncio.create_task(self._open_loop(op, rate)) for op, rate in rates.items() if rate > 0]
@@ -205,7 +206,7 @@ class Load:
         await self._model.until(
             f"{', '.join(names)} {state}",
             lambda: all(self._model.state.get(name) == state for name in names),
-            PATIENCE_S,
+            self._patience_s,
         )
 
     async def _start(self) -> Answer:
