@@ -97,6 +97,20 @@ def test_intervals_that_may_touch_are_no_overlap():
     assert value(made) == "true"
 
 
+def test_lives_that_may_have_touched_are_possible_unless_their_generations_tell():
+    made = run()
+    pid = made.find(Effect, lambda e: e.session == "s-a1-run0" and e.mark == "up")[0].inc[2]
+    down = mark(made, "down", "s-a1-run0", pid, 6.0, gen=None, width=0.1)
+    up = mark(made, "up", "s-a1-run0", 78, 6.05, gen=None, width=0.1)
+    found = split(made)
+    assert (found.value, found.count) == ("unknown", (0, 1))
+    assert "may have begun while another one was still the session, the first in session s-a1-run0" in found.scope[0].why
+    down.gen, up.gen = 10, 11
+    assert (split(made).value, split(made).count) == ("true", (0, 0))
+    down.gen, up.gen = 11, 10
+    assert split(made).count == (0, 1)
+
+
 def test_a_process_that_may_have_ended_at_once_lived_at_no_moment_surely():
     made = run()
     for number, at in ((77, 6.0), (78, 6.005)):
@@ -226,7 +240,7 @@ def test_a_process_whose_end_a_gap_may_hide_may_have_ended():
         made.events.remove(effect)
     made.drop(Effect, lambda e: e.session == "s-a1-run0" and e.mark in ("down", "gone"))
     found = split(made)
-    assert (found.value, found.count) == ("false", (1, 1)), "the other session's two lived together before the gap"
+    assert (found.value, found.count) == ("false", (1, 2)), "the other session's two lived together before the gap"
     assert found.witnesses[0].session == "s-a3-run0"
 
 
@@ -260,7 +274,7 @@ def test_while_a_run_lives_only_lives_that_were_seen_to_end_overlap():
     made = run()
     made.events = [event for event in made.events if event.hi < ns(7.0)]
     mark(made, "up", "s-a1-run0", 78, 6.0)
-    assert split(made, "during").count == (0, 0), "the end of the first one may be there, and not be read yet"
+    assert split(made, "during").count == (0, 1), "the end of the first one may be there, and not be read yet"
     pid = made.find(Effect, lambda e: e.session == "s-a1-run0" and e.mark == "up")[0].inc[2]
     mark(made, "down", "s-a1-run0", pid, 6.5, gen=10)
     assert split(made, "during").count == (1, 1)

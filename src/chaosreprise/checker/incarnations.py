@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from chaosreprise.checker.case import Case
+from chaosreprise.checker.coverage import EVER
 from chaosreprise.history.events import Effect, Mark
 
 BEGINS: tuple[Mark, ...] = ("up", "back")
@@ -33,6 +34,12 @@ class Incarnation:
     hi: int
     end: Effect | None = None
     by_name: bool = False
+    ends: tuple[Effect, ...] = ()
+
+    @property
+    def latest(self) -> int:
+        """When it had surely ended; `EVER` if nothing says that it did."""
+        return min((end.hi for end in self.ends), default=EVER)
 
 
 @dataclass(slots=True)
@@ -100,7 +107,7 @@ def _lives(case: Case, ledger: str, session: str, effects: list[Effect]) -> Iter
     for life in lives.values():
         later = (end for end in enders if end.object == life.begin.object and follows(end, life.begin) is not False)
         ends = [end for end in (life.end, next(later, None)) if end is not None]
-        life.end = ends[0] if ends else None
+        life.end, life.ends = (ends[0] if ends else None), tuple(ends)
         life.hi = min([end.lo for end in ends], default=_seen_until(case, ledger, life))
         yield life
 

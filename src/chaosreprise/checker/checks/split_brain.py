@@ -15,7 +15,8 @@ Needs. A ledger that names the process of each beginning and end, covered from t
 
 Witness. Both lives, and the last lifecycle command before the second one began.
 
-Limits. Where each step is a process of its own, nothing is told from steps: a process counts in turns only if it ran two
+Limits. Lives that may have touched, and neither their times nor their generations say whether they did, count as possible.
+Where each step is a process of its own, nothing is told from steps: a process counts in turns only if it ran two
 of them. Steps are not compared with the processes of another ledger, which may be their parents. An agent that acts for
 another one without starting a second process is not seen.
 """
@@ -28,7 +29,7 @@ from chaosreprise.checker import witness
 from chaosreprise.checker.attribution import Transition
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.check import Check
-from chaosreprise.checker.incarnations import Incarnation, made_by, name_of, population
+from chaosreprise.checker.incarnations import Incarnation, follows, made_by, name_of, population
 from chaosreprise.checker.verdict import Doubt, Finding, Moment, Witness
 from chaosreprise.history.events import LIFECYCLE, Effect
 
@@ -54,12 +55,19 @@ def judge(case: Case) -> Finding:
         turns = _turns(case, session, steps)
         beside += [told for told in turns if (session, name_of(told.second)) not in overlapping]
     beside.sort(key=lambda told: told.lo)
+    sure = {(told.session, name_of(told.second)) for told in beside}
+    touching = [
+        life
+        for session, lives in found.lives.items()
+        for life in _touching(case, session, lives)
+        if (session, life.name) not in sure
+    ]
     return Finding(
-        count=(len(beside), len(beside)),
+        count=(len(beside), len(beside) + len(touching)),
         baseline=sum(_is_baseline(case, told) for told in beside),
         evidence=sum(len(lives) for lives in found.lives.values()),
         witnesses=[_witness(case, told) for told in beside[: witness.LIMIT]],
-        scope=[*_gap_doubts(case), *_nameless(case, found.nameless)],
+        scope=[*_gap_doubts(case), *_nameless(case, found.nameless), *_undecided(case, touching)],
     )
 
 
@@ -81,6 +89,27 @@ def _together(first: Incarnation, second: Incarnation) -> bool:
     if second.hi < second.lo:
         return first.lo < second.begin.lo and second.begin.hi < first.hi
     return second.lo < first.hi
+
+
+def _touching(case: Case, session: str, lives: Sequence[Incarnation]) -> Iterator[Incarnation]:
+    """Who may have begun beside an earlier one, of which nobody knows whether it had ended."""
+    there: list[Incarnation] = []
+    for life in sorted(lives, key=lambda life: life.begin.lo):
+        there = [other for other in there if other.latest > life.begin.lo]
+        if any(_may_touch(case, session, other, life) for other in there):
+            yield life
+        there.append(life)
+
+
+def _may_touch(case: Case, session: str, first: Incarnation, second: Incarnation) -> bool:
+    if first.name == second.name or _one_followed(first, second) or _one_followed(second, first):
+        return False
+    hi = min(first.latest, second.latest, case.last_sign)
+    return not (_rolling(first, second) or _rolling(second, first) or _handed_over(case, session, first.lo, hi))
+
+
+def _one_followed(first: Incarnation, second: Incarnation) -> bool:
+    return any(follows(second.begin, end) for end in first.ends)
 
 
 def _rolling(old: Incarnation, new: Incarnation) -> bool:
@@ -138,6 +167,17 @@ def _nameless(case: Case, effects: Sequence[Effect]) -> list[Doubt]:
     first = min(effects, key=lambda effect: effect.hi)
     why = f"{len(effects)} beginnings of processes do not say which process it was, the first at {case.seconds(first.hi):.3f} s"
     return [Doubt(what=f"ledger {first.ledger}", why=why, do="let the ledger record `inc` with each beginning and end")]
+
+
+def _undecided(case: Case, touching: Sequence[Incarnation]) -> list[Doubt]:
+    if not touching:
+        return []
+    first = min(touching, key=lambda life: life.begin.lo)
+    why = (
+        f"{len(touching)} processes may have begun while another one was still the session, the first in session {first.session} at "
+        f"{case.seconds(first.begin.lo):.3f} s..{case.seconds(first.begin.hi):.3f} s"
+    )
+    return [Doubt(what="split-brain", why=why, do="look at the ledger more often, or let it record `gen` with each change")]
 
 
 def _is_baseline(case: Case, told: Beside) -> bool:
