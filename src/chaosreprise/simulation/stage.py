@@ -10,7 +10,7 @@ from chaosreprise.simulation.adapter import SimulatedAdapter
 from chaosreprise.simulation.agent import Agent
 from chaosreprise.simulation.defects import Defect
 from chaosreprise.simulation.loop import EPOCH_S, VirtualClock
-from chaosreprise.simulation.recording import Recorded
+from chaosreprise.simulation.recording import Recorded, Segmented
 from chaosreprise.simulation.rows import Rows
 from chaosreprise.simulation.scenario import Scenario
 from chaosreprise.simulation.sources import Polled, Spans
@@ -45,8 +45,9 @@ class Stage:
         self._watching: list[asyncio.Task[None]] = []
 
     async def watch(self) -> None:
-        """The recorder begins."""
-        self._cover(on=True, why="opened")
+        """The warden and the recorder begin."""
+        self._cover(self.recorded.warden, on=True, why="opened")
+        self._cover(self.recorded.recorder, on=True, why="opened")
         for source in self.adapter.sources():
             self._watching.append(asyncio.create_task(source.run(self.clock, self.recorded.recorder.write, self._stop)))
         await asyncio.sleep(0.03)
@@ -54,7 +55,8 @@ class Stage:
     async def unwatch(self) -> None:
         self._stop.set()
         await asyncio.gather(*self._watching)
-        self._cover(on=False, why="done")
+        self._cover(self.recorded.recorder, on=False, why="done")
+        self._cover(self.recorded.warden, on=False, why="done")
 
     def fault(self, fault: str, kind: str, component: str, state: State) -> None:
         now = self.clock.now()
@@ -83,9 +85,9 @@ class Stage:
     def _gaps(self, drawn: random.Random, name: str) -> Spans:
         return [_span(drawn, 1.0)] if self.scenario.gap == name else []
 
-    def _cover(self, on: bool, why: str) -> None:
+    def _cover(self, process: Segmented, on: bool, why: str) -> None:
         now = self.clock.now()
-        self.recorded.recorder.write(Coverage(lo=now, hi=now, of="recorder", on=on, why=why))
+        process.write(Coverage(lo=now, hi=now, of=process.writer, on=on, why=why))
 
 
 def scenario_run(scenario: Scenario) -> str:
