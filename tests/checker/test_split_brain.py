@@ -104,7 +104,9 @@ def test_lives_that_may_have_touched_are_possible_unless_their_generations_tell(
     up = mark(made, "up", "s-a1-run0", 78, 6.05, gen=None, width=0.1)
     found = split(made)
     assert (found.value, found.count) == ("unknown", (0, 1))
-    assert "may have begun while another one was still the session, the first in session s-a1-run0" in found.scope[0].why
+    assert (
+        "may have begun while another one was still the session, the first in session s-a1-run0" in found.scope[0].why
+    )
     down.gen, up.gen = 10, 11
     assert (split(made).value, split(made).count) == ("true", (0, 0))
     down.gen, up.gen = 11, 10

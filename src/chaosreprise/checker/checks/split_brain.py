@@ -177,7 +177,9 @@ def _undecided(case: Case, touching: Sequence[Incarnation]) -> list[Doubt]:
         f"{len(touching)} processes may have begun while another one was still the session, the first in session {first.session} at "
         f"{case.seconds(first.begin.lo):.3f} s..{case.seconds(first.begin.hi):.3f} s"
     )
-    return [Doubt(what="split-brain", why=why, do="look at the ledger more often, or let it record `gen` with each change")]
+    return [
+        Doubt(what="split-brain", why=why, do="look at the ledger more often, or let it record `gen` with each change")
+    ]
 
 
 def _is_baseline(case: Case, told: Beside) -> bool:
