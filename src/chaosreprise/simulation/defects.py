@@ -1,243 +1,17 @@
 """Defects by name, one seam each: the checks must find them, and accuse nothing else.
 
-Each replaces one part of the platform. What it breaks besides is said in `also`: a session that is revived is out of order
+Each replaces one part of the platform (`careless`). What it breaks besides is said in `also`: a session that is revived is out of order
 and left over, both of it true.
 """
 
-import asyncio
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from chaosreprise.simulation import careless
 from chaosreprise.simulation.adapter import SimulatedAdapter
 from chaosreprise.simulation.agent import Agent
-from chaosreprise.simulation.control import ControlPlane, Refused
-from chaosreprise.simulation.link import Link
-from chaosreprise.simulation.rows import CommandRow, SessionRow
-from chaosreprise.simulation.scenario import BOUND_S, CRASH, PAUSE, TAKE_AWAY
-from chaosreprise.simulation.slots import Slot, Slots
-
-LATE_S = 1.6 * BOUND_S
-BESIDE_S = 0.05
-
-
-class DropQueue(ControlPlane):
-    def on_connect(self, agent: str) -> list[CommandRow]:
-        self._forgotten = {command.id for command in self.rows.unfinished(agent)}
-        return []
-
-    def afterwards(self, agent: str) -> list[CommandRow]:
-        return [command for command in self.rows.pending(agent) if command.id not in self._forgotten]
-
-
-class FailWhenAway(ControlPlane):
-    def while_away(self, command: CommandRow) -> None:
-        self.failed(command, f"agent {command.agent} is not connected")
-
-
-class AckIsDone(ControlPlane):
-    """A wake that waited is completed as soon as it is handed over, and not acted on."""
-
-    def deliver(self, link: Link, commands: list[CommandRow]) -> None:
-        waited = [one for one in commands if len(commands) > 1 and one.op == "wake"]
-        super().deliver(link, [one for one in commands if one not in waited])
-        for command in waited:
-            self.rows.command(command, "sent")
-            self.rows.command(command, "completed")
-
-
-class CarelessAgent(Agent):
-    revives = True
-
-    def applied(self, slot: Slot, command: CommandRow) -> bool:
-        del slot, command
-        return False
-
-
-class ReplayTwice(ControlPlane):
-    def on_connect(self, agent: str) -> list[CommandRow]:
-        twice = [[one] * (2 if one.state == "pending" and one.op == "wake" else 1) for one in super().on_connect(agent)]
-        return [command for both in twice for command in both]
-
-
-class ReplayCompleted(ControlPlane):
-    def on_connect(self, agent: str) -> list[CommandRow]:
-        done = [row for row in self.rows.commands.values() if row.agent == agent and row.state == "completed"]
-        return [*(row for row in done if row.op == "wake"), *super().on_connect(agent)]
-
-
-class StepTwice(SimulatedAdapter):
-    """Every fifth step runs twice."""
-
-    _steps = 0
-
-    async def run_step(self, key: str, name: str, process: list[Any]) -> None:
-        self._steps += 1
-        await super().run_step(key, name, process)
-        if self._steps % 5 == 0:
-            await super().run_step(key, name, process)
-
-
-class RefusesLate(ControlPlane):
-    """The quota is looked at after the session was made: it is refused, and there. Once a session has been stopped."""
-
-    def create(self, key: str, user: str) -> tuple[str, CommandRow]:
-        made = super().create(key, user)
-        if any(session.state == "terminated" for session in self.rows.sessions.values()):
-            raise Refused(409, "Quota exceeded")
-        return made
-
-
-class Sleepy(ControlPlane):
-    """It hibernates by itself what it takes for idle."""
-
-    def accept(self, agent: str) -> Link | None:
-        link = super().accept(agent)
-        asyncio.get_running_loop().call_later(1.0, self._idle, agent)
-        return link
-
-    def _idle(self, agent: str) -> None:
-        asked = {row.session for row in self.rows.commands.values() if row.op != "start"}
-        for session in self.rows.sessions.values():
-            slot = self.slots.get(session.id)
-            if session.agent == agent and session.state == "running" and session.id not in asked:
-                self.slots.down(slot.name, slot.gen, slot.note)
-                return
-
-
-class NewestFirst(ControlPlane):
-    def on_connect(self, agent: str) -> list[CommandRow]:
-        return super().on_connect(agent)[::-1]
-
-
-class SideBySide(CarelessAgent):
-    """Each command in a task of its own: what is quick overtakes what is slow."""
-
-    async def _serve(self, link: Link) -> None:
-        under_way = []
-        while (command := await link.receive()) is not None:
-            await self._gate.wait()
-            under_way.append(asyncio.create_task(self.handle(link, command)))
-
-    def acting(self, command: CommandRow) -> float:
-        return 0.001 if command.op == "stop" else 0.03
-
-
-class LeavesProcess(Slots):
-    """The object goes, its process stays."""
-
-    def _end(self, slot: Slot) -> None:
-        if slot.state != "gone":
-            super()._end(slot)
-
-
-class RowStays(ControlPlane):
-    """The report that a session has ended is lost, but for the first few."""
-
-    def reported(self, command: CommandRow, session: SessionRow, state: str) -> None:
-        ended = sum(one.state == "terminated" for one in self.rows.sessions.values())
-        if state != "terminated" or ended < len(self.rows.agents):
-            super().reported(command, session, state)
-
-
-class NeverDone(ControlPlane):
-    """The end of a stop is never written down."""
-
-    def completed(self, command: CommandRow) -> None:
-        if command.op != "stop":
-            super().completed(command)
-
-
-class StartedBeside(Slots):
-    """What takes a slow start for a failed one starts another process, for every third session."""
-
-    def make(self, name: str, gen: int, note: int, key: str) -> None:
-        super().make(name, gen, note, key)
-        slot, made = self.get(name), self.get(name).gen
-        if int(slot.processes[-1][2]) % 3 == 0:
-            asyncio.get_running_loop().call_later(BESIDE_S, self.begin_again, slot, made)
-
-
-class TwoAtOnce(Slots):
-    """A wake starts two processes."""
-
-    def up(self, name: str, gen: int, note: int) -> None:
-        super().up(name, gen, note)
-        self.begin(self.get(name))
-
-
-class PlacesOnDead(ControlPlane):
-    """It places on agents of which it has once heard, connected or not."""
-
-    def connected(self) -> list[str]:
-        return sorted(self.rows.agents)
-
-    def place(self, agents: list[str]) -> str | None:
-        away = [agent for agent in agents if self.gone(agent)]
-        return away[0] if away else super().place(super().connected())
-
-
-class SentIntoTheVoid(ControlPlane):
-    def while_away(self, command: CommandRow) -> None:
-        self.rows.command(command, "sent")
-
-
-class SlowDrain(Agent):
-    """What had piled up is worked off far too slowly."""
-
-    _slow = 0
-
-    def acting(self, command: CommandRow) -> float:
-        piled_up = len(self._control.rows.unfinished(self.name)) > 2 and command.op != "start"
-        self._slow += piled_up
-        return LATE_S if piled_up and self._slow % 2 else super().acting(command)
-
-
-class ForgetsWakes(Agent):
-    """Each third wake lies about for longer than it may."""
-
-    _wakes = 0
-
-    def acting(self, command: CommandRow) -> float:
-        self._wakes += command.op == "wake"
-        return 2 * LATE_S if command.op == "wake" and self._wakes % 3 == 0 else super().acting(command)
-
-
-class LateWord(ControlPlane):
-    """The word that it runs overwrites, for a while, that it has ended."""
-
-    def reported(self, command: CommandRow, session: SessionRow, state: str) -> None:
-        super().reported(command, session, state)
-        if state == "terminated" and session.state == "terminated" and command.seq > 2:
-            loop = asyncio.get_running_loop()
-            loop.call_later(0.1, self.rows.session, session, "running")
-            loop.call_later(0.3, self.rows.session, session, "terminated")
-
-
-class StaysWaking(ControlPlane):
-    """That a session has woken is written down far too late."""
-
-    def reported(self, command: CommandRow, session: SessionRow, state: str) -> None:
-        if session.state == "waking":
-            asyncio.get_running_loop().call_later(LATE_S, super().reported, command, session, state)
-        else:
-            super().reported(command, session, state)
-
-
-class InternalError(ControlPlane):
-    """Nobody there to place on is an error that nobody thought of."""
-
-    def create(self, key: str, user: str) -> tuple[str, CommandRow]:
-        if not self.connected():
-            raise Refused(500, "index out of range")
-        return super().create(key, user)
-
-
-class Mute(SimulatedAdapter):
-    """A refusal of a start comes when its caller has long gone."""
-
-    async def _leg(self) -> None:
-        await super()._leg()
-        if not self._control.connected():
-            await asyncio.sleep(0.8)
+from chaosreprise.simulation.control import ControlPlane
+from chaosreprise.simulation.scenario import CRASH, PAUSE, TAKE_AWAY
+from chaosreprise.simulation.slots import Slots
 
 
 class Defect(NamedTuple):
@@ -256,29 +30,31 @@ class Defect(NamedTuple):
 
 
 _ALL = (
-    Defect("drop-queue", "lost", TAKE_AWAY, "what waited for an agent is forgotten when it connects", ("residue", "lifecycle"), DropQueue),
-    Defect("fail-when-away", "lost", TAKE_AWAY, "a command for an agent that is away is closed as failed", ("residue",), FailWhenAway),
-    Defect("ack-is-done", "lost", TAKE_AWAY, "wakes that waited are completed when they are handed over", (), AckIsDone),
-    Defect("replay-twice", "duplicate", TAKE_AWAY, "a wake that waited is acted on twice", ("split-brain",), ReplayTwice, CarelessAgent),
-    Defect("replay-completed", "duplicate", TAKE_AWAY, "wakes that were completed are acted on again", ("residue",), ReplayCompleted, CarelessAgent),
-    Defect("step-twice", "duplicate", TAKE_AWAY, "every fifth step runs twice", adapter=StepTwice),
-    Defect("refused-acts", "phantom", TAKE_AWAY, "a start is refused after its session was made", ("residue",), RefusesLate),
-    Defect("sleepy", "phantom", TAKE_AWAY, "a session is hibernated that nobody asked to", (), Sleepy),
-    Defect("newest-first", "reorder", TAKE_AWAY, "what waited for an agent is delivered in the wrong order", ("residue", "lost"), NewestFirst, CarelessAgent),
-    Defect("side-by-side", "reorder", TAKE_AWAY, "commands of one session are acted on side by side", ("residue", "lost"), agent=SideBySide),
-    Defect("process-stays", "residue", TAKE_AWAY, "the process of a stopped session goes on", (), slots=LeavesProcess),
-    Defect("row-stays", "residue", TAKE_AWAY, "that a session has ended is not written down", ("lifecycle",), RowStays),
-    Defect("never-done", "residue", TAKE_AWAY, "the end of a stop is not written down", (), NeverDone),
-    Defect("started-beside", "split-brain", CRASH, "a slow start gets another process", (), slots=StartedBeside),
-    Defect("two-at-once", "split-brain", TAKE_AWAY, "a wake starts two processes", (), slots=TwoAtOnce),
-    Defect("place-on-dead", "misassigned", TAKE_AWAY, "starts are placed on an agent that is away", (), PlacesOnDead),
-    Defect("sent-into-the-void", "misassigned", PAUSE, "commands for an agent that is away are marked as sent", (), SentIntoTheVoid),
-    Defect("slow-drain", "late", TAKE_AWAY, "what has piled up is worked off too slowly", ("lifecycle",), agent=SlowDrain),
-    Defect("forgotten-wakes", "late", CRASH, "each third wake lies about for too long", ("lifecycle",), agent=ForgetsWakes),
-    Defect("late-word", "lifecycle", TAKE_AWAY, "an old word overwrites a final one for a while", (), LateWord),
-    Defect("stays-waking", "lifecycle", CRASH, "that a session has woken is written down too late", (), StaysWaking),
-    Defect("internal-error", "refusal", TAKE_AWAY, "without an agent a start is answered with 500", (), InternalError, all_agents=True),
-    Defect("mute", "refusal", TAKE_AWAY, "without an agent a start is answered far too late", (), adapter=Mute, all_agents=True),
+    Defect("drop-queue", "lost", TAKE_AWAY, "what waited for an agent is forgotten when it connects", ("residue", "lifecycle"), careless.DropQueue),
+    Defect("fail-when-away", "lost", TAKE_AWAY, "a command for an agent that is away is closed as failed", ("residue",), careless.FailWhenAway),
+    Defect("ack-is-done", "lost", TAKE_AWAY, "wakes that waited are completed when they are handed over", (), careless.AckIsDone),
+    Defect("replay-twice", "duplicate", TAKE_AWAY, "a wake that waited is acted on twice", ("split-brain",), careless.ReplayTwice, careless.CarelessAgent),
+    Defect("replay-completed", "duplicate", TAKE_AWAY, "wakes that were completed are acted on again",
+           ("residue",), careless.ReplayCompleted, careless.CarelessAgent),
+    Defect("step-twice", "duplicate", TAKE_AWAY, "every fifth step runs twice", adapter=careless.StepTwice),
+    Defect("refused-acts", "phantom", TAKE_AWAY, "a start is refused after its session was made", ("residue",), careless.RefusesLate),
+    Defect("sleepy", "phantom", TAKE_AWAY, "a session is hibernated that nobody asked to", (), careless.Sleepy),
+    Defect("newest-first", "reorder", TAKE_AWAY, "what waited for an agent is delivered in the wrong order",
+           ("residue", "lost"), careless.NewestFirst, careless.CarelessAgent),
+    Defect("side-by-side", "reorder", TAKE_AWAY, "commands of one session are acted on side by side", ("residue", "lost"), agent=careless.SideBySide),
+    Defect("process-stays", "residue", TAKE_AWAY, "the process of a stopped session goes on", (), slots=careless.LeavesProcess),
+    Defect("row-stays", "residue", TAKE_AWAY, "that a session has ended is not written down", ("lifecycle",), careless.RowStays),
+    Defect("never-done", "residue", TAKE_AWAY, "the end of a stop is not written down", (), careless.NeverDone),
+    Defect("started-beside", "split-brain", CRASH, "a slow start gets another process", (), slots=careless.StartedBeside),
+    Defect("two-at-once", "split-brain", TAKE_AWAY, "a wake starts two processes", (), slots=careless.TwoAtOnce),
+    Defect("place-on-dead", "misassigned", TAKE_AWAY, "starts are placed on an agent that is away", (), careless.PlacesOnDead),
+    Defect("sent-into-the-void", "misassigned", PAUSE, "commands for an agent that is away are marked as sent", (), careless.SentIntoTheVoid),
+    Defect("slow-drain", "late", TAKE_AWAY, "what has piled up is worked off too slowly", ("lifecycle",), agent=careless.SlowDrain),
+    Defect("forgotten-wakes", "late", CRASH, "each third wake lies about for too long", ("lifecycle",), agent=careless.ForgetsWakes),
+    Defect("late-word", "lifecycle", TAKE_AWAY, "an old word overwrites a final one for a while", (), careless.LateWord),
+    Defect("stays-waking", "lifecycle", CRASH, "that a session has woken is written down too late", (), careless.StaysWaking),
+    Defect("internal-error", "refusal", TAKE_AWAY, "without an agent a start is answered with 500", (), careless.InternalError, all_agents=True),
+    Defect("mute", "refusal", TAKE_AWAY, "without an agent a start is answered far too late", (), adapter=careless.Mute, all_agents=True),
 )  # fmt: skip
 DEFECTS = {defect.name: defect for defect in _ALL}
 NONE = Defect("none", "", "", "the platform as it should be")

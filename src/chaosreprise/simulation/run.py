@@ -4,42 +4,20 @@ import asyncio
 import random
 from collections.abc import Callable
 
-from chaosreprise.clock import SECOND
 from chaosreprise.errors import RunBroken
-from chaosreprise.history import Answer, Contract, Phase, Submit
-from chaosreprise.history.statements import Allowed, Situation
-from chaosreprise.simulation import loop
+from chaosreprise.history import Answer, Phase, Submit
+from chaosreprise.simulation import loop, stated
 from chaosreprise.simulation.defects import NONE, Defect
 from chaosreprise.simulation.recording import Recorded
-from chaosreprise.simulation.scenario import (
-    BASELINE_S,
-    CONTROL_CRASH,
-    KINDS,
-    PAUSE,
-    QUIET_S,
-    SESSION_CRASH,
-    SETTLE_S,
-    TAKE_AWAY,
-    Scenario,
-)
+from chaosreprise.simulation.scenario import BASELINE_S, CONTROL_CRASH, PAUSE, QUIET_S, SESSION_CRASH, Scenario
 from chaosreprise.simulation.stage import Stage, scenario_run
-from chaosreprise.workload import plan as plans
 from chaosreprise.workload.load import Load
 from chaosreprise.workload.model import Model
 
-REQUIRE = ["lost", "phantom", "residue", "split-brain", "late", "lifecycle"]
-HIDDEN = {
-    "duplicate": (SESSION_CRASH,),  # a second hibernate would not show
-    "reorder": (CONTROL_CRASH, SESSION_CRASH),  # everything may have acted before the next one is sent
-    "misassigned": tuple(kind for kind in KINDS if kind not in (TAKE_AWAY, PAUSE)),
-}
-"""What these faults need not bring to light, so that it is optional there."""
 RESTART_S = 0.1
 FLAPS_S = 5.0
 TICK_S = 0.0002
 PATIENCE_S = 5.0
-USERS = ["u1", "u2"]
-WAITING = plans.WAITING
 
 
 def simulate(scenario: Scenario, defect: Defect = NONE) -> Recorded:
@@ -57,12 +35,12 @@ class _Run:
 
     async def whole(self) -> None:
         stage = self._stage = Stage(self._scenario, self._defect, self._recorded)
-        plan = self._plan()
-        self._recorded.owner.write(self._contract(plan))
+        self._recorded.owner.write(stated.contract(self._scenario, stage.adapter.describe()))
         for agent in stage.agents.values():
             agent.start()
         await stage.watch()
         model = Model(self._recorded.recorder, stage.clock)
+        plan = stated.plan(self._scenario, sorted(stage.agents))
         self._load = Load(stage.adapter, self._recorded.load, model, plan, scenario_run(self._scenario), stage.clock)
         await self._load.open()
         self._enter("baseline")
@@ -82,57 +60,6 @@ class _Run:
         self._leave()
         await self._load.end()
         await stage.unwatch()
-
-    def _plan(self) -> plans.Plan:
-        exposure = self._exposure()
-        n = self._scenario.exposure
-        workload = plans.Workload(
-            mix=self._scenario.mix, sessions=1000, reserve=n + -(-n // 2)
-        )  # a burst only stops some
-        names = sorted(self._stage.agents)
-        made = plans.make(workload, exposure, names, USERS, 1000, 1000.0, self._scenario.seed)
-        return plans.Plan(
-            **{name: getattr(made, name) for name in made.__struct_fields__ if name != "settle_s"}, settle_s=SETTLE_S
-        )
-
-    def _exposure(self) -> dict[str, int]:
-        n = self._scenario.exposure
-        if self._scenario.kind == SESSION_CRASH:
-            return {"hibernate": n}
-        return dict.fromkeys(WAITING, n)
-
-    def _contract(self, plan: plans.Plan) -> Contract:
-        said = self._stage.adapter.describe()
-        all_away = Situation(
-            name="no agent",
-            when="no-agent-online",
-            ops=["start"],
-            allow=[Allowed(status=503), Allowed(status=0)],
-            within_s=0.5,
-        )
-        situations = [all_away] if self._scenario.all_agents else []
-        required = [name for name, hidden in HIDDEN.items() if self._scenario.kind not in hidden]
-        required += ["refusal"] if situations else []
-        return Contract(
-            sha="0" * 64,
-            seed=plan.seed,
-            require=[*REQUIRE, *required],
-            optional=[name for name in HIDDEN if name not in required],
-            exposure=self._exposure(),
-            objectives=[],
-            situations=situations,
-            states=said.states,
-            settle_ns=round(SETTLE_S * SECOND),
-            promises=said.promises,
-            claims=[],
-            refusals=said.refusals,
-            attribution=said.attribution,
-            bounds=said.bounds,
-            offline_ns=said.offline_ns,
-            known=[],
-            experiment=self._scenario.kind,
-            platform="simulated@virtual",
-        )
 
     async def _method(self) -> None:
         self._enter("method")
@@ -173,7 +100,7 @@ class _Run:
             for component, fault in faults.items():
                 stage.fault(fault, kind, component, state)
         before = len(self._recorded.load.events)
-        need = self._exposure()
+        need = stated.exposure(self._scenario)
         await self._load.burst(names, need)
         await self._until(lambda: self._sent(before, need))
         for component, fault in faults.items():
