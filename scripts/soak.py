@@ -17,6 +17,8 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import detection_page
+
 from chaosreprise import checker
 from chaosreprise.errors import BadInput, RepriseError, RunBroken
 from chaosreprise.platform.file import Lab
@@ -48,20 +50,23 @@ def main() -> int:
     text = page(lines)
     print(text)
     if options.page:
-        options.page.write_text(text)
+        detection_page.write("soak", text)
     return 1 if any(_is_wrong(line) for line in lines if line["what"] != "defect") or _missed(lines) else 0
 
 
 def _runs(options: argparse.Namespace, done: set[tuple[str, str, int]]) -> Iterator[Line]:
-    for seed in range(options.simulated):
+    def seeds(n: int) -> range:
+        return range(options.first, options.first + n)
+
+    for seed in seeds(options.simulated):
         if ("simulated", "correct", seed) not in done:
             yield simulated(seed)
-    for seed in range(options.defects):
+    for seed in seeds(options.defects):
         for name in DEFECTS:
             if ("defect", name, seed) not in done:
                 yield defective(name, seed)
     if options.lab:
-        yield from in_labs(range(options.lab), options.experiments or _experiments(), done)
+        yield from in_labs(seeds(options.lab), options.experiments or _experiments(), done)
 
 
 def simulated(seed: int) -> Line:
@@ -178,21 +183,22 @@ def _by(lines: list[Line], what: str, key: str = "name") -> dict[str, list[Line]
 
 
 def page(lines: list[Line]) -> str:
-    """The page: what was counted, and what that excludes."""
+    """Its part of the page: what was counted, and what that excludes."""
     text = [
-        "<!-- Written by scripts/soak --page; not to be edited. -->",
-        "# How often the verdict was wrong",
+        "## How often the verdict was wrong",
         "",
-        "Platforms as they should be. A *false alarm* is a verdict of `false`; `unknown` is counted apart, and where all that happened could be",
-        "known it is a fault of the tool as well. Nothing is run again. Bounds are one-sided, of 95 % confidence.",
+        "Platforms as they should be, by `scripts/soak`. A *false alarm* is a verdict of `false`. `unknown` is wrong as well where all that happened could",
+        "be known: always in the lab, in the simulation unless its scenario hides something. Each run counts: none is run again. Bounds are",
+        "one-sided, of 95 % confidence.",
         "",
     ]
     text += _correct("fault in the simulation", _by(lines, "simulated", "kind"))
     text += _correct("experiment in the lab", _by(lines, "lab"))
     if defects := _by(lines, "defect"):
         text += [
+            "## Defects of the simulated platform",
             "",
-            "Planted defects of the simulated platform: the check that must find each, and what else its runs break.",
+            "The check that must find each, what else its runs rightly break, and who was accused besides.",
             "",
         ]
         text += ["| defect | check | found | what is broken besides | accused wrongly |", "|---|---|---|---|---|"]
@@ -209,9 +215,12 @@ def _correct(title: str, groups: dict[str, list[Line]]) -> list[str]:
     ]
     every = [line for some in groups.values() for line in some]
     text += [_row(name, groups[name]) for name in sorted(groups)] + [_row("**all**", every)]
-    false = sum(line["value"] == "false" for line in every)
-    bound = upper_bound(false, len(every))
-    return [*text, "", f"False alarms: {false} of {len(every)} runs: a rate above {bound:.2%} is excluded.", ""]
+    false, wrong = sum(line["value"] == "false" for line in every), sum(map(_is_wrong, every))
+    return [*text, "", f"False alarms: {_told(false, len(every))} Wrong in any way: {_told(wrong, len(every))}", ""]
+
+
+def _told(wrong: int, n: int) -> str:
+    return f"{wrong} of {n}, which excludes a rate above {upper_bound(wrong, n):.2%}."
 
 
 def _row(name: str, some: list[Line]) -> str:
@@ -245,11 +254,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--simulated", type=int, default=0, metavar="N", help="seeds of the simulated platform")
     parser.add_argument("--defects", type=int, default=0, metavar="N", help="seeds of each simulated defect")
     parser.add_argument("--lab", type=int, default=0, metavar="N", help="seeds of each experiment in a kept lab")
+    parser.add_argument("--first", type=int, default=0, metavar="SEED", help="the first of these seeds")
     parser.add_argument("--experiments", nargs="*", help="which of the experiments; all without it")
     parser.add_argument(
         "--log", type=pathlib.Path, default=pathlib.Path("soak.jsonl"), help="a line a run; goes on at its end"
     )
-    parser.add_argument("--page", type=pathlib.Path, help="where to write the page, such as docs/soak.md")
+    parser.add_argument("--page", action="store_true", help="write its part of docs/detection.md")
     return parser.parse_args()
 
 

@@ -1,6 +1,6 @@
 """Whole simulated runs: a correct platform is never accused, a defect is found by its check, and a seed says it all.
 
-The figures over many seeds are those of scripts/soak (docs/soak.md); here a few of each keep both sides honest.
+The figures over many seeds are those of scripts/soak (docs/detection.md); here a few of each keep both sides honest.
 """
 
 import asyncio
