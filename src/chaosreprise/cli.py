@@ -1,6 +1,6 @@
 """`chaos reprise ...`: a thin door, loaded by every `chaos` command, so it imports only click until a command runs.
 
-Exit codes: `verdict` and `recheck` end with 0 true, 1 false, 2 unknown; whatever can't be done ends with 3.
+Exit codes: `verdict`, `recheck` and `check` end with 0 true, 1 false, 2 unknown; whatever can't be done ends with 3.
 """
 
 import contextlib
@@ -119,17 +119,29 @@ def verdict(directory: str) -> None:
 @_errors
 def recheck(directory: str) -> None:
     """Judge a run again, from its history alone; exit 0 true, 1 false, 2 unknown."""
-    from chaosreprise import checker, recovery, report  # noqa: PLC0415
     from chaosreprise.errors import BadInput  # noqa: PLC0415
-    from chaosreprise.history import load  # noqa: PLC0415
 
     history = pathlib.Path(directory, "history")
     if not history.is_dir():
         raise BadInput(f"{directory}: no run there (expected {history}/*.jsonl): give a directory such as runs/latest")
-    recorded = load(history)
-    judged = recovery.add(checker.judge(recorded, "end"), recorded)
-    click.echo(report.console(judged, directory))
-    sys.exit(EXIT[judged.value])
+    _judge([history], directory)
+
+
+@reprise.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--json", "as_json", is_flag=True, help="the verdict for machines, as in verdict.json")
+@_errors
+def check(files: tuple[str, ...], as_json: bool) -> None:
+    """Judge anyone's history, without a platform: its segments or its folder; exit 0 true, 1 false, 2 unknown."""
+    _judge([pathlib.Path(file) for file in files], None, as_json=as_json)
+
+
+@reprise.command()
+def schema() -> None:
+    """Print the JSON Schema of a line of a history; docs/history.md says what the lines mean."""
+    from chaosreprise import history  # noqa: PLC0415
+
+    click.echo(json.dumps(history.schema(), indent=2))
 
 
 @reprise.command()
@@ -255,6 +267,22 @@ def defects(as_json: bool, names: bool) -> None:
         *(["--names"] if names else []),
     ]
     sys.exit(subprocess.run(command).returncode)
+
+
+def _judge(places: list[pathlib.Path], where: str | None, *, as_json: bool = False) -> NoReturn:
+    """Print the verdict on a history and end with its code; what of it was torn is said beside it."""
+    from chaosreprise import checker, history, recovery, report  # noqa: PLC0415
+
+    recorded = history.load(*places)
+    for name in recorded.torn:
+        click.echo(
+            f"reprise: {name}: it ends within a line, or has none, and that end was dropped: its writer died in it, or the "
+            "copy is not whole; what it had to say there is missing, and the verdict says what is unknown for that",
+            err=True,
+        )
+    judged = recovery.add(checker.judge(recorded, "end"), recorded)
+    click.echo(report.verdict_json(judged) if as_json else report.console(judged, where), nl=not as_json)
+    sys.exit(EXIT[judged.value])
 
 
 def _misused(error: click.UsageError) -> NoReturn:

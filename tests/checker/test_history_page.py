@@ -6,8 +6,9 @@ import typing
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
-from chaosreprise import checker, history
+from chaosreprise import checker, cli, history
 from chaosreprise.history import events, statements
 
 PAGE = (pathlib.Path(__file__).resolve().parents[2] / "docs" / "history.md").read_text()
@@ -79,6 +80,15 @@ def test_the_twelve_lines_are_judged_as_the_page_says(tmp_path: pathlib.Path):
     assert verdict.value == "false"
     assert verdict.why == [re.search(r"The reason:\n\n    (.*)\n", PAGE)[1]]
     assert verdict.checks["lost"].witnesses[0].cmd == "c2"
+
+
+def test_the_command_says_of_them_what_the_page_shows(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "me.jsonl").write_text("\n".join(example()))
+    command, code = re.search(r"`chaos reprise (check .*)` ends with (\d)", PAGE).groups()
+    told = CliRunner().invoke(cli.reprise, command.split())
+    assert told.exit_code == int(code)
+    assert told.output.startswith("\n" + re.search(r"```text\n(.*?)```", PAGE, re.DOTALL)[1])
 
 
 def test_with_the_missing_effect_they_are_unknown_and_never_true(tmp_path: pathlib.Path):

@@ -17,7 +17,7 @@ from chaosreprise.history.events import (
     Submit,
     Timed,
 )
-from chaosreprise.history.reader import History, Tail, load
+from chaosreprise.history.reader import History, Tail, load, schema
 from chaosreprise.history.writer import Recording, Writer
 
 __all__ = [
@@ -38,4 +38,5 @@ __all__ = [
     "Timed",
     "Writer",
     "load",
+    "schema",
 ]

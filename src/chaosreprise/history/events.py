@@ -5,13 +5,15 @@ All times are integer nanoseconds of CLOCK_MONOTONIC of the segment's boot. An e
 An incarnation (`inc`) is [boot id, pid namespace, pid, start time] or [pod uid, container id].
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from chaosreprise.history import statements
 from chaosreprise.history.statements import Edge, Known, Objective, Situation
 
+Time = Annotated[int, Meta(ge=0, lt=2**62, description="nanoseconds, from 0 to below 2**62")]
 Op = statements.Op
 Outcome = Literal["ok", "fail", "info"]
 Mark = Literal["b", "e", "made", "up", "down", "gone", "crash", "back"]
@@ -29,8 +31,8 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="type"):
 
 
 class Timed(Event):
-    lo: int
-    hi: int
+    lo: Time
+    hi: Time
 
 
 class Segment(Event, tag="segment"):
@@ -42,8 +44,8 @@ class Segment(Event, tag="segment"):
     boot: str
     host: str
     pid: int
-    mono: int
-    wall: int
+    mono: Time
+    wall: Time
 
 
 class Attribution(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -77,13 +79,13 @@ class Contract(Event, tag="contract"):
     optional: list[str]
     exposure: dict[str, int]
     objectives: list[Objective]
-    settle_ns: int
+    settle_ns: Time
     promises: dict[str, Any]
     claims: list[Any]
     refusals: list[Refusal]
     attribution: list[Attribution]
-    bounds: dict[str, int]
-    offline_ns: int
+    bounds: dict[str, Time]
+    offline_ns: Time
     known: list[Known]
     experiment: str = ""
     platform: str = ""
@@ -107,7 +109,7 @@ class Submit(Timed, tag="submit"):
 
     cmd: str
     op: Op
-    intended: int
+    intended: Time
     key: str
     session: str | None = None
     user: str | None = None

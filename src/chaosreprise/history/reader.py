@@ -6,18 +6,21 @@ file, the line and the reason. Unknown keys are ignored here and stay in the fil
 
 import pathlib
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from chaosreprise.errors import BadInput
 from chaosreprise.history.events import VERSION, AnyEvent, Contract, Segment, Timed
 
+LONGEST_LINE = 16 * 2**20
+SUFFIX = ".jsonl"
+
 _decoder = msgspec.json.Decoder(AnyEvent)
 
 
 class History(NamedTuple):
-    """A whole history. `events` are sorted by (hi, lo); `torn` names the segments whose last line was incomplete."""
+    """A whole history. `events` are sorted by (hi, lo); `torn` names the segments whose last line was incomplete, or that have none."""
 
     segments: list[Segment]
     contract: Contract | None
@@ -25,33 +28,36 @@ class History(NamedTuple):
     torn: list[str]
 
 
-def load(folder: pathlib.Path) -> History:
-    """Read all segments of a history.
+def load(*places: pathlib.Path) -> History:
+    """Read a history: its segments, or folders of them, such as that of a run.
 
-    Raises BadInput when there is none, a line is not an event, or the segments are of different boots or runs.
+    Raises BadInput when there is none, a line is not an event, or they do not belong together: segments of different
+    boots or runs, two of one writer, two contracts.
     """
-    paths = sorted(folder.glob("*.jsonl"))
-    if not paths:
-        raise BadInput(f"{folder}: no history there (expected *.jsonl): give the folder of a run or its history/")
+    paths = {path.resolve(): path for place in places for path in _segments_in(place)}
     segments: list[Segment] = []
-    contract: Contract | None = None
+    contracts: list[Contract] = []
     events: list[Timed] = []
     torn = []
-    for path in paths:
-        lines = path.read_bytes().split(b"\n")
-        if lines.pop():
-            torn.append(path.name)
-        for number, line in enumerate(lines, 1):
-            event = _decode(path, number, line)
-            if isinstance(event, Segment):
+    for path in paths.values():
+        for event in _whole(path):
+            if event is None:
+                torn.append(path.name)
+            elif isinstance(event, Segment):
                 segments.append(event)
             elif isinstance(event, Contract):
-                contract = event
+                contracts.append(event)
             else:
                 events.append(event)
-    _check_together(folder, segments)
+    _check_together(", ".join(map(str, places)), segments, contracts)
     events.sort(key=lambda event: (event.hi, event.lo))
-    return History(segments, contract, events, torn)
+    return History(segments, contracts[0] if contracts else None, events, torn)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of one line."""
+    made: dict[str, Any] = msgspec.json.schema(AnyEvent)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"history, version {VERSION}", **made}
 
 
 class Tail:
@@ -76,11 +82,53 @@ class Tail:
                 yield _decode(path, number, line)
 
 
+def _segments_in(place: pathlib.Path) -> list[pathlib.Path]:
+    if not place.is_dir():
+        return [place]
+    inside = place / "history"
+    if paths := sorted((inside if inside.is_dir() else place).glob(f"*{SUFFIX}")):
+        return paths
+    raise BadInput(f"{place}: no history there (expected *{SUFFIX}): give the folder of a run or its history/")
+
+
+def _whole(path: pathlib.Path) -> Iterator[AnyEvent | None]:
+    """The events of one segment; None where it ends within a line, or before the first one."""
+    number = 0
+    try:
+        with path.open("rb") as file:
+            while line := file.readline(LONGEST_LINE):
+                number += 1
+                if not line.endswith(b"\n"):
+                    yield _last(path, number, line)
+                    return
+                yield _decode(path, number, line)
+    except OSError as error:
+        raise BadInput(
+            f"{path}: can't be read ({error.strerror}): give the segments of a history, or its folder"
+        ) from error
+    if not number:
+        yield None
+
+
+def _last(path: pathlib.Path, number: int, line: bytes) -> AnyEvent | None:
+    """A line without its end: an event that lacks nothing else, or None where it was cut off."""
+    if len(line) == LONGEST_LINE:
+        raise BadInput(f"{path}, line {number}: longer than {LONGEST_LINE:,} bytes, which no line of a history is")
+    try:
+        msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return _decode(path, number, line)
+
+
 def _decode(path: pathlib.Path, number: int, line: bytes) -> AnyEvent:
     try:
         event: AnyEvent = _decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}, line {number}: not an event of a history: {error}") from error
+        reason = str(error) if line.strip() else "it is empty"
+        raise BadInput(f"{path}, line {number}: not an event of a history: {reason}") from error
+    except RecursionError as error:
+        raise BadInput(f"{path}, line {number}: not an event of a history: it is nested too deeply") from error
     if isinstance(event, Segment):
         if event.v != VERSION:
             raise BadInput(
@@ -93,8 +141,17 @@ def _decode(path: pathlib.Path, number: int, line: bytes) -> AnyEvent:
     return event
 
 
-def _check_together(folder: pathlib.Path, segments: list[Segment]) -> None:
+def _check_together(where: str, segments: list[Segment], contracts: list[Contract]) -> None:
+    if not segments:
+        raise BadInput(f"{where}: nothing in it: a history has at least a line of type segment")
     for what in ("run", "boot"):
         values = sorted({getattr(segment, what) for segment in segments})
         if len(values) > 1:
-            raise BadInput(f"{folder}: segments of different {what}s ({', '.join(values)}): judge one run at a time")
+            raise BadInput(f"{where}: segments of different {what}s ({', '.join(values)}): judge one run at a time")
+    writers = [segment.writer for segment in segments]
+    if twice := [writer for writer in writers if writers.count(writer) > 1]:
+        raise BadInput(
+            f"{where}: two segments of the writer {twice[0]!r}: leave one of them out, each has its own name"
+        )
+    if len(contracts) > 1:
+        raise BadInput(f"{where}: {len(contracts)} contracts: a history has one, since it says what is judged")

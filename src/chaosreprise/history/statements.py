@@ -23,7 +23,7 @@ class Objective(msgspec.Struct, kw_only=True, omit_defaults=True):
     name: Text
     signal: str = ""
     latency: Literal["", "answer", "effect"] = ""
-    recovery: Literal["", "noticed_s", "elsewhere_s", "first_success_s", "drained_s"] = ""
+    recovery: Literal["", "noticed_s", "elsewhere_s", "first_success_s", "drained_s", "normal_s"] = ""
     op: Literal["", Op] = ""
     quantile: Quantile | None = None
     phase: Literal["", "baseline", "method", "quiet", "drain", "clean", "close"] = ""
@@ -68,4 +68,4 @@ class Known(msgspec.Struct, kw_only=True, omit_defaults=True):
         str, Meta(min_length=1, max_length=2000, description="the words of a witness, with * for one of them")
     ]
     why: Annotated[str, Meta(min_length=1, max_length=2000, description="the reason why it is accepted")]
-    expires: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}\Z", description="a day such as 2027-01-31")]
+    expires: Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(?!\n)$", description="a day such as 2027-01-31")]

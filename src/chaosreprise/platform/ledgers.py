@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from chaosreprise.history import Effect
-from chaosreprise.history.events import Mark
+from chaosreprise.history.events import Mark, Time
 from chaosreprise.observe import Seen
 from chaosreprise.paths import boot_id
 
@@ -41,7 +41,7 @@ def step_code(key: str, payload: str = "pass") -> str:
 class SlotLine(msgspec.Struct):
     """A line of slots.jsonl; the first one of the file has only `v` and `boot`."""
 
-    t: int = 0
+    t: Time = 0
     mark: Mark | None = None
     kind: str = ""
     object: str = ""
@@ -54,7 +54,7 @@ class SlotLine(msgspec.Struct):
 class StepLine(msgspec.Struct):
     """A line that a step wrote."""
 
-    t: int
+    t: Time
     mark: Mark
     key: str
     inc: list[Any]
