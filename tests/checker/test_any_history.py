@@ -18,6 +18,7 @@ EVERYTHING = {
         Objective(name="steps", latency="answer", op="step", quantile=0.99, max=1),
         Objective(name="wakes", latency="effect", op="wake", max=5, phase="method"),
         Objective(name="noticed", recovery="noticed_s", max=1),
+        Objective(name="normal", recovery="normal_s", max=1),
         Objective(name="punctual", signal="load.lag_ms", max=20),
     ],
     "situations": [

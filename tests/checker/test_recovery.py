@@ -21,6 +21,7 @@ def test_each_part_is_an_interval_with_its_start_and_source():
     assert found.drained == pytest.approx((8.67 - UNDOING, 8.67 - UNDOING))
     assert found.since == {"noticed": "proven", "elsewhere": "proven", "first_success": "undoing", "drained": "undoing"}
     assert set(found.source) == set(found.since)
+    assert set(found.why_not) == {"normal"}, "the load was turned off too soon to tell"
 
 
 def test_the_uncertainty_of_the_fault_widens_the_interval():

@@ -8,6 +8,7 @@ from histories import Made, complete
 
 from chaosreprise import checker, recovery, report
 from chaosreprise.history import Coverage, Effect, Fault, Report
+from chaosreprise.history.statements import Objective
 
 
 def shown(made: Made, where: str | None = "runs/latest", **options) -> str:
@@ -33,10 +34,23 @@ def test_a_pass_says_on_what_evidence_and_with_what_power():
     assert "177 sent   177 accepted   0 refused   0 undecided" in text
     assert "stop 10 (excludes loss above 26 %), hibernate 5 (45 %), wake 5 (45 %), at 95 %" in re.sub(r"\s+", " ", text)
     assert "lost 0   duplicate 0   within 4.4 s after heal" in text
-    assert "noticed 0.05 s ±0.01 after it broke" in text
+    assert "a2: noticed 0.05 s · next start elsewhere 0.63 s after it broke · first success 0.30 s ·" in text
     assert "; hibernate, stop acting twice" in re.sub(r"\s+", " ", text), "after the checks that it does not ask for"
     assert "runs/latest/report.html" in text
     assert "isolation" not in text, "a check that is not built has no line"
+
+
+def test_the_recovery_says_how_exact_it_is_and_what_an_objective_allows():
+    made = complete(seconds_of_steps=7.9, objectives=[Objective(name="soon", recovery="normal_s", max=30)])
+    text = " ".join(shown(made).split())
+    assert (
+        "drained 0.67 s · normal latency 0.00 s (it never left normal, objective 30 s) after its undo began (±10 ms)"
+        in text
+    )
+    made.gap("rows", 4.9, 9.0)
+    made.find(Report, lambda e: e.about == "agent" and e.state == "offline")[0].hi += 4 * 10**9
+    assert "noticed 2.05 s · next start elsewhere 0.63 s after it broke" in " ".join(shown(made).split())
+    assert "(±2.1 s)" in shown(made)
 
 
 def test_a_fail_says_what_where_when_and_how_to_see_it_again():

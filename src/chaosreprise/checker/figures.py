@@ -171,6 +171,9 @@ def _recoveries(case: Case, objective: Objective) -> tuple[list[Figure], list[Do
             least = (broken[1] - broken[0]) / 1e9
             what = f"{told.component} broken, and not reported as gone in {least:.3f} s"
             figures.append(Figure(least, math.inf, [Moment(lo=at, hi=at, what=what, bad=True)]))
+        elif name in told.at_least:
+            what = f"{told.component}: {name} not within {told.at_least[name]:.3f} s of its undo: {told.why_not[name]}"
+            figures.append(Figure(told.at_least[name], math.inf, [Moment(lo=at, hi=at, what=what, bad=True)]))
         elif name in told.why_not:
             doubts.append(doubt(objective, f"{told.component}: {told.why_not[name]}", "see `recovery` in the report"))
     if not figures and not doubts:

@@ -2,14 +2,16 @@
 
 *noticed*: the platform itself reported the broken agent as anything but online; since the proof. *elsewhere*: the first start
 that was sent after the proof and took effect on another agent; since the proof. *first success*: the first effect of a
-command that the fault was exposed to, *drained*: the last one; both since the start of the undo, which is a moment, while
-being undone is as wide as the broken component takes to come back. A command that never took effect leaves the fault
-undrained. None of this decides a verdict, unless the experiment states an objective for it.
+command that the fault was exposed to, *drained*: the last one; *normal*: answers are as fast as before (`normal`). These
+since the start of the undo, which is a moment, while being undone is as wide as the broken component takes to come back. A
+command that never took effect leaves the fault undrained. None of this decides a verdict, unless the experiment states an
+objective for it.
 """
 
 from collections.abc import Iterable
 
 from chaosreprise.checker import exposure as exposures
+from chaosreprise.checker import normal as latency
 from chaosreprise.checker.attribution import Transition
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.life import ONLINE, Life
@@ -26,10 +28,16 @@ def measure(case: Case) -> list[Recovery]:
 
 
 def _of(case: Case, life: Life) -> Recovery:
-    found = Recovery(fault=life.fault, component=life.component)
+    limits = {stated.recovery.removesuffix("_s"): stated.max for stated in case.contract.objectives if stated.recovery}
+    found = Recovery(
+        fault=life.fault,
+        component=life.component,
+        limits={name: limit for name, limit in limits.items() if limit is not None},
+    )
     _notice(case, life, found)
     _elsewhere(case, life, found)
     _success(case, life, found)
+    _normal(case, life, found)
     return found
 
 
@@ -89,6 +97,19 @@ def _success(case: Case, life: Life, found: Recovery) -> None:
         return
     found.drained = _since(healing, max(effect.lo for effect in after), after[-1].hi)
     _told(found, "drained", UNDOING, source)
+
+
+def _normal(case: Case, life: Life, found: Recovery) -> None:
+    told, healing = latency.find(case, life), life.healing
+    if told.why_not:
+        found.why_not["normal"] = told.why_not
+        if told.since is not None and healing is not None:
+            found.at_least["normal"] = _since(healing, told.since, told.since)[0]
+    elif healing is not None:
+        found.normal = (0.0, 0.0) if told.note else _since(healing, told.lo, told.hi)
+        _told(found, "normal", UNDOING, told.source)
+        if told.note:
+            found.notes["normal"] = told.note
 
 
 def _after(effects: Iterable[Transition | None], healing: Fault) -> list[Transition]:

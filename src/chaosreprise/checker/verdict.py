@@ -194,7 +194,10 @@ class Watched(msgspec.Struct, kw_only=True):
 
 
 class Recovery(msgspec.Struct, kw_only=True):
-    """How one fault was recovered from: intervals in seconds, `since` and `source` for each by its name; null: not seen."""
+    """How one fault was recovered from: intervals in seconds, `since` and `source` for each by its name; null: not seen.
+
+    `at_least`: what surely took longer than that, and was not seen to end. `limits`: what the experiment allows at most.
+    """
 
     fault: str
     component: str
@@ -202,9 +205,13 @@ class Recovery(msgspec.Struct, kw_only=True):
     elsewhere: Span | None = None
     first_success: Span | None = None
     drained: Span | None = None
+    normal: Span | None = None
     since: dict[str, str] = {}
     source: dict[str, str] = {}
+    notes: dict[str, str] = {}
     why_not: dict[str, str] = {}
+    at_least: dict[str, float] = {}
+    limits: dict[str, float] = {}
 
 
 class Verdict(msgspec.Struct, kw_only=True):

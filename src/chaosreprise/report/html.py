@@ -184,9 +184,11 @@ def _recovery(verdict: Verdict) -> Iterator[str]:
     for told in verdict.recovery:
         for name, text in words.RECOVERED:
             span = getattr(told, name)
-            value = f"{words.duration(span)} {words.SINCE[told.since[name]]}" if span else told.why_not.get(name, "–")
-            rows.append([escape(told.component), text, escape(value), escape(told.source.get(name, "–"))])
-    yield _table(("component", "what", "when", "source"), rows)
+            value, off = told.why_not.get(name, "–"), "–"
+            if span is not None:
+                value, off = f"{words.figure(told, name)} {words.SINCE[told.since[name]]}", words.resolution([span])
+            rows.append([escape(told.component), text, escape(value), off, escape(told.source.get(name, "–"))])
+    yield _table(("component", "what", "when", "off by at most", "source"), rows)
     yield "</section>"
 
 

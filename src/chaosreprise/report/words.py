@@ -1,5 +1,8 @@
 """How figures are written for people, the same in every report."""
 
+import math
+from collections.abc import Iterable
+
 from chaosreprise.checker import Finding, KindExposure, Recovery, Verdict, Witness
 from chaosreprise.checker.verdict import Evidence, FaultTold, Moment, Span
 
@@ -11,6 +14,7 @@ RECOVERED = (
     ("elsewhere", "next start elsewhere"),
     ("first_success", "first success"),
     ("drained", "drained"),
+    ("normal", "normal latency"),
 )
 SINCE = {"proven": "after it broke", "undoing": "after its undo began"}
 
@@ -27,12 +31,6 @@ def moment(span: Span | Moment) -> str:
     """A time in seconds since the start; both ends where they differ visibly."""
     lo, hi = (span.lo, span.hi) if isinstance(span, Moment) else span
     return f"{hi:.3f}" if hi - lo < WIDE_S else f"{lo:.3f}..{hi:.3f}"
-
-
-def duration(span: Span) -> str:
-    """The middle of an interval, and how far off it may be."""
-    middle, off = (span[0] + span[1]) / 2, (span[1] - span[0]) / 2
-    return f"{middle:.2f} s" if off < 0.005 else f"{middle:.2f} s ±{off:.2f}"
 
 
 def percent(rate: float | None) -> str:
@@ -93,14 +91,32 @@ def fault(told: FaultTold) -> str:
 
 
 def recovered(told: Recovery) -> str:
-    """One fault's recovery in a line; what was not seen is said to be so."""
+    """One fault's recovery in a line, with the widest of its intervals; what was not seen is said to be so."""
+    spans: dict[str, Span] = {name: span for name, _ in RECOVERED if (span := getattr(told, name)) is not None}
+    texts = dict(RECOVERED)
     parts = []
+    for since, after in SINCE.items():
+        if seen := [f"{texts[name]} {figure(told, name)}" for name in spans if told.since[name] == since]:
+            parts.append(f"{' · '.join(seen)} {after}")
     missing: dict[str, list[str]] = {}
-    for name, words in RECOVERED:
-        span: Span | None = getattr(told, name)
-        if span is not None:
-            parts.append(f"{words} {duration(span)} {SINCE[told.since[name]]}")
-        elif name in told.why_not:
-            missing.setdefault(told.why_not[name], []).append(words)
+    for name, text in RECOVERED:
+        if name not in spans and name in told.why_not:
+            missing.setdefault(told.why_not[name], []).append(text)
+    if parts:
+        parts[-1] += f" ({resolution(spans.values())})"
     parts += [f"{', '.join(names)}: no, {reason}" for reason, names in missing.items()]
     return f"{told.component}: {' · '.join(parts)}"
+
+
+def figure(told: Recovery, name: str) -> str:
+    """The middle of one figure, with what is to be said of it and what an objective allows."""
+    lo, hi = getattr(told, name)
+    allowed = f"objective {told.limits[name]:g} s" if name in told.limits else ""
+    besides = ", ".join(part for part in (told.notes.get(name, ""), allowed) if part)
+    return f"{(lo + hi) / 2:.2f} s" + (f" ({besides})" if besides else "")
+
+
+def resolution(spans: Iterable[Span]) -> str:
+    """How far off any of these middles may be."""
+    off = max((hi - lo) / 2 for lo, hi in spans)
+    return f"±{math.ceil(off * 1e3 - 1e-6)} ms" if off < 1 else f"±{math.ceil(off * 10) / 10:.1f} s"
