@@ -246,6 +246,15 @@ def test_a_process_whose_end_a_gap_may_hide_may_have_ended():
     assert found.witnesses[0].session == "s-a3-run0"
 
 
+def test_an_end_that_names_no_process_says_nothing_of_a_gap_before_it():
+    made = run()
+    session = "s-a1-cycle"  # started, hibernated at 1.55 s, woken at 2.05 s, stopped
+    made.drop(Effect, lambda e: e.session == session and e.mark == "down" and e.hi < ns(2.0))
+    assert split(made).count == (1, 1), "the `gone` of its stop is its end, and nothing hides another one"
+    made.gap("slots", 1.5, 1.6)
+    assert (split(made).value, split(made).count) == ("unknown", (0, 1))
+
+
 @pytest.mark.parametrize("of", ["slots", "workspaces", "slots/s-a1-run0"])
 def test_a_second_process_could_hide_in_any_gap(of):
     made = run()

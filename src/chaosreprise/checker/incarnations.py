@@ -1,9 +1,9 @@
 """Which processes a session had, and when each of them surely lived, from the ledgers that name them.
 
 A life begins with `up` or `back` and ends with `down` or `crash` of the same incarnation, or when all end: with `gone`, or
-a `down` that names none. What was not seen to end lived until its ledger was no longer watched, once a run is over. Signs
-of it elsewhere, such as a step that it ran, only make a life longer. All times are taken narrow: a life surely lasted
-from `lo` to `hi`, and at no moment surely where `hi` is before `lo`.
+a `down` that names none; by then it was over, but before that a gap may hide an end of its own. What was not seen to end lived
+until its ledger was no longer watched, once a run is over. Signs of it elsewhere, such as a step that it ran, only make a
+life longer. All times are taken narrow: a life surely lasted from `lo` to `hi`, and at no moment surely where `hi` is before `lo`.
 """
 
 from collections import defaultdict
@@ -108,7 +108,8 @@ def _lives(case: Case, ledger: str, session: str, effects: list[Effect]) -> Iter
         later = (end for end in enders if end.object == life.begin.object and follows(end, life.begin) is not False)
         ends = [end for end in (life.end, next(later, None)) if end is not None]
         life.end, life.ends = (ends[0] if ends else None), tuple(ends)
-        life.hi = min([end.lo for end in ends], default=_seen_until(case, ledger, life))
+        until = min((end.lo for end in ends), default=None)
+        life.hi = until if until is not None and life.by_name else _seen_until(case, ledger, life, until)
         yield life
 
 
@@ -123,11 +124,12 @@ def follows(later: Effect, earlier: Effect) -> bool | None:
     return later.gen > earlier.gen
 
 
-def _seen_until(case: Case, ledger: str, life: Incarnation) -> int:
-    """Until when its end would have been seen. While a run lives, its end may be there and not be read yet."""
-    if case.live:
-        return life.begin.lo - 1
-    until = case.watch.horizon
+def _seen_until(case: Case, ledger: str, life: Incarnation, until: int | None) -> int:
+    """Until when an end by its own name would have been seen, at most `until`. While a run lives, it may be there and not be read yet."""
+    if until is None:
+        if case.live:
+            return life.begin.lo - 1
+        until = case.watch.horizon
     gaps = case.watch.gaps(ledger, life.lo, until) + case.watch.gaps(f"{ledger}/{life.begin.object}", life.lo, until)
     return min([until, *(gap.lo for gap in gaps)])
 
