@@ -122,6 +122,19 @@ def test_of_two_commands_of_a_kind_the_late_effect_is_found_whichever_was_first(
     assert late(made).count == (1, 1)
 
 
+def test_of_two_effects_that_are_known_roughly_the_one_that_began_earlier_is_the_earlier_command_s():
+    made = run()
+    for at in (8.5, 9.0):
+        made.command("wake", "s-a1-hib0", at, effect=None)
+    for since, until in ((9.55, 9.6), (8.6, 9.7)):
+        for effect in made.effect("wake", "s-a1-hib0", since):
+            effect.hi = ns(until)
+    assert late(made).count == (0, 0)
+    for effect in made.find(Effect, lambda e: e.session == "s-a1-hib0" and e.hi == ns(9.7)):
+        effect.lo = ns(9.52)
+    assert late(made).count == (1, 1), "both came after 9.504 s"
+
+
 def test_an_unclear_command_may_have_had_the_late_effect():
     made = run()
     made.command("wake", "s-a1-hib0", 8.4)

@@ -243,6 +243,16 @@ def test_rows_that_were_not_read_at_the_end_leave_the_last_word_open():
     assert (residue(made).value, residue(made).count) == ("unknown", (0, 1))
 
 
+def test_an_end_may_hide_in_a_gap_in_which_its_beginning_may_lie():
+    made = run()
+    stay(made, SESSION, "process")
+    (begun,) = made.find(Effect, lambda e: e.session == SESSION and e.mark == "up")
+    begun.lo, begun.hi = ns(0.1), ns(0.4)
+    assert residue(made).count == (1, 1)
+    made.gap("slots", 0.2, 0.3)
+    assert (residue(made).value, residue(made).count) == ("unknown", (0, 1))
+
+
 def test_what_began_in_a_gap_nobody_saw():
     made = run(require=["residue"])
     made.gap("slots", 6.0, 6.2)

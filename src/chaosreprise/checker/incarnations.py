@@ -130,7 +130,8 @@ def _seen_until(case: Case, ledger: str, life: Incarnation, until: int | None) -
         if case.live:
             return life.begin.lo - 1
         until = case.watch.horizon
-    gaps = case.watch.gaps(ledger, life.lo, until) + case.watch.gaps(f"{ledger}/{life.begin.object}", life.lo, until)
+    since, own = life.begin.lo, f"{ledger}/{life.begin.object}"
+    gaps = case.watch.gaps(ledger, since, until) + case.watch.gaps(own, since, until)
     return min([until, *(gap.lo for gap in gaps)])
 
 

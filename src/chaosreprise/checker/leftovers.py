@@ -83,8 +83,8 @@ class Remains:
         """Whether its end could have been missed, also because the recorder had died in the meantime."""
         gaps, until = self._case.watch.gaps, self._until
         return bool(
-            gaps(since.ledger, since.hi, until, dead_or_alive=True)
-            or gaps(f"{since.ledger}/{since.object}", since.hi, until)
+            gaps(since.ledger, since.lo, until, dead_or_alive=True)
+            or gaps(f"{since.ledger}/{since.object}", since.lo, until)
         )
 
     def _last_word(self, report: Report) -> bool:

@@ -15,7 +15,7 @@ Times are intervals: surely late is what began after the latest moment at which 
 possible. A command without any effect is not late: it is lost, and that is another check.
 
 Needs. The ledger covered from the submission to the effect, since the one in time could hide in a gap, and to the settling of
-those without one, since theirs could be late there.
+those without one, since theirs could be late there. Of each kind with a bound one command with its effect.
 
 Witness. The command, its bound, the faults around it and its effect.
 
@@ -24,18 +24,17 @@ had instead of a late command is theirs. Where commands are counted, the loss of
 the same kind and session look like one that is late.
 """
 
-import heapq
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from chaosreprise.checker import exempt, outcome, witness
+from chaosreprise.checker import exempt, observable, outcome, witness
 from chaosreprise.checker.attribution import Transition
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.check import Check
 from chaosreprise.checker.coverage import EVER, Gap
 from chaosreprise.checker.due import due
-from chaosreprise.checker.matching import sweep
+from chaosreprise.checker.matching import meeting, sweep
 from chaosreprise.checker.verdict import Doubt, Finding, NotTested, Stage, Witness
 
 JUDGED: tuple[Stage, ...] = ("clean", "end")
@@ -43,13 +42,15 @@ JUDGED: tuple[Stage, ...] = ("clean", "end")
 
 @dataclass(slots=True)
 class Tally:
-    """What was found so far. `perhaps`: it may have been late; `unhealed`: nobody knows when it was due."""
+    """What was found so far. `perhaps`: it may have been late; `unhealed`: nobody knows when it was due; `halves`: what
+    came in time may be a half of another effect."""
 
     late: list[tuple[int, Transition]] = field(default_factory=list)
     judged: int = 0
     exempt: int = 0
     perhaps: int = 0
     unhealed: int = 0
+    halves: int = 0
     wide: int = 0
     overdue: list[int] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
@@ -66,13 +67,18 @@ def judge(case: Case) -> Finding:
     kinds = sorted({op for op in commands.op if op != "read"})
     tally.late.sort(key=lambda found: found[0])
     return Finding(
-        count=(len(tally.late), len(tally.late) + tally.perhaps),
+        count=(len(tally.late), len(tally.late) + tally.perhaps + tally.halves),
         levels={op: case.attributed.level(op) for op in kinds},
         baseline=sum(_is_baseline(case, row) for row, _ in tally.late),
         exempt=tally.exempt,
         evidence=tally.judged,
         witnesses=[_witness(case, row, seen) for row, seen in tally.late[: witness.LIMIT]],
-        scope=[*_gap_doubts(case, tally), *_other_doubts(case, tally), *case.uncountable()],
+        scope=[
+            *_gap_doubts(case, tally),
+            *_other_doubts(case, tally),
+            *case.uncountable(),
+            *observable.unseen(case, [op for op in observable.shown(case) if op in case.contract.bounds]),
+        ],
         untested=_untested(case, kinds),
     )
 
@@ -111,24 +117,10 @@ def _group(case: Case, op: str, rows: Sequence[int], tally: Tally) -> None:
 
 def _in_time(case: Case, rows: Sequence[int], transitions: Sequence[Transition]) -> dict[int, int]:
     """A largest matching of effects to commands that they may have reached in time: {row: index of its effect}."""
-    waiting = sorted(rows, key=lambda row: case.commands.lo[row])
-    soonest = [seen.lo for seen in transitions]
-    for index in range(len(soonest) - 2, -1, -1):
-        soonest[index] = min(soonest[index], soonest[index + 1])
-    able: list[tuple[int, int]] = []
-    given: dict[int, int] = {}
-    next_row = 0
-    for index, seen in enumerate(transitions):
-        while next_row < len(waiting) and case.commands.lo[waiting[next_row]] <= seen.hi:
-            row = waiting[next_row]
-            limit = _due(case, row) if case.commands.outcome[row] == "ok" else None
-            heapq.heappush(able, (EVER if limit is None else limit, row))
-            next_row += 1
-        while able and able[0][0] < soonest[index]:
-            heapq.heappop(able)
-        if able:
-            given[heapq.heappop(able)[1]] = index
-    return given
+    limits = [_due(case, row) if case.commands.outcome[row] == "ok" else None for row in rows]
+    spans = [(case.commands.lo[row], EVER if limit is None else limit) for row, limit in zip(rows, limits, strict=True)]
+    met = meeting(spans, [(seen.lo, seen.hi) for seen in transitions])
+    return {rows[number]: index for number, index in met.items()}
 
 
 def _of_state(case: Case, able: Sequence[int], tally: Tally) -> None:
@@ -150,7 +142,8 @@ def _file(case: Case, row: int, seen: Transition | None, tally: Tally) -> None:
         _file_missing(case, row, tally)
         return
     if seen.hi <= _without_fault(case, row):
-        tally.judged += 1
+        tally.judged += seen.sure
+        tally.halves += not seen.sure
         return
     limit = _due(case, row)
     if limit is None:
@@ -230,6 +223,11 @@ def _other_doubts(case: Case, tally: Tally) -> list[Doubt]:
     if tally.unhealed:
         why = f"{tally.unhealed} effects came while nothing says that the fault on their path was undone, so nobody knows when they were due"
         found.append(Doubt(what="late", why=why, do="run `chaos reprise heal`, then the experiment again"))
+    if tally.halves:
+        why = f"{tally.halves} effects may each be a half of another one, whose other half could hide in a gap"
+        found.append(
+            Doubt(what="late", why=why, do="see logs/recorder.log for why the ledger was not watched throughout")
+        )
     if tally.wide:
         why = f"{tally.wide} effects are not known exactly enough to say whether they came in time"
         found.append(
