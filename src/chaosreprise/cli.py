@@ -172,6 +172,27 @@ def plan(experiment: str) -> None:
 
 
 @reprise.command()
+@click.argument("times", type=click.IntRange(min=1), metavar="N")
+@click.argument("experiment")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    help="of the first run, the next one takes the next; else REPRISE_SEED, else drawn",
+)
+@click.option("--json", "as_json", is_flag=True, help="what is known at the end, for machines")
+@_errors
+def repeat(times: int, experiment: str, seed: int | None, as_json: bool) -> None:
+    """Run an experiment N times, and say how its recovery spreads; exit with the worst verdict: 0 true, 1 false, 2 unknown."""
+    from chaosreprise.run.repeating import Repeating  # noqa: PLC0415
+
+    repeating = Repeating(experiment, times, seed)
+    worst = repeating.go(lambda line: click.echo(line, err=as_json))
+    for line in [json.dumps(repeating.data(), indent=2)] if as_json else repeating.lines():
+        click.echo(line)
+    sys.exit(EXIT.get(worst, FAILED))
+
+
+@reprise.command()
 @_errors
 def heal() -> None:
     """Undo what an earlier run left broken, stop its sessions, remove what is left of stacks; exit 3 if something stays."""

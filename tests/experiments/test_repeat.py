@@ -1,0 +1,81 @@
+"""`chaos reprise repeat` on a kept lab: real runs, one after another, what they have in common, and an end before the last."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import time
+from typing import Any
+
+import pytest
+from runs import CHAOS, CLEAN
+
+from chaosreprise.stack import starter
+from chaosreprise.stack.client import Keeper
+
+pytestmark = pytest.mark.long
+
+
+def begin(
+    folder: pathlib.Path, lab: starter.Stack, shortest: dict[str, Any], *arguments: str
+) -> "subprocess.Popen[str]":
+    (folder / "experiment.json").write_text(json.dumps(shortest))
+    return subprocess.Popen(
+        [CHAOS, "reprise", "repeat", *arguments],
+        cwd=folder,
+        env={**CLEAN, "REPRISE_PLATFORM": str(lab.platform_file)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def written(folder: pathlib.Path) -> dict[str, Any]:
+    (path,) = (folder / "runs" / "agent-failover").glob("repeat-*.json")
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+def test_each_run_has_its_seed_and_the_table_is_over_all(
+    lab: starter.Stack, shortest: dict[str, Any], tmp_path: pathlib.Path
+) -> None:
+    process = begin(tmp_path, lab, shortest, "2", "experiment.json", "--seed", "11")
+    output, errors = process.communicate(timeout=110)
+    found = written(tmp_path)
+    runs = found["runs"]
+    assert process.returncode == {"true": 0, "false": 1, "unknown": 2}[found["verdict"]], output + errors
+    assert [run["seed"] for run in runs] == [11, 12]
+    assert len({run["directory"] for run in runs}) == 2
+    for run in runs:
+        told = json.loads((tmp_path / run["directory"] / "verdict.json").read_text())
+        lo, hi = told["recovery"][0]["drained"]
+        assert (run["verdict"], run["recovery"]["drained"]["s"]) == (told["verdict"], pytest.approx((lo + hi) / 2))
+    drained = [run["recovery"]["drained"]["s"] for run in runs]
+    assert found["figures"]["drained"]["median"] == pytest.approx(sum(drained) / 2)
+    assert found["figures"]["drained"]["percentiles"] == {"p90": None, "p95": None}
+    assert found["figures"]["normal"]["measured"] == 0, "the load of so short a run is too thin to tell"
+    lines = output.splitlines()
+    assert [line.split()[:3] for line in lines[:2]] == [["1/2", "seed", "11"], ["2/2", "seed", "12"]]
+    assert any(line.startswith("drained") and line.endswith("2 of 2") for line in lines)
+
+
+def test_an_interrupt_ends_the_run_under_way_in_order_and_no_other_begins(
+    lab: starter.Stack, shortest: dict[str, Any], tmp_path: pathlib.Path
+) -> None:
+    process = begin(tmp_path, lab, shortest, "3", "experiment.json")
+    warden = tmp_path / "runs" / "latest" / "history" / "warden.jsonl"
+    end = time.monotonic() + 60
+    while not (warden.exists() and '"proven"' in warden.read_text()):
+        assert time.monotonic() < end
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    found = written(tmp_path)
+    assert (found["stopped"], len(found["runs"])) == ("SIGINT", 1)
+    assert process.returncode == {"false": 1, "unknown": 2}[found["runs"][0]["verdict"]], output + errors
+    assert "stopped by SIGINT after 1 of 3 runs" in output
+    assert '"undone"' in warden.read_text()
+    with Keeper(lab.address) as keeper:
+        assert all(component.state == "up" for component in keeper.status().components)
