@@ -8,6 +8,7 @@ import copy
 from collections import defaultdict
 from collections.abc import Callable
 
+from chaosreprise import checker
 from chaosreprise.history import (
     Answer,
     Contract,
@@ -23,6 +24,8 @@ from chaosreprise.history import (
     Timed,
 )
 from chaosreprise.history.events import Attribution
+from chaosreprise.history.statements import Allowed, Objective, Situation
+from chaosreprise.platform.streamspace_states import STATES as AUTOMATON
 
 SECOND = 1_000_000_000
 EPOCH = 1_000 * SECOND
@@ -369,3 +372,28 @@ def _end(made: Made, running: dict[str, list[str]], hibernated: dict[str, list[s
         made.cover(of, 19.3, on=False)
     made.cover("recorder", END, on=False)
     made.cover("warden", END + 0.1, on=False)
+
+
+OBJECTIVES = [
+    Objective(name="steps", latency="answer", op="step", quantile=0.99, max=1),
+    Objective(name="wakes", latency="effect", op="wake", max=5),
+    Objective(name="noticed", recovery="noticed_s", max=1),
+    Objective(name="drained", recovery="drained_s", max=5),
+    Objective(name="punctual", signal="load.lag_ms", max=20),
+]
+SITUATION = Situation(
+    name="absent agent", when="agent-broken", ops=["stop"], allow=[Allowed(status=0)], within_s=1
+)  # the answers of these histories have no status
+
+
+def thorough(*require: str, **changes) -> Made:
+    """A whole correct run on which every check has something to judge; by default all are required."""
+    stated = {
+        "require": list(require) or checker.known(),
+        "exposure": {"stop": 1, "hibernate": 1, "wake": 1},
+        "promises": {"durable": True, "at_most_once": True, "order": True},
+        "states": AUTOMATON,
+        "objectives": OBJECTIVES,
+        "situations": [SITUATION],
+    }
+    return complete(n=1, **{**stated, **changes})

@@ -60,6 +60,9 @@ class Watch:
             return "has no orderly end: it died or was killed"
         return None
 
+    def began(self, of: str) -> int | None:
+        return next((event.hi for event in self._events.get(of, []) if event.on), None)
+
     def done_at(self, of: str) -> int | None:
         return next((event.lo for event in self._events.get(of, []) if not event.on and event.why == DONE), None)
 

@@ -19,7 +19,7 @@ def processes(case: Case) -> list[Doubt]:
     found = []
     warden = any(segment.writer == WARDEN for segment in case.history.segments)
     for name in (*RUNNERS, WARDEN) if warden else RUNNERS:
-        if why := case.watch.ended(name):
+        if why := case.watch.ended(name) or _began_late(case, name):
             do = f"see logs/{name}.log for what ended it, and {AGAIN}"
             found.append(Doubt(what=name, why=f"the {name} {why}", do=do))
     if not case.live:
@@ -28,6 +28,15 @@ def processes(case: Case) -> list[Doubt]:
                 why = f"{segment} ends in a torn line: its writer died in it"
                 found.append(Doubt(what=segment.removesuffix(".jsonl"), why=why, do=AGAIN))
     return found
+
+
+def _began_late(case: Case, name: str) -> str | None:
+    """Whether something was recorded that is this process's business before it says that it began."""
+    first = case.first_armed if name == WARDEN else case.first_submit
+    began = case.watch.began(name)
+    if first is None or began is None or began <= first:
+        return None
+    return f"began at {case.seconds(began):.3f} s, when it should have been at work since {case.seconds(first):.3f} s"
 
 
 def broken_off(history: History) -> list[Doubt]:
@@ -81,6 +90,20 @@ def settled(case: Case) -> list[Doubt]:
     do = f"let `drain`, `clean` and the end of the run finish: settling takes {case.contract.settle_ns / 1e9:g} s each"
     return [
         Doubt(what=group.phase, why=group.why, do=do) for group in case.settle.groups.values() if group.until is None
+    ]
+
+
+def successes(case: Case) -> list[Doubt]:
+    """Of each kind that was sent one was accepted: what a platform always refuses was not tried."""
+    commands = case.commands
+    accepted = {op for op, outcome in zip(commands.op, commands.outcome, strict=True) if outcome == "ok"}
+    return [
+        Doubt(
+            what=op,
+            why=f"not one {op} was accepted in this run, so nothing is known of what becomes of it",
+            do=f"see the answers in history/load.jsonl, or take {op} out of the mix",
+        )
+        for op in sorted(set(commands.op) - accepted)
     ]
 
 

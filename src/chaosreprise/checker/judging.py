@@ -20,8 +20,8 @@ ALWAYS: Final[tuple[Condition, ...]] = (evidence.required, evidence.processes, e
 CONDITIONS: Final[dict[Stage, tuple[Condition, ...]]] = {
     "baseline": (*ALWAYS, evidence.cycles),
     "during": ALWAYS,
-    "clean": (*ALWAYS, evidence.faults, evidence.settled, evidence.sources),
-    "end": (*ALWAYS, evidence.faults, evidence.settled, evidence.sources),
+    "clean": (*ALWAYS, evidence.faults, evidence.settled, evidence.sources, evidence.successes),
+    "end": (*ALWAYS, evidence.faults, evidence.settled, evidence.sources, evidence.successes),
 }
 EXPOSED: Final[tuple[Stage, ...]] = ("clean", "end")
 

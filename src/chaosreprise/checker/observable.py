@@ -1,4 +1,6 @@
-"""Kinds of commands whose effects are not known well enough for a check, told the same way by each check that must count."""
+"""Kinds of commands whose effects are not known well enough for a check, told the same way by each check that looks at effects."""
+
+from collections.abc import Iterable
 
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.verdict import Doubt, NotTested
@@ -26,6 +28,22 @@ def unobservable(case: Case, what: str) -> list[Doubt]:
     ]
 
 
+def unseen(case: Case, kinds: Iterable[str]) -> list[Doubt]:
+    """Kinds of which not one was seen to take effect: nobody knows whether the ledger would show it, or is the wrong one."""
+    if case.stage not in ("clean", "end"):
+        return []
+    rows = zip(case.commands.op, case.commands.outcome, case.attributed.effect_of, strict=True)
+    seen = {op for op, outcome, effect in rows if outcome != "fail" and effect is not None}
+    return [
+        Doubt(
+            what=op,
+            why=f"not one {op} was seen to take effect in this run",
+            do=f"see whether the platform accepts {op}, and whether the ledger of its effects is the right one",
+        )
+        for op in sorted(set(kinds) - seen)
+    ]
+
+
 def untested(case: Case, what: str) -> list[NotTested]:
     """The same of kinds that were sent and need no exposure."""
     return [
@@ -38,6 +56,11 @@ def untested(case: Case, what: str) -> list[NotTested]:
 def kinds(case: Case) -> list[str]:
     """The kinds that were sent, but reads."""
     return sorted({op for op in case.commands.op if op != "read"})
+
+
+def shown(case: Case) -> list[str]:
+    """Those of them whose effects some ledger shows."""
+    return [op for op in kinds(case) if case.attributed.level(op) != "none"]
 
 
 def ledgers(case: Case) -> set[str]:

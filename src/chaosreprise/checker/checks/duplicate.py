@@ -10,7 +10,8 @@ told as such and expose nothing here; of them a transition that changed nothing 
 counted.
 
 Needs. The ledger covered from the first command until everything settled, since a second effect could hide in any gap; at
-least one kind of the exposure whose repeat would show.
+least one kind of the exposure whose repeat would show; of each kind that was sent and would show it one command with its
+effect, else nobody knows whether the ledger shows that kind.
 
 Witness. The command and its effects; for a counted kind the last command of that kind that was sent before the surplus.
 
@@ -22,7 +23,7 @@ of is not counted.
 from collections import defaultdict
 from collections.abc import Sequence
 
-from chaosreprise.checker import witness
+from chaosreprise.checker import observable, witness
 from chaosreprise.checker.attribution import shows_repeat
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.check import Check
@@ -42,7 +43,13 @@ def judge(case: Case) -> Finding:
         baseline=sum(found.extra for found in surplus if _is_baseline(case, found)),
         evidence=_evidence(case),
         witnesses=[_witness(case, found) for found in surplus[: witness.LIMIT]],
-        scope=[*_gap_doubts(case), *case.uncountable(), *_stray_doubt(case), *_unobservable(case)],
+        scope=[
+            *_gap_doubts(case),
+            *case.uncountable(),
+            *_stray_doubt(case),
+            *_unobservable(case),
+            *observable.unseen(case, [op for op in kinds if _shows(case, op)]),
+        ],
         untested=_untested(case, kinds),
     )
 

@@ -16,7 +16,8 @@ kind that was sent shows at least one command with its effect, else nobody knows
 Witness. The command, its row, the faults and agents around it, the end of the watch. Which of several commands of one
 session and kind was lost is not known when they are counted: the one that the platform calls done is taken to be done.
 
-Limits. Where commands are counted, a second effect of one can hide the loss of another of the same kind and session; at
+Limits. A `down` whose `gone` may have been missed, and an `up` whose `made` may, are not sure to be a hibernation or a wake, and
+prove nothing. Where commands are counted, a second effect of one can hide the loss of another of the same kind and session; at
 level `state` any effect of another one can.
 """
 
@@ -24,7 +25,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from chaosreprise.checker import exempt, outcome, witness
+from chaosreprise.checker import exempt, observable, outcome, witness
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.check import Check
 from chaosreprise.checker.coverage import Gap
@@ -35,13 +36,14 @@ from chaosreprise.checker.verdict import Doubt, Finding, Label, NotTested, Witne
 @dataclass(slots=True)
 class Tally:
     """What was found so far. `open`: not settled, or not watched; `mixed`: others may have absorbed its effect; `overtaken`: it
-    may have been dropped legally."""
+    may have been dropped legally; `halves`: its effect may be a half of another one, whose other half a gap may hide."""
 
     lost: list[int] = field(default_factory=list)
     exempt: int = 0
     open: int = 0
     mixed: int = 0
     overtaken: int = 0
+    halves: int = 0
     overdue: list[int] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
 
@@ -61,14 +63,19 @@ def judge(case: Case) -> Finding:
     kinds = _kinds(case)
     lost = len(tally.lost)
     return Finding(
-        count=(lost, lost + tally.open + tally.mixed + tally.overtaken + len(tally.overdue)),
+        count=(lost, lost + tally.open + tally.mixed + tally.overtaken + tally.halves + len(tally.overdue)),
         levels={op: case.attributed.level(op) for op in kinds},
         baseline=sum(_is_baseline(case, row) for row in tally.lost),
         labels=dict(Counter(_label(case, row) or "without a row" for row in tally.lost)),
         exempt=tally.exempt,
         evidence=sum(seen is not None for seen in case.attributed.effect_of),
         witnesses=[_witness(case, row) for row in tally.lost[: witness.LIMIT]],
-        scope=[*_gap_doubts(case, tally), *_other_doubts(case, tally), *case.uncountable(), *_unseen(case, kinds)],
+        scope=[
+            *_gap_doubts(case, tally),
+            *_other_doubts(case, tally),
+            *case.uncountable(),
+            *observable.unseen(case, set(kinds) - set(_dark(case, kinds))),
+        ],
         untested=_untested(_dark(case, kinds)),
     )
 
@@ -120,6 +127,8 @@ def _count(case: Case, session: str, op: str, rows: Sequence[int], tally: Tally)
     if session in case.attributed.ungenerated:
         tally.open += len(promised)
         return
+    if case.stage in ("clean", "end"):
+        tally.halves += sum(seen is not None and not seen.sure for seen in (effect_of[row] for row in promised))
     if not unclear and all(effect_of[row] is not None for row in promised):
         return
     excused = {row for row in promised if effect_of[row] is None and exempt.reason(case, row)}
@@ -188,6 +197,11 @@ def _other_doubts(case: Case, tally: Tally) -> list[Doubt]:
     if tally.overtaken:
         why = f"{tally.overtaken} accepted commands have no effect, and the platform may have dropped them for others that may have been accepted later"
         found.append(Doubt(what="lost", why=why, do="run again: fewer commands without a clear answer decide it"))
+    if tally.halves:
+        why = f"of {tally.halves} accepted commands the effect may be a half of another one, whose other half could hide in a gap"
+        found.append(
+            Doubt(what="lost", why=why, do="see logs/recorder.log for why the ledger was not watched throughout")
+        )
     if tally.overdue:
         names = ", ".join(case.commands.cmd[row] for row in tally.overdue[:3])
         why = f"{len(tally.overdue)} accepted commands have no effect yet and are past their bound ({names})"
@@ -195,24 +209,6 @@ def _other_doubts(case: Case, tally: Tally) -> list[Doubt]:
             Doubt(what="lost", why=why, do="look at the platform: it is slower than its bounds, or loses commands")
         )
     return found
-
-
-def _unseen(case: Case, kinds: Sequence[str]) -> list[Doubt]:
-    """Kinds of which not one was seen to take effect: nobody knows whether the ledger would show it."""
-    if case.stage in ("baseline", "during"):
-        return []
-    effect_of, commands = case.attributed.effect_of, case.commands
-    seen = {op for row, op in enumerate(commands.op) if commands.outcome[row] == "ok" and effect_of[row] is not None}
-    dark = _dark(case, kinds)
-    return [
-        Doubt(
-            what=op,
-            why=f"not one {op} was accepted and seen to take effect in this run",
-            do=f"see whether the platform accepts {op}, and whether the ledger of its effects is the right one",
-        )
-        for op in kinds
-        if op not in seen and op not in dark
-    ]
 
 
 CHECK = Check(

@@ -10,8 +10,8 @@ happened before a run's first command is nobody's business here.
 Promise: none has to be stated. A refusal that acts and a session that acts by itself break what every platform means by
 an answer.
 
-Needs. The ledgers of the kinds covered from the first command until everything settled; no effect is judged whose command
-could be missing in the history.
+Needs. The ledgers of the kinds covered from the first command until everything settled, and of each kind one command with its
+effect, else nobody knows whether they show that kind; no effect is judged whose command could be missing in the history.
 
 Witness. The refused command and its effect; else the effect, with the start of its session where that is known.
 
@@ -58,6 +58,7 @@ def judge(case: Case) -> Finding:
             *case.uncountable(),
             *_possible(case, strays, unknown),
             *observable.unobservable(case, WHAT),
+            *observable.unseen(case, observable.shown(case)),
         ],
         untested=observable.untested(case, WHAT),
     )

@@ -10,8 +10,8 @@ effect that B supersedes, where the platform promises `coalesce` (`exempt`); it 
 
 Promise: `order`.
 
-Needs. The ledgers of the kinds covered from the first command until everything settled; at the end at least one pair that
-could have changed places: B was sent before A had surely acted.
+Needs. The ledgers of the kinds covered from the first command until everything settled, and of each kind one command with its
+effect; at the end at least one pair that could have changed places: B was sent before A had surely acted.
 
 Witness. A, with B's submission and both effects. Of several that overtook A the one that acted first.
 
@@ -111,7 +111,12 @@ def judge(case: Case) -> Finding:
         exempt=tally.exempt,
         evidence=tally.open if ended else tally.ordered,
         witnesses=witnesses,
-        scope=[*_doubts(case, tally, ended), *case.uncountable(), *observable.unobservable(case, WHAT)],
+        scope=[
+            *_doubts(case, tally, ended),
+            *case.uncountable(),
+            *observable.unobservable(case, WHAT),
+            *observable.unseen(case, observable.shown(case)),
+        ],
         untested=observable.untested(case, WHAT),
     )
 

@@ -15,11 +15,12 @@ which the load never knew, since its start had no clear answer: it is told, and 
 
 Promise: none has to be stated. Ending means that nothing is left.
 
-Needs. The rows and the ledgers of objects covered until the end; settling. At least one session whose end was seen.
+Needs. The rows and a ledger of objects covered until the end, which shows what a start makes and a stop ends; settling. At
+least one session whose end was seen.
 
 Witness. The command that should have ended it, and what is left.
 
-Limits. Without a ledger of objects only rows are judged. A process that outlives its object is seen only where ends name
+Limits. A process that outlives its object is seen only where ends name
 their process. Sessions that no start of this run made count as possible.
 """
 
@@ -27,7 +28,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from chaosreprise.checker import outcome, witness
+from chaosreprise.checker import observable, outcome, witness
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.check import Check
 from chaosreprise.checker.incarnations import made_by, population
@@ -74,7 +75,7 @@ def judge(case: Case) -> Finding:
         exempt=spared + unheard,
         evidence=ended,
         witnesses=[_witness(case, residue) for residue in sure[: witness.LIMIT]],
-        scope=[*_gap_doubts(case), *_doubts(found, strangers)],
+        scope=[*_gap_doubts(case), *_doubts(found, strangers), *observable.unseen(case, _of_objects(case))],
         untested=_untested(unheard),
     )
 
@@ -116,7 +117,17 @@ def _is_baseline(case: Case, residue: Residue) -> bool:
 
 def _gap_doubts(case: Case) -> list[Doubt]:
     ledgers = {entry.ledger for entry in case.attributed.entries.values() if entry.mark not in ("b", "e")}
+    if not _of_objects(case):
+        why = "no ledger of objects is declared, so only the platform's own rows say what is left"
+        do = "declare in `attribution` a ledger that shows what a start makes and a stop ends"
+        return [Doubt(what="ledger", why=why, do=do)]
     return case.ledger_doubts(ledgers, ": something could be left that nobody saw begin")
+
+
+def _of_objects(case: Case) -> list[str]:
+    """The kinds that make and end objects, as far as a ledger shows these."""
+    entries = case.attributed.entries.items()
+    return sorted(op for op, entry in entries if entry.mark in ("made", "gone") and entry.level != "none")
 
 
 def _doubts(found: Sequence[Residue], strangers: Sequence[str]) -> Iterator[Doubt]:

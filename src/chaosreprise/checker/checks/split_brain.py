@@ -11,7 +11,8 @@ began B and ended A. A process that crashed and came back are two lives that do 
 
 Promise: none has to be stated. A session is one thing.
 
-Needs. A ledger that names the process of each beginning and end, covered from the first command until everything settled.
+Needs. A ledger that names the process of each beginning and end, covered from the first command until everything settled, and
+in which of each kind that was sent one command had its effect.
 
 Witness. Both lives, and the last lifecycle command before the second one began.
 
@@ -25,7 +26,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from chaosreprise.checker import witness
+from chaosreprise.checker import observable, witness
 from chaosreprise.checker.attribution import Transition
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.check import Check
@@ -67,7 +68,12 @@ def judge(case: Case) -> Finding:
         baseline=sum(_is_baseline(case, told) for told in beside),
         evidence=sum(len(lives) for lives in found.lives.values()),
         witnesses=[_witness(case, told) for told in beside[: witness.LIMIT]],
-        scope=[*_gap_doubts(case), *_nameless(case, found.nameless), *_undecided(case, touching)],
+        scope=[
+            *_gap_doubts(case),
+            *_nameless(case, found.nameless),
+            *_undecided(case, touching),
+            *observable.unseen(case, observable.shown(case)),
+        ],
     )
 
 
@@ -157,8 +163,13 @@ def _turn(case: Case, session: str, worker: Sequence[Effect], others: Sequence[E
 
 
 def _gap_doubts(case: Case) -> list[Doubt]:
-    ledgers = {entry.ledger for entry in case.attributed.entries.values()}
-    return case.ledger_doubts(ledgers, ": a second process could hide there")
+    ledgers = {entry.ledger for entry in case.attributed.entries.values() if entry.level != "none"}
+    return case.ledger_doubts(ledgers, ": a second process could hide there") if ledgers else [_undeclared()]
+
+
+def _undeclared() -> Doubt:
+    why = "no ledger of effects is declared, so nobody says where a process would show"
+    return Doubt(what="ledger", why=why, do="declare in `attribution` which ledger shows the effects of which commands")
 
 
 def _nameless(case: Case, effects: Sequence[Effect]) -> list[Doubt]:
