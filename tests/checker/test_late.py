@@ -129,7 +129,7 @@ def test_of_two_effects_that_are_known_roughly_the_one_that_began_earlier_is_the
     for since, until in ((9.55, 9.6), (8.6, 9.7)):
         for effect in made.effect("wake", "s-a1-hib0", since):
             effect.hi = ns(until)
-    assert late(made).count == (0, 0)
+    assert late(made).count == (0, 1), "only the second one may have come too late"
     for effect in made.find(Effect, lambda e: e.session == "s-a1-hib0" and e.hi == ns(9.7)):
         effect.lo = ns(9.52)
     assert late(made).count == (1, 1), "both came after 9.504 s"

@@ -185,7 +185,7 @@ class SlowDrain(Agent):
     _slow = 0
 
     def acting(self, command: CommandRow) -> float:
-        piled_up = len(self._control.rows.unfinished(self.name)) > 2 and command.op != "start"
+        piled_up = len(self._control.rows.unfinished(self.name)) > 2 and command.op in ("wake", "stop")
         self._slow += piled_up
         return LATE_S if piled_up and self._slow % 2 else super().acting(command)
 

@@ -7,10 +7,11 @@ TAKE_AWAY, PAUSE, CRASH = "agents.take_away", "agents.pause", "agents.crash"
 CONTROL_CRASH, SESSION_CRASH = "control-plane.crash", "sessions.crash"
 KINDS = (TAKE_AWAY, PAUSE, CRASH, CONTROL_CRASH, SESSION_CRASH)
 MOMENTARY = (CRASH, CONTROL_CRASH, SESSION_CRASH)
-BASELINE_S, HOLD_S, QUIET_S = 0.3, 1.6, 0.4
+BASELINE_S, HOLD_S, QUIET_S = 0.8, 1.6, 0.4
 SETTLE_S, BOUND_S, OFFLINE_S = 1.5, 1.2, 0.5
 NOTICED_S = 0.3  # after which the control plane takes a silent agent for gone
 BACKOFF_S = 0.1
+MIX = {"step": 12.0, "read": 12.0}  # a second: a run without one of each is as good as impossible
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Scenario:
     slow: float = 1.0
     hz: float = 50.0
     hold_s: float = HOLD_S
-    mix: dict[str, float] = field(default_factory=lambda: {"step": 6.0, "read": 3.0})
+    mix: dict[str, float] = field(default_factory=lambda: dict(MIX))
 
     @property
     def momentary(self) -> bool:
