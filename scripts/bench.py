@@ -23,6 +23,8 @@ import histories  # noqa: E402
 from runs import CHAOS, EXPERIMENT, LAB, SHORT  # noqa: E402
 
 EVENTS = 100_000
+CHANGES = {"start": "make", "hibernate": "down", "wake": "up", "stop": "gone"}
+TOLD = {"noticed": "proven", "elsewhere": "proven", "first_success": "undoing", "drained": "undoing"}  # by the lab too
 NAMES = {
     "chaosreprise.workload": "load",
     "chaosreprise.run.recorder": "recorder",
@@ -137,7 +139,8 @@ def whole_run() -> None:
 def on_a_kept_lab(runs: int) -> None:
     """Short runs on one lab: their wall time, and how far the recovery times are from the lab's own log."""
     stack = starter.start(**LAB, owned=False)
-    walls, errors = [], []
+    walls: list[float] = []
+    errors: dict[str, list[float]] = {}
     try:
         for number in range(runs):
             with tempfile.TemporaryDirectory() as folder:
@@ -154,7 +157,9 @@ def on_a_kept_lab(runs: int) -> None:
                 walls.append(time.perf_counter() - began)
                 if done.returncode:
                     print(done.stdout, done.stderr)
-                errors += recovery_errors(pathlib.Path(folder, "latest"), stack.dir / "logs" / "lab.jsonl")
+                log = stack.dir / "logs" / "lab.jsonl"
+                for name, found in recovery_errors(pathlib.Path(folder, "latest"), log).items():
+                    errors.setdefault(name, []).extend(found)
                 if number == 0:
                     print(
                         f"short run          {walls[-1]:.1f} s on a kept lab: {phases(pathlib.Path(folder, 'latest'))}"
@@ -164,35 +169,58 @@ def on_a_kept_lab(runs: int) -> None:
     print(
         f"short runs         {runs} on a kept lab: median {statistics.median(walls):.1f} s, longest {max(walls):.1f} s"
     )
-    if errors:
-        print(
-            f"recovery error     median {statistics.median(errors):.1f} ms, largest {max(errors):.1f} ms "
-            f"({len(errors)} times: the middle of `noticed` against the lab's own log)"
-        )
+    for name, found in errors.items():
+        told = f"median {statistics.median(found):.1f} ms, largest {max(found):.1f} ms" if found else "never measured"
+        print(f"recovery error     {name:<14} {told} ({len(found)} times, against the lab's own log)")
 
 
-def recovery_errors(run: pathlib.Path, log: pathlib.Path) -> list[float]:
-    verdict = json.loads((run / "verdict.json").read_text())
-    segment = json.loads((run / "history" / "owner.jsonl").open().readline())
-    proven = [json.loads(line) for line in (run / "history" / "warden.jsonl").open() if '"proven"' in line]
-    events = [json.loads(line) for line in log.open()]
-    errors = []
-    for fault, told in zip(proven, verdict["recovery"], strict=False):
-        if told["noticed"] is None:
-            continue
-        lo, hi = told["noticed"]
-        agent = fault["component"].partition("/")[2]
-        truth = [
-            event["t"]
-            for event in events
-            if event["event"] == "agent-offline" and event.get("agent") == agent and event["t"] > segment["mono"]
-        ]
-        errors += (
-            [abs((lo + hi) / 2 - (min(truth) - (fault["lo"] + fault["hi"]) / 2) / SECOND) * SECOND / MS]
-            if truth
-            else []
-        )
+def recovery_errors(run: pathlib.Path, log: pathlib.Path) -> dict[str, list[float]]:
+    """By figure, in ms: how far the middle of what a run says is from what the lab itself wrote down."""
+    errors: dict[str, list[float]] = {name: [] for name in TOLD}
+    warden = [event for event in lines(run / "history" / "warden.jsonl") if event["type"] == "fault"]
+    since = lines(run / "history" / "owner.jsonl")[0]["mono"]
+    logged = [event for event in lines(log) if event["t"] > since]
+    for told in json.loads((run / "verdict.json").read_text())["recovery"]:
+        states = {event["state"]: event for event in warden if event["fault"] == told["fault"]}
+        truth = true_moments(states, lines(run / "history" / "load.jsonl"), logged)
+        for name, began in TOLD.items():
+            if told[name] is not None and truth.get(name):
+                event = states[began]
+                true_s = max(0.0, truth[name] - (event["lo"] + event["hi"]) / 2) / SECOND  # earlier counts as 0
+                errors[name].append(abs(sum(told[name]) / 2 - true_s) * SECOND / MS)
     return errors
+
+
+def true_moments(states: dict[str, dict], load: list[dict], logged: list[dict]) -> dict[str, float | None]:
+    """When it happened by the lab's own log: its control plane tells who is away, its agents what they changed."""
+    victim, proven, undoing = states["proven"]["component"].partition("/")[2], states["proven"], states["undoing"]
+    answers = {event["cmd"]: event for event in load if event["type"] == "answer" and event["outcome"] == "ok"}
+    sent = [event for event in load if event["type"] == "submit" and event["cmd"] in answers and event["op"] in CHANGES]
+    made = [(submit, changed(submit, answers[submit["cmd"]], logged)) for submit in sent]
+    noticed = [e["t"] for e in logged if e["event"] == "agent-offline" and e["agent"] == victim]
+    starts = [change for submit, change in made if submit["op"] == "start" and submit["lo"] >= proven["hi"] and change]
+    met = [c for submit, c in made if c and f"agents/{victim}" in submit["path"] and submit["lo"] < undoing["lo"]]
+    after = [middle(change) for change in met if change["t"] >= undoing["lo"]]
+    return {
+        "noticed": min(noticed, default=None),
+        "elsewhere": next((middle(change) for change in starts if change["agent"] != victim), None),
+        "first_success": min(after, default=None),
+        "drained": max(after, default=None),
+    }
+
+
+def changed(submit: dict, answer: dict, logged: list[dict]) -> dict | None:
+    """The change that an agent logged for a command: the first of its kind on that session since it was sent."""
+    wanted = (CHANGES[submit["op"]], submit.get("session") or answer["session"])
+    return next((e for e in logged if (e.get("do"), e.get("slot")) == wanted and e["t"] >= submit["lo"]), None)
+
+
+def middle(change: dict) -> float:
+    return (change["asked"] + change["t"]) / 2
+
+
+def lines(path: pathlib.Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
 
 
 def phases(run: pathlib.Path) -> str:

@@ -31,6 +31,20 @@ def test_a_life_of_a_session_leaves_one_transition_for_each_command(lab):
     assert lab.call("GET", f"/sessions/{name}").json()["status"]["phase"] == "Terminated"
 
 
+def test_the_log_of_the_lab_tells_when_an_agent_changed_what(lab):
+    """Benchmarks hold what a run measures against it; each change stands in the keeper's ledger within what the log says."""
+    name = lab.running()
+    lab.change(name, "hibernate")
+    lab.wait(name, "hibernated")
+    logged = [line for line in lab.log() if line["event"] == "slot-changed" and line["slot"] == name]
+    assert [line["do"] for line in logged] == ["make", "down"]
+    assert {line["agent"] for line in logged} == {lab.agent_of(name)}
+    ledger = [json.loads(line) for line in (lab.dir / "slots.jsonl").read_text().splitlines()[1:]]
+    times = {line["mark"]: line["t"] for line in ledger if line["object"] == name}
+    assert logged[0]["asked"] <= times["made"] <= logged[0]["t"]
+    assert logged[1]["asked"] <= times["down"] <= logged[1]["t"]
+
+
 def test_hibernated_and_even_pending_sessions_can_be_stopped(lab, until):
     hibernated = lab.running()
     lab.change(hibernated, "hibernate")

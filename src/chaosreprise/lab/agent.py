@@ -17,8 +17,9 @@ import msgspec
 from chaosreprise.errors import RepriseError, Unreachable
 from chaosreprise.lab import defects
 from chaosreprise.lab.frames import Frames
-from chaosreprise.lab.hands import Hands, Order
+from chaosreprise.lab.hands import Hands, LoggedSlots, Order
 from chaosreprise.lab.lane import Lane
+from chaosreprise.lab.log import LabLog
 from chaosreprise.lab.settings import PLATFORM, Settings, load, secret
 from chaosreprise.stack.client import AsyncKeeper, read_file
 from chaosreprise.stack.protocol import KEEPER_FILE
@@ -33,6 +34,7 @@ class Agent:
         self._name, self._folder, self._settings = name, folder, settings
         defect = defects.chosen()
         self._hands, self._frames, self._lane = defect.of(Hands), defect.of(Frames)(), defect.of(Lane)()
+        self._log = LabLog(folder)
         self._serving: set[str] = set()  # sessions that this life has brought up: a figure for the heartbeat, no more
 
     async def run(self) -> None:
@@ -71,7 +73,9 @@ class Agent:
             commands: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
             tasks = [
                 asyncio.create_task(self._listen(link, commands)),
-                asyncio.create_task(self._work(link, self._hands(keeper), commands)),
+                asyncio.create_task(
+                    self._work(link, self._hands(LoggedSlots(keeper, self._log, self._name)), commands)
+                ),
                 asyncio.create_task(self._beat(link)),
             ]
             try:

@@ -7,11 +7,13 @@ same step, by compare-and-set on the generation: of two lives of an agent that a
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable
 from typing import Any, NamedTuple, Protocol
 
 from chaosreprise.errors import RepriseError
 from chaosreprise.lab.interpreter import InterpreterLost, ping
+from chaosreprise.lab.log import LabLog
 from chaosreprise.stack.client import Conflict
 from chaosreprise.stack.protocol import Slot
 
@@ -34,6 +36,38 @@ class Slots(Protocol):
     def up(self, slot: str, gen: int, note: Any = None) -> Awaitable[Slot]: ...
     def down(self, slot: str, gen: int, note: Any = None) -> Awaitable[Slot]: ...
     def gone(self, slot: str, gen: int, note: Any = None) -> Awaitable[Slot]: ...
+
+
+class LoggedSlots:
+    """The keeper, with each change written into the lab's own log: when it was asked for, and when it was surely made.
+
+    That is no ledger, and no check reads it. A log that can't be written stops nobody.
+    """
+
+    def __init__(self, slots: Slots, log: LabLog, agent: str) -> None:
+        self._slots, self._log, self._agent = slots, log, agent
+
+    async def get(self, slot: str) -> Slot | None:
+        return await self._slots.get(slot)
+
+    async def make(self, slot: str, gen: int, note: Any = None, spec: Any = None) -> Slot:
+        return await self._logged("make", slot, self._slots.make(slot, gen, note, spec))
+
+    async def up(self, slot: str, gen: int, note: Any = None) -> Slot:
+        return await self._logged("up", slot, self._slots.up(slot, gen, note))
+
+    async def down(self, slot: str, gen: int, note: Any = None) -> Slot:
+        return await self._logged("down", slot, self._slots.down(slot, gen, note))
+
+    async def gone(self, slot: str, gen: int, note: Any = None) -> Slot:
+        return await self._logged("gone", slot, self._slots.gone(slot, gen, note))
+
+    async def _logged(self, do: str, slot: str, change: Awaitable[Slot]) -> Slot:
+        asked = time.monotonic_ns()
+        made = await change
+        with contextlib.suppress(OSError):
+            self._log.write("slot-changed", agent=self._agent, slot=slot, do=do, asked=asked)
+        return made
 
 
 class Order(NamedTuple):
