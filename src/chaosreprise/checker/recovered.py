@@ -28,17 +28,22 @@ def measure(case: Case) -> list[Recovery]:
 
 
 def _of(case: Case, life: Life) -> Recovery:
-    limits = {stated.recovery.removesuffix("_s"): stated.max for stated in case.contract.objectives if stated.recovery}
-    found = Recovery(
-        fault=life.fault,
-        component=life.component,
-        limits={name: limit for name, limit in limits.items() if limit is not None},
-    )
+    found = Recovery(fault=life.fault, component=life.component, limits=_limits(case))
     _notice(case, life, found)
     _elsewhere(case, life, found)
     _success(case, life, found)
     _normal(case, life, found)
     return found
+
+
+def _limits(case: Case) -> dict[str, float]:
+    """The strictest that an objective states for each figure."""
+    limits: dict[str, float] = {}
+    for stated in case.contract.objectives:
+        if stated.recovery and stated.max is not None:
+            name = stated.recovery.removesuffix("_s")
+            limits[name] = min(stated.max, limits.get(name, stated.max))
+    return limits
 
 
 def _notice(case: Case, life: Life, found: Recovery) -> None:
