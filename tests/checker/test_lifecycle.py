@@ -119,6 +119,18 @@ def test_a_crash_explains_a_change_where_that_is_stated_and_it_was_seen():
     assert lifecycle(made).count[0] == 1
 
 
+@pytest.mark.parametrize("of", ["slots", "slots/s-a1-stepper"])
+def test_a_crash_that_a_gap_may_hide_leaves_it_unknown_and_any_other_change_is_still_accused(of: str):
+    made = run(states=[*STATES, CRASH])
+    made.session("s-a1-stepper", "failed", 9.0)
+    made.gap(of, 8.0, 8.9)
+    found = lifecycle(made)
+    assert (found.count, found.value) == ((0, 1), "unknown")
+    assert "running to failed, could be explained by the death of a process" in found.scope[-1].why
+    made.session("s-a3-stepper", "hibernated", 9.0)
+    assert lifecycle(made).count == (1, 2)
+
+
 def test_a_broken_agent_explains_a_change_of_its_own_sessions_where_that_is_stated():
     made = run(states=[*STATES, AGENT])
     made.session("s-a2-stepper", "failed", 6.0)

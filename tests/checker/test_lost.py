@@ -488,3 +488,19 @@ def test_the_stops_of_clean_and_close_are_judged_with_their_own_settling():
     made.drop(Effect, lambda e: e.session == stop.session and e.lo > stop.lo)
     assert [witness.cmd for witness in lost(made).witnesses] == [stop.cmd]
     assert lost(made, "clean").count == (0, 0), "what the canaries do is judged at the very end"
+
+
+def test_a_down_whose_gone_a_gap_may_hide_is_no_sure_hibernation():
+    """The hibernation was lost; what was seen is a half of a stop that nobody answered."""
+    made = complete(require=["lost"])
+    name = "s-half"
+    made.command("start", name, 8.3, agent="a1")
+    made.command("hibernate", name, 8.5, effect=None)
+    made.command("stop", name, 8.7, effect=0.1, outcome="info", row=None)
+    whole = checker.judge(made.history(), "end").checks["lost"]
+    assert whole.count[0] == 1
+    made.drop(Effect, lambda e: e.session == name and e.mark == "gone")
+    made.gap("slots", 8.79, 8.81)
+    found = checker.judge(made.history(), "end").checks["lost"]
+    assert (found.count, found.value) == ((0, 1), "unknown")
+    assert "the effect may be a half of another one" in found.scope[-1].why

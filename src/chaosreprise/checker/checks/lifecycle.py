@@ -17,7 +17,8 @@ count, and what was taken so far is kept for each: if none can go on, nothing ex
 Promise: the states that the contract gives are one.
 
 Needs. The automaton. The source of the reports covered from the first command until everything settled, since changes could
-hide in a gap. Each of our sessions is reported at least once.
+hide in a gap. Each of our sessions is reported at least once. Where a `crash` could explain a change, the ledgers of processes:
+in a gap of theirs one may have been missed.
 
 Witness. The states before and after, what the way would have taken, the session's commands, the faults around it.
 
@@ -40,6 +41,7 @@ from chaosreprise.checker.verdict import Doubt, Finding, Moment, NotTested, Witn
 from chaosreprise.history.events import LIFECYCLE, Report
 
 SHOWN = 6
+CRASH = "crash"
 
 
 class Break(NamedTuple):
@@ -110,6 +112,11 @@ def _explain(case: Case, automaton: Automaton, session: str, reports: Sequence[R
         if possible:
             taken = possible
             tally.explained += 1
+        elif _could_have_died(case, session, report.hi) and any(
+            _there(used, {**moments, CRASH: [0] * dict(used).get(CRASH, 0)}, report.hi) for used in further
+        ):
+            why = "could be explained by the death of a process, which nobody may have seen in a gap of the ledgers"
+            tally.perhaps.append(f"{session}, {_called(at)} to {report.state}, {why}")
         else:
             say = _why_not(at, report.state, ways)
             tally.breaks.append(Break(session, report, at, say, report.hi))
@@ -124,14 +131,23 @@ def _moments(case: Case, session: str) -> dict[str, list[int]]:
     }
     owners = {f"agents/{report.owner}" for report in case.reports.sessions.get(session, ()) if report.owner}
     found["agent"] = [life.began for life in case.lives if life.began is not None and life.component in owners]
-    ledgers = {entry.ledger for entry in case.attributed.entries.values()}
-    found["crash"] = [
+    found[CRASH] = [
         effect.lo
-        for ledger in ledgers
+        for ledger in _ledgers(case)
         for effect in case.effects.sessions.get((ledger, session), ())
-        if effect.mark == "crash"
+        if effect.mark == CRASH
     ]
     return {kind: sorted(own) for kind, own in found.items()}
+
+
+def _ledgers(case: Case) -> set[str]:
+    return {entry.ledger for entry in case.attributed.entries.values()}
+
+
+def _could_have_died(case: Case, session: str, hi: int) -> bool:
+    """Whether the death of one of its processes could have been missed until then."""
+    names = [name for ledger in _ledgers(case) for name in (ledger, f"{ledger}/{session}")]
+    return not names or any(case.watch.gaps(name, case.first_submit, hi) for name in names)
 
 
 def _there(used: Needs, moments: dict[str, list[int]], hi: int) -> bool:
