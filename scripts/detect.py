@@ -33,7 +33,7 @@ reconcile_s = 0.02
 """
 # Held for three times as long as the lab takes to miss an agent, so that everything that has to do with it may show.
 VARIABLES = {
-    "hold_s": 5.0, "quiet_s": 0.2, "baseline_s": 0.5, "exposure": 2, "steps_per_s": 10.0, "reads_per_s": 5.0,
+    "hold_s": 5.0, "quiet_s": 0.2, "baseline_s": 0.5, "exposure": 4, "steps_per_s": 10.0, "reads_per_s": 5.0,
     "answered_s": 4.0, "noticed_s": 3.0, "reserve": 4, "sessions_hit": 3,
 }  # fmt: skip
 LIMIT_S = 180

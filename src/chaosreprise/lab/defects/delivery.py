@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from chaosreprise.lab.store import Command
 
 REPLAYED_AGAIN = 20  # enough to be seen, and over before the bounds of the commands that wait behind them
-PAUSE_S = 0.6  # below the time after which a lab counts as settled, so that a run waits for what is still to come
+PAUSE_S = 0.7  # below the time after which a lab counts as settled, so that a run waits for what is still to come
 START, STOP = "start_session", "stop_session"
 
 

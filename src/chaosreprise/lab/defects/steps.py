@@ -10,6 +10,7 @@ from chaosreprise.lab.interpreter import Said
 from chaosreprise.lab.steps import Steps
 
 GROWS_BY_S, LONGEST_S = 0.15, 6.0
+SPARED = 3  # every so many steps: a process for each would keep the machine busy with nothing else
 
 
 class GrowingSteps(Steps):
@@ -28,10 +29,15 @@ class GrowingSteps(Steps):
 
 
 class SpareInterpreter(Steps):
-    """While an agent is away steps run in a spare process in the session's folder, and then in the first one again."""
+    """While an agent is away some steps run in a spare process in the session's folder, and then in the first one again."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        super().__init__(folder)
+        self._steps = 0
 
     async def run(self, session: str, endpoint: Row, number: str, command: str) -> Said:
-        if not Remembers.away:
+        self._steps += bool(Remembers.away)
+        if not Remembers.away or self._steps % SPARED:
             return await super().run(session, endpoint, number, command)
         spare = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-S", "-c", command, cwd=self._folder / "workspaces" / session,
