@@ -28,7 +28,7 @@ ONE_EACH = (
     "online-for-ever",
 )
 # Held for three times as long as these labs take to miss an agent.
-LONGER = ["--var=hold_s:float=2.0", "--var=noticed_s:float=1.5"]
+LONGER = ["--var=hold_s:float=2.0", "--var=noticed_s:float=1.5", "--var=exposure:int=4"]
 
 
 @pytest.mark.parametrize(
