@@ -172,6 +172,7 @@ def on_a_kept_lab(runs: int) -> None:
     for name, found in errors.items():
         told = f"median {statistics.median(found):.1f} ms, largest {max(found):.1f} ms" if found else "never measured"
         print(f"recovery error     {name:<14} {told} ({len(found)} times, against the lab's own log)")
+    print(f"                   on {os.cpu_count()} processors, load average {os.getloadavg()[0]:.1f}")
 
 
 def recovery_errors(run: pathlib.Path, log: pathlib.Path) -> dict[str, list[float]]:
@@ -197,12 +198,12 @@ def true_moments(states: dict[str, dict], load: list[dict], logged: list[dict]) 
     answers = {event["cmd"]: event for event in load if event["type"] == "answer" and event["outcome"] == "ok"}
     sent = [event for event in load if event["type"] == "submit" and event["cmd"] in answers and event["op"] in CHANGES]
     made = [(submit, changed(submit, answers[submit["cmd"]], logged)) for submit in sent]
-    noticed = [e["t"] for e in logged if e["event"] == "agent-offline" and e["agent"] == victim]
+    gone = [e["t"] for e in logged if e["event"] == "agent-offline" and e["agent"] == victim]
     starts = [change for submit, change in made if submit["op"] == "start" and submit["lo"] >= proven["hi"] and change]
     met = [c for submit, c in made if c and f"agents/{victim}" in submit["path"] and submit["lo"] < undoing["lo"]]
     after = [middle(change) for change in met if change["t"] >= undoing["lo"]]
     return {
-        "noticed": min(noticed, default=None),
+        "noticed": min((t for t in gone if t >= states["injected"]["lo"]), default=None),
         "elsewhere": next((middle(change) for change in starts if change["agent"] != victim), None),
         "first_success": min(after, default=None),
         "drained": max(after, default=None),
