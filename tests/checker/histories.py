@@ -8,6 +8,8 @@ import copy
 from collections import defaultdict
 from collections.abc import Callable
 
+import msgspec
+
 from chaosreprise import checker
 from chaosreprise.history import (
     Answer,
@@ -397,3 +399,18 @@ def thorough(*require: str, **changes) -> Made:
         "situations": [SITUATION],
     }
     return complete(n=1, **{**stated, **changes})
+
+
+WRITERS = {Submit: "load", Answer: "load", Phase: "owner", Fault: "warden"}
+
+
+def segments(history: History) -> dict[str, list[bytes]]:
+    """The lines of a history by writer, each event with the one whose business it is."""
+    lines = {segment.writer: [msgspec.json.encode(segment)] for segment in history.segments}
+    if history.contract is not None:
+        lines["owner"].append(msgspec.json.encode(history.contract))
+    for event in history.events:
+        of = getattr(event, "of", None)
+        writer = of if of in ("load", "warden") else WRITERS.get(type(event), "recorder")
+        lines[writer].append(msgspec.json.encode(event))
+    return lines

@@ -6,28 +6,19 @@ import pathlib
 import msgspec
 import pytest
 from click.testing import CliRunner
-from histories import complete
+from histories import complete, segments
 
 from chaosreprise import cli
-from chaosreprise.history import Answer, Fault, History, Phase, Submit, load
+from chaosreprise.history import History, load
 
 EXPOSURE = {"stop": 1, "hibernate": 1, "wake": 1}
-OTHERS = "recorder"
-WRITERS = {Submit: "load", Answer: "load", Phase: "owner", Fault: "warden"}
 encode = msgspec.json.encode
 
 
 def write(history: History, folder: pathlib.Path) -> pathlib.Path:
-    """A history as its segments, each event with the writer whose business it is."""
     folder.mkdir(parents=True, exist_ok=True)
-    lines = {segment.writer: [encode(segment)] for segment in history.segments}
-    if history.contract is not None:
-        lines["owner"].append(encode(history.contract))
-    for event in history.events:
-        of = getattr(event, "of", None)
-        lines[of if of in ("load", "warden") else WRITERS.get(type(event), OTHERS)].append(encode(event))
-    for writer, own in lines.items():
-        (folder / f"{writer}.jsonl").write_bytes(b"\n".join(own) + b"\n")
+    for writer, lines in segments(history).items():
+        (folder / f"{writer}.jsonl").write_bytes(b"\n".join(lines) + b"\n")
     return folder
 
 
