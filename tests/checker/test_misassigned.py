@@ -134,6 +134,18 @@ def test_what_waited_until_the_look_that_shows_its_agent_back_was_given_then():
     assert value(made) == "unknown", "it was given a look before"
 
 
+def test_what_is_first_seen_in_the_look_that_shows_its_agent_back_was_given_then():
+    made = run()
+    back = made.find(Report, lambda e: e.id == "a2" and e.state == "online")[-1]
+    back.lo, back.hi = ns(7.5), ns(8.01)
+    cmd = waiting(made)
+    made.drop(Report, lambda e: e.id == f"p-{cmd.cmd}" and e.state == "pending")
+    sent(made, 8.01, width=0.51)
+    assert value(made) == "true"
+    back.lo, back.hi = ns(8.01) + 1, ns(8.03)
+    assert value(made) == "unknown", "it was given a look before"
+
+
 def test_a_start_that_is_placed_in_the_look_that_shows_its_agent_back_did_not_wait():
     made = run()
     back = made.find(Report, lambda e: e.id == "a2" and e.state == "online")[-1]

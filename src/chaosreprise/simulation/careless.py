@@ -180,14 +180,14 @@ class SentIntoTheVoid(ControlPlane):
 
 
 class SlowDrain(Agent):
-    """What had piled up is worked off far too slowly."""
+    """Wakes that had piled up are worked off far too slowly."""
 
     _slow = 0
 
     def acting(self, command: CommandRow) -> float:
-        piled_up = len(self._control.rows.unfinished(self.name)) > 2 and command.op in ("wake", "stop")
+        piled_up = len(self._control.rows.unfinished(self.name)) > 2 and command.op == "wake"
         self._slow += piled_up
-        return LATE_S if piled_up and self._slow % 2 else super().acting(command)
+        return LATE_S / self._control.scenario.slow if piled_up and self._slow % 2 else super().acting(command)
 
 
 class ForgetsWakes(Agent):
@@ -197,7 +197,8 @@ class ForgetsWakes(Agent):
 
     def acting(self, command: CommandRow) -> float:
         self._wakes += command.op == "wake"
-        return 2 * LATE_S if command.op == "wake" and self._wakes % 3 == 0 else super().acting(command)
+        late = command.op == "wake" and self._wakes % 3 == 0
+        return 2 * LATE_S / self._control.scenario.slow if late else super().acting(command)
 
 
 class LateWord(ControlPlane):

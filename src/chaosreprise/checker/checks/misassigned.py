@@ -17,8 +17,8 @@ time a start that was placed, or a command of its sessions that had to wait.
 Witness. The command, when its agent broke, when it was given to it.
 
 Limits. A mark that was set and taken back between two looks is not seen. What was given at a moment that may lie outside
-counts as possible; but a command that waited until the very look in which the undo began and the platform had its agent
-back is taken to have been given to it then.
+counts as possible; but a command that waited until, or was first seen in, the very look in which the undo began and the
+platform had its agent back is taken to have been given to it then.
 """
 
 from collections.abc import Iterator, Sequence
@@ -152,7 +152,7 @@ def _touches(case: Case, gap: Gone, gift: Given) -> bool:
     """Whether it may have been given in this time; not what waited until one look showed both its mark and its agent's return."""
     if not (gap.lo < gift.hi and gift.lo < gap.hi):
         return False
-    waited = not gift.placed and gap.lo < gift.lo and case.reports.commands[gift.name][0].state == PENDING
+    waited = not gift.placed and gap.lo < gift.lo and case.reports.commands[gift.name][0].state in (PENDING, SENT)
     return not waited or not any(
         report.state == ONLINE and report.lo <= gift.hi and report.hi >= max(gift.lo, gap.hi) and report.lo > gap.lo
         for report in case.reports.agents.get(gift.agent, ())
