@@ -59,6 +59,16 @@ def test_latency_that_never_left_normal_took_no_time_and_that_is_said():
     assert found.notes["normal"] == "it never left normal"
 
 
+def test_a_load_that_was_mute_when_it_mattered_has_seen_nothing_of_a_slump():
+    made = run()
+    for submit in sent(made, 7.3, 8.4):
+        made.events.remove(submit)
+        made.drop(Answer, lambda e, cmd=submit.cmd: e.cmd == cmd)
+    found = measured(made)
+    assert found.normal == pytest.approx((0, 0.41))
+    assert found.notes == {}
+
+
 def test_latency_that_was_normal_again_before_the_undo_took_no_time():
     made = run()
     slow(made, 5.1, 6.0)

@@ -12,7 +12,7 @@ was not answered, or not with success, whatever it took. A kind with fewer than 
 most OUTLIERS are: one straggler in it does not delay the moment, one lucky answer amid slow ones does not make it. It lies
 between the sending of the last slow command before it and its own answer. A later slump is no part of it, nor is what was
 sent once the load was turned off. Another fault that overlaps or follows may hold it up. Where no window since the fault
-began had more slow commands than that, latency never left normal, and this took no time.
+began had more slow commands than that, and the load was never mute for MUTE_NS, latency never left normal: this took no time.
 """
 
 import bisect
@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.life import Life
-from chaosreprise.clock import MS
+from chaosreprise.clock import MS, SECOND
 from chaosreprise.history.events import Op
 
 KINDS: tuple[Op, ...] = ("step", "read")
@@ -33,6 +33,7 @@ SLACK_NS = 5 * MS
 ENOUGH = 20  # in the baseline: the fewest of which the 95th percentile is not the slowest
 WINDOW = 20
 OUTLIERS = 2
+MUTE_NS = SECOND  # what the load could not send for so long, it skips
 
 
 class Normal(NamedTuple):
@@ -66,12 +67,17 @@ def find(case: Case, life: Life) -> Normal:
         told = _never(sent, first)
         cut_short = case.live or case.watch.ended("load") is not None  # an answer may have come in time
         return told._replace(since=None) if cut_short or _others(case, life) else told
-    if max(many[max(0, began - WINDOW + 1) : back + 1]) <= OUTLIERS:
+    if _seen(sent[max(0, began - 1) : back + 1]) and max(many[max(0, began - WINDOW + 1) : back + 1]) <= OUTLIERS:
         return Normal(healing.lo, healing.lo, source, "it never left normal")
-    if back == first >= WINDOW and many[first - WINDOW] <= OUTLIERS:
+    if back == first >= WINDOW and _seen(sent[first - WINDOW : back + 1]) and many[first - WINDOW] <= OUTLIERS:
         return Normal(healing.lo, healing.lo, source, "it was normal again before")
     last = max((at for at, is_slow in zip(sent[:back], slow, strict=False) if is_slow), default=healing.lo)
     return Normal(last, case.commands.accepted_at(rows[back]) or sent[back], source)
+
+
+def _seen(sent: Sequence[int]) -> bool:
+    """Whether the load was never mute for so long that a slump may have gone unseen."""
+    return all(after - before <= MUTE_NS for before, after in itertools.pairwise(sent))
 
 
 def _windows(slow: Sequence[bool]) -> list[int]:
