@@ -1,6 +1,6 @@
 """Spoils the lines of a history: takes out, doubles, moves and changes lines, values and bytes, all drawn from one seed.
 
-A history is here what it is on the disk, lines by writer. *Spared* are the lines that must stay as they are.
+A history is here what it is on the disk, lines by writer.
 """
 
 import copy
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 Lines = dict[str, list[bytes]]
-Spared = Callable[[Any], bool]
+TRIES = 40
 WORDS = (
     "",
     "a1",
@@ -27,7 +27,26 @@ WORDS = (
     "\x00",
     "é" * 90,
 )
-INTS = (-1, 0, 1, 7, 2**31, 2**62 - 1, 2**62, 2**63, 10**40)
+TIMES = ("lo", "hi")
+FIXED = (
+    *TIMES,
+    "type",
+    "op",
+    "outcome",
+    "mark",
+    "about",
+    "edge",
+    "level",
+    "v",
+    "run",
+    "boot",
+    "writer",
+    "pid",
+    "mono",
+    "wall",
+)
+INTS = (0, 1, 7, 2**31, 2**62 - 1)
+MORE = (-1, 2**62, 2**63, 10**40)
 ODD = (None, True, False, 0.5, -1e300, "", "x", [], [[]], {}, {"x": {}}, [None] * 9)
 JUNK = (
     b"",
@@ -44,22 +63,40 @@ JUNK = (
     b"null",
     b"{}",
 )
+OPTIONAL = (
+    "session",
+    "user",
+    "path",
+    "rule",
+    "status",
+    "id",
+    "error",
+    "result",
+    "inc",
+    "gen",
+    "by",
+    "proof",
+    "owner",
+    "fields",
+)
 SHIFT = 4 * 10**9
 
 
 class Spoiler:
     """Each method does one thing to the lines in place, to one that is not spared; false if there was none."""
 
-    def __init__(self, lines: Lines, spared: Spared, chance: random.Random, forbidden: frozenset[str]) -> None:
-        self.lines, self._chance, self._forbidden = lines, chance, forbidden
-        self._spared = {id(line) for own in lines.values() for line in own if spared(json.loads(line))}
+    def __init__(self, lines: Lines, spared: set[int], chance: random.Random, forbidden: frozenset[str]) -> None:
+        """`spared`: the ids of lines that stay as they are; `forbidden`: texts that are written nowhere."""
+        self.lines, self._spared, self._chance, self._forbidden = lines, spared, chance, forbidden
         self._words = sorted({*WORDS, *self._strings()} - forbidden)
 
     def lawfully(self) -> bool:
         """A change within what the format allows, nearly always: it gets as far as the checks."""
+        self._wild = False
         return self._chance.choice((self.delete, self.double, self.move, self.shift, self.reword, self.borrow))()
 
     def unlawfully(self) -> bool:
+        self._wild = True
         return self._chance.choice(
             (self.odd_value, self.odd_value, self.nest, self.junk, self.cut, self.join, self.flip)
         )()
@@ -88,10 +125,10 @@ class Spoiler:
         """Another text, or another number, in place of one."""
 
         def act(event: dict[str, Any]) -> None:
-            inside, key = self._chance.choice(list(slots(event)))
-            if isinstance(inside[key], str):
+            inside, key = self._chance.choice([(inside, key) for inside, key in slots(event) if key not in FIXED])
+            if isinstance(inside[key], str) and not (key == "state" and event["type"] == "fault"):
                 inside[key] = self._chance.choice(self._words)
-            elif isinstance(inside[key], int):
+            elif isinstance(inside[key], int) and not isinstance(inside[key], bool):
                 inside[key] = self._chance.choice(INTS)
 
         return self._with_event(act)
@@ -100,13 +137,13 @@ class Spoiler:
         """A field as another event of the same type has it, or none."""
 
         def act(event: dict[str, Any]) -> None:
-            key = self._chance.choice([key for key in event if key != "type"])
-            own = [json.loads(line) for line in self._chance.sample(self._all(), 20)]
-            others = [one[key] for one in own if one.get("type") == event["type"] and key in one]
-            others = [value for value in others if not self._forbidden & set(texts(value))]
-            if others:
-                event[key] = self._chance.choice(others)
-            else:
+            key = self._chance.choice([key for key in event if key not in ("type", *TIMES)])
+            others = [json.loads(self._chance.choice(own)) for own in [self._chance.choice(self._full())] * 9]
+            values = [one[key] for one in others if one["type"] == event["type"] and key in one]
+            values = [value for value in values if not self._forbidden & set(texts(value))]
+            if values:
+                event[key] = self._chance.choice(values)
+            elif key in OPTIONAL:
                 event.pop(key)
 
         return self._with_event(act)
@@ -114,7 +151,7 @@ class Spoiler:
     def odd_value(self) -> bool:
         def act(event: dict[str, Any]) -> None:
             inside, key = self._chance.choice(list(slots(event)))
-            inside[key] = self._chance.choice((*ODD, *INTS))
+            inside[key] = self._chance.choice((*ODD, *INTS, *MORE))
 
         return self._with_event(act)
 
@@ -149,8 +186,8 @@ class Spoiler:
     def join(self) -> bool:
         return self._with_bytes(lambda line: line + self._chance.choice((b"", b" ", b",")) + line)
 
-    def _all(self) -> list[bytes]:
-        return [line for own in self.lines.values() for line in own if line[:1] == b"{" and line[-1:] == b"}"] * 20
+    def _full(self) -> list[list[bytes]]:
+        return [own for own in self.lines.values() if own]
 
     def _strings(self) -> Iterator[str]:
         for own in self.lines.values():
@@ -162,10 +199,15 @@ class Spoiler:
         return True
 
     def _with_line(self, act: Callable[[list[bytes], int], bool]) -> bool:
-        places = [
-            (own, at) for own in self.lines.values() for at, line in enumerate(own) if id(line) not in self._spared
-        ]
-        return bool(places) and act(*self._chance.choice(places))
+        """Any line is as likely as any other; what begins a file, and the contract, are only spoiled unlawfully."""
+        full = self._full()
+        for _ in range(TRIES):
+            own = self._chance.choices(full, [len(own) for own in full])[0]
+            at = self._chance.randrange(len(own))
+            first = own[at].startswith((b'{"type":"segment"', b'{"type":"contract"')) and not self._wild
+            if id(own[at]) not in self._spared and not first:
+                return act(own, at)
+        return False
 
     def _with_bytes(self, act: Callable[[bytes], bytes]) -> bool:
         def put(own: list[bytes], at: int) -> bool:

@@ -2,13 +2,15 @@
 
 import datetime
 import json
+import random
+import re
 
 import msgspec
 import pytest
 from histories import Made, complete, ns
 
 from chaosreprise import checker, report
-from chaosreprise.checker import accepted, reference
+from chaosreprise.checker import Witness, accepted, reference
 from chaosreprise.history import Effect, Segment
 from chaosreprise.history.statements import Known
 
@@ -181,3 +183,20 @@ def test_a_history_without_a_contract_or_without_a_day_still_has_a_verdict():
     made.contract = None
     assert judged(made).value == "unknown"
     assert isinstance(made.segments[0], Segment)
+
+
+def test_many_stars_match_as_one_does_and_at_once():
+    def plainly(match: str, text: str) -> bool:
+        """As it is meant, and too slow for many stars."""
+        return re.fullmatch(r"\S*".join(map(re.escape, match.split("*"))), text) is not None
+
+    chance = random.Random(1)
+    drawn = [["".join(chance.choices("ab *", [3, 2, 1, 3 - 3 * side], k=9)) for side in (0, 1)] for _ in range(4000)]
+    told = []
+    for match, say in ([" ".join(text.split()) for text in pair] for pair in drawn):
+        witness = Witness(say=say, cmd="", op="", session=None)
+        told.append(accepted.matches(Known(check="lost", match=match, why="x", expires=DAY), "lost", witness))
+        assert told[-1] == plainly(match, say), (match, say)
+    assert 20 < sum(told) < 2000
+    endless = Known(check="lost", match="*a" * 900 + "b", why="x", expires=DAY)
+    assert not accepted.matches(endless, "lost", Witness(say="a" * 5000, cmd="", op="", session=None))

@@ -23,16 +23,17 @@ from chaosreprise.history import History, Observe, load
 from chaosreprise.simulation import DEFECTS, simulate
 from chaosreprise.simulation.scenario import KINDS, plain
 
-HISTORIES = int(os.environ.get("REPRISE_HISTORIES", "480"))
+HISTORIES = int(os.environ.get("REPRISE_HISTORIES", "240"))
 BATCH = 40
 BATCHES = range(-(-HISTORIES // BATCH))
 
 
 class Base(NamedTuple):
-    """A history that is judged as `value`, as lines; `witnesses` of its violations by check."""
+    """A history that is judged as `value`, as lines, and as their events; `witnesses` of its violations by check."""
 
     lines: Lines
     events: list[dict[str, Any]]
+    said: list[frozenset[str]]
     value: checker.Value
     witnesses: list[tuple[str, checker.Witness]]
 
@@ -43,7 +44,8 @@ def base(history: History) -> Base:
     witnesses = [
         (name, one) for name, found in verdict.checks.items() if found.value == "false" for one in found.witnesses
     ]
-    return Base(lines, [json.loads(line) for own in lines.values() for line in own], verdict.value, witnesses)
+    events = [json.loads(line) for own in lines.values() for line in own]
+    return Base(lines, events, [frozenset(texts(event)) for event in events], verdict.value, witnesses)
 
 
 @functools.cache
@@ -73,11 +75,16 @@ def names_of(made: Base, witness: checker.Witness) -> frozenset[str]:
     return frozenset(names)
 
 
-def shows(check: str, names: frozenset[str], event: Any) -> bool:
-    """Whether this line may show the violation: what is said of its command and session, of faults and agents, of the run."""
-    kinds = ["segment", "contract", "fault", *(["observe", "phase"] if check == "objective" else [])]
-    agent = event["type"] == "report" and event["about"] == "agent"
-    return event["type"] in kinds or agent or bool(names & set(texts(event)))
+def evidence(made: Base, lines: Lines, check: str, names: frozenset[str]) -> set[int]:
+    """The ids of the lines that may show a violation: what is said of its command and session, of faults and agents, of the run."""
+    kinds = {"segment", "contract", "fault", *(("observe", "phase") if check == "objective" else ())}
+    return {
+        id(line)
+        for line, event, said in zip(
+            (line for own in lines.values() for line in own), made.events, made.said, strict=True
+        )
+        if event["type"] in kinds or event.get("about") == "agent" or names & said
+    }
 
 
 def judged(lines: Lines, folder: pathlib.Path, tail: bytes = b"\n") -> checker.Verdict | None:
@@ -125,8 +132,9 @@ def test_a_spoiled_history_is_judged_or_refused_and_a_violation_in_it_never_beco
         check, witness = chance.choice(made.witnesses or [("", None)])
         names = names_of(made, witness) if witness else frozenset()
         blind = witness is None or chance.random() < 0.2  # then nothing is spared, and anything may come out
-        spared = (lambda event: False) if blind else functools.partial(shows, check, names)
-        spoiler = Spoiler(fresh(made.lines), spared, chance, frozenset() if blind else names)
+        lines = fresh(made.lines)
+        spared = set() if blind else evidence(made, lines, check, names)
+        spoiler = Spoiler(lines, spared, chance, frozenset() if blind else names)
         spoil(spoiler, chance)
         verdict = judged(spoiler.lines, tmp_path, chance.choice((b"\n", b"\n", b"", b'\n{"type":')))
         assert blind or verdict is None or verdict.value != "true", (seed, check, witness)

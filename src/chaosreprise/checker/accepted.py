@@ -41,8 +41,16 @@ def pattern_of(witness: Witness) -> str:
 
 
 def matches(entry: Known, name: str, witness: Witness) -> bool:
-    pattern = r"\S*".join(re.escape(part) for part in " ".join(entry.match.split()).split("*"))
-    return entry.check == name and re.fullmatch(pattern, words_of(witness)) is not None
+    return entry.check == name and re.fullmatch(_pattern(entry.match), words_of(witness)) is not None
+
+
+def _pattern(match: str) -> str:
+    """`*` is a part of one word. What stands between two of them is taken at its first place, which never is a wrong one: so
+    that the time does not grow with the power of their number."""
+    first, *rest = (re.escape(part) for part in " ".join(match.split()).split("*"))
+    if not rest:
+        return first
+    return first + "".join(rf"(?>\S*?{part})" for part in rest[:-1]) + rf"\S*{rest[-1]}"
 
 
 def is_vague(match: str) -> bool:

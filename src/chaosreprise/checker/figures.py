@@ -12,6 +12,7 @@ import msgspec
 
 from chaosreprise.checker import exempt, exposure, outcome, recovered, witness
 from chaosreprise.checker.case import Case
+from chaosreprise.checker.table import number
 from chaosreprise.checker.verdict import Doubt, Moment
 from chaosreprise.history.events import Observe
 from chaosreprise.history.statements import Objective
@@ -85,7 +86,7 @@ def _samples(case: Case, objective: Objective, lo: int, hi: int) -> tuple[list[F
         doubts.append(doubt(objective, why, "sample more often"))
     figures = []
     for event in inside:
-        numbers = [float(value) for value in _numbers(event.value)]
+        numbers = list(_numbers(event.value))
         if not numbers:
             why = f"{objective.signal} is {event.value!r} at {case.seconds(event.hi):.3f} s, which is no number"
             doubts.append(doubt(objective, why, "name a signal that is a number"))
@@ -96,8 +97,8 @@ def _samples(case: Case, objective: Objective, lo: int, hi: int) -> tuple[list[F
 def _numbers(value: object) -> Iterator[float]:
     """A number, or true and false as 1 and 0, or several."""
     for one in value if isinstance(value, list) else [value]:
-        if isinstance(one, int | float) and math.isfinite(one):
-            yield one
+        if (found := number(one)) is not None:
+            yield found
 
 
 def _moment(case: Case, event: Observe, number: float) -> Moment:

@@ -3,6 +3,7 @@
 Built once for all checks. Nothing is decided here; what does not fit together is named in `problems`.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -155,6 +156,14 @@ class Table:
     faults: list[Fault] = field(default_factory=list)
     phases: list[Phase] = field(default_factory=list)
     observed: list[Observe] = field(default_factory=list)
+
+
+def number(value: object) -> float | None:
+    """A sampled value, if it is a number that can be reckoned with; true and false are 1 and 0."""
+    try:
+        return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    except OverflowError:
+        return None
 
 
 def build(events: Iterable[Timed]) -> Table:

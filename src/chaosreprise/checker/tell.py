@@ -7,6 +7,7 @@ from chaosreprise.checker import exposure, outcome
 from chaosreprise.checker.attribution import STRENGTH
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.registry import checks
+from chaosreprise.checker.table import number
 from chaosreprise.checker.verdict import (
     Counts,
     Evidence,
@@ -139,7 +140,7 @@ def _counts(case: Case) -> Counts:
 
 def _evidence(case: Case) -> Evidence:
     told = {event.signal: event.value for event in case.table.observed if event.source == "load"}
-    numbers = {signal: float(value) for signal, value in told.items() if isinstance(value, int | float)}
+    numbers = {signal: found for signal, value in told.items() if (found := number(value)) is not None}
     return Evidence(
         effects=dict(sorted(case.effects.count.items())),
         objects={ledger: len(names) for ledger, names in sorted(case.effects.objects.items())},

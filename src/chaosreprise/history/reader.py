@@ -5,12 +5,13 @@ file, the line and the reason. Unknown keys are ignored here and stay in the fil
 """
 
 import pathlib
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import msgspec
 
-from chaosreprise.errors import BadInput
+from chaosreprise.errors import BadInput, shown
 from chaosreprise.history.events import VERSION, AnyEvent, Contract, Segment, Timed
 
 LONGEST_LINE = 16 * 2**20
@@ -134,11 +135,25 @@ def _decode(path: pathlib.Path, number: int, line: bytes) -> AnyEvent:
             raise BadInput(
                 f"{path}, line {number}: version {event.v} of the history format; this Reprise reads {VERSION}"
             )
+    elif isinstance(event, Contract) and (wrong := _no_pattern(event)) is not None:
+        raise BadInput(f"{path}, line {number}: {shown(wrong)} is no regular expression, as `body` must be")
     elif number == 1:
         raise BadInput(f"{path}, line 1: a segment begins with an event of type segment")
     elif isinstance(event, Timed) and event.lo > event.hi:
         raise BadInput(f"{path}, line {number}: lo {event.lo} is after hi {event.hi}")
     return event
+
+
+def _no_pattern(contract: Contract) -> str | None:
+    """What of it should be a regular expression and is none."""
+    patterns = [entry.body for entry in contract.refusals]
+    patterns += [allowed.body for situation in contract.situations for allowed in situation.allow]
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except (re.error, OverflowError, RecursionError):
+            return pattern
+    return None
 
 
 def _check_together(where: str, segments: list[Segment], contracts: list[Contract]) -> None:

@@ -28,7 +28,9 @@ from typing import NamedTuple
 from chaosreprise.checker import situations, witness
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.check import Check
+from chaosreprise.checker.coverage import EVER
 from chaosreprise.checker.situations import Span
+from chaosreprise.checker.table import number
 from chaosreprise.checker.verdict import Doubt, Finding, Label, Witness
 from chaosreprise.history.statements import Situation
 
@@ -110,7 +112,8 @@ def _is_allowed(case: Case, row: int, situation: Situation) -> bool:
 def _lag(case: Case) -> int:
     """How late the load was, at the 99th percentile."""
     told = [event.value for event in case.table.observed if (event.source, event.signal) == ("load", "lag_ms")]
-    return int(told[-1] * 1e6) if told and isinstance(told[-1], int | float) else 0
+    lag = number(told[-1]) if told else None
+    return 0 if lag is None else int(min(max(lag, 0) * 1e6, EVER))
 
 
 def _is_baseline(case: Case, row: int) -> bool:
