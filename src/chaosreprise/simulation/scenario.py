@@ -49,8 +49,12 @@ class Scenario:
 
     @property
     def clear(self) -> bool:
-        """Whether all that happens can be known, and counts as exposed: a correct platform then gives true, not only never false."""
-        return not (self.unclear or self.gap or self.coalesces or self.all_agents or self.polled)
+        """Whether all that happens can be known, and counts as exposed: a correct platform then gives true, not only never false.
+
+        A recorder that stalls while an agent gets lost does not know what that agent was given just before, and what after.
+        """
+        hides = self.unclear or self.gap or self.coalesces or self.all_agents or self.polled
+        return not hides and not (self.stalls and self.kind in (TAKE_AWAY, PAUSE))
 
 
 def draw(seed: int) -> Scenario:
