@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from runs import CHAOS, CLEAN, Begin, Ran
 
+from chaosreprise.simulation import simulate
+from chaosreprise.simulation.scenario import plain
 from chaosreprise.stack import starter
 
 pytestmark = pytest.mark.long
@@ -141,15 +143,14 @@ def test_a_command_that_can_not_be_done_ends_with_3_and_one_line(command: list[s
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_a_history_with_a_bad_line_is_refused_with_its_number(
-    lab: starter.Stack, begin: Begin, tmp_path: pathlib.Path
-) -> None:
-    ran = begin(lab.platform_file).finish()
-    path = ran.directory / "history" / "load.jsonl"
+def test_a_history_with_a_bad_line_is_refused_with_its_number(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "history" / "load.jsonl"
+    path.parent.mkdir()
+    simulate(plain(1)).save(path.parent)
     lines = path.read_text().splitlines()
     lines[4] = lines[4].replace('"submit"', '"sumbit"').replace('"answer"', '"anwser"')
     path.write_text("\n".join(lines) + "\n")
-    done = subprocess.run([CHAOS, "reprise", "recheck", str(ran.directory)], env=CLEAN, capture_output=True, text=True)
+    done = subprocess.run([CHAOS, "reprise", "recheck", str(tmp_path)], env=CLEAN, capture_output=True, text=True)
     assert done.returncode == 3
     assert "load.jsonl, line 5: not an event of a history" in done.stderr
 
