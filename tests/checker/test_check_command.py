@@ -140,6 +140,8 @@ def test_what_is_no_history_is_refused_in_a_sentence(folder: pathlib.Path, tmp_p
     assert f"{binary}, line 1: not an event of a history" in refused(binary)
     assert f"{tmp_path / 'none'}: can't be read (No such file or directory)" in refused(tmp_path / "none")
     assert "Missing argument 'FILE...'" in refused()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert "can't be read (Too many levels of symbolic links)" in refused(tmp_path / "loop")
     lines = (folder / "load.jsonl").read_bytes().splitlines(keepends=True)
     empty.write_bytes(b"".join(lines[1:]))
     assert "line 1: a segment begins with an event of type segment" in refused(empty)

@@ -22,7 +22,7 @@ from chaosreprise.simulation import draw, simulate
 
 VALIDATOR = Draft202012Validator(schema())
 SEEDS = range(3)
-CHANGES = 1_200
+CHANGES = 600
 VALUES = (None, True, 0, -1, 2**62, 2**62 - 1, 10**30, 0.5, "", "x", "2027-01-31\n", [], ["x"], {}, {"x": 1})
 STATED = {
     "objectives": [Objective(name="steps", latency="answer", op="step", quantile=0.99, max=1)],

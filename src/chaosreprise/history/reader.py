@@ -4,6 +4,7 @@ A torn last line is legal and dropped: its writer died in it. Anything else that
 file, the line and the reason. Unknown keys are ignored here and stay in the files, which are never rewritten.
 """
 
+import os
 import pathlib
 import re
 from collections.abc import Iterator
@@ -35,7 +36,7 @@ def load(*places: pathlib.Path) -> History:
     Raises BadInput when there is none, a line is not an event, or they do not belong together: segments of different
     boots or runs, two of one writer, two contracts.
     """
-    paths = {path.resolve(): path for place in places for path in _segments_in(place)}
+    paths = {os.path.realpath(path): path for place in places for path in _segments_in(place)}
     segments: list[Segment] = []
     contracts: list[Contract] = []
     events: list[Timed] = []
