@@ -253,3 +253,14 @@ def test_what_is_superseded_may_come_late_where_the_platform_may_drop_it():
         made.command("hibernate", "s-a1-run0", 8.3, effect=1.5)
         made.command("stop", "s-a1-run0", 8.4, effect=0.2)
         assert late(made).count == count
+
+
+def test_a_down_in_time_whose_gone_a_gap_may_hide_is_no_sure_hibernation():
+    made = run()
+    made.command("start", "s-half", 8.3, agent="a1")
+    made.command("hibernate", "s-half", 8.5, effect=0.1)
+    assert late(made).count == (0, 0)
+    made.gap("slots", 8.59, 8.61)
+    found = late(made)
+    assert (found.count, found.value) == ((0, 1), "unknown")
+    assert "a half of another one" in found.scope[0].why

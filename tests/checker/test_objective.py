@@ -221,3 +221,13 @@ def test_a_source_that_ends_with_the_run_is_not_held_against_it_before():
 def test_it_is_judged_at_the_end_only(stage):
     assert checker.judge(run(FAST).history(), stage).checks == {}
     assert checker.judge(run(FAST).history(), stage).value == "true"
+
+
+def test_an_effect_that_a_gap_may_make_a_half_of_another_one_has_no_known_latency():
+    made = run(Objective(name="hibernations", latency="effect", op="hibernate", max=4))
+    made.command("start", "s-half", 8.3, agent="a1")
+    made.command("hibernate", "s-half", 8.5, effect=0.1)
+    assert objective(made).value == "true"
+    made.gap("slots", 8.59, 8.61)
+    found = objective(made)
+    assert (found.count, found.value) == ((0, 1), "unknown")

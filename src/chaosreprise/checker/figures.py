@@ -138,7 +138,7 @@ def _until_effect(case: Case, row: int) -> tuple[int, int | None] | None:
         return None
     effect = case.attributed.effect_of[row]
     if effect is not None:
-        return effect.lo, effect.hi
+        return (effect.lo, effect.hi) if effect.sure else (case.commands.hi[row], None)
     if exempt.reason(case, row) is not None:
         return None
     until = case.settle.until(row)
