@@ -23,7 +23,7 @@ from chaosreprise.history import History, Observe, load
 from chaosreprise.simulation import DEFECTS, simulate
 from chaosreprise.simulation.scenario import KINDS, plain
 
-HISTORIES = int(os.environ.get("REPRISE_HISTORIES", "240"))
+HISTORIES = int(os.environ.get("REPRISE_HISTORIES", "160"))
 BATCH = 40
 BATCHES = range(-(-HISTORIES // BATCH))
 
