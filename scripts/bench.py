@@ -200,7 +200,7 @@ def true_moments(states: dict[str, dict], load: list[dict], logged: list[dict]) 
     made = [(submit, changed(submit, answers[submit["cmd"]], logged)) for submit in sent]
     gone = [e["t"] for e in logged if e["event"] == "agent-offline" and e["agent"] == victim]
     starts = [change for submit, change in made if submit["op"] == "start" and submit["lo"] >= proven["hi"] and change]
-    met = [c for submit, c in made if c and f"agents/{victim}" in submit["path"] and submit["lo"] < undoing["lo"]]
+    met = [change for submit, change in made if change and change["agent"] == victim and submit["lo"] < undoing["lo"]]
     after = [middle(change) for change in met if change["t"] >= undoing["lo"]]
     return {
         "noticed": min((t for t in gone if t >= states["injected"]["lo"]), default=None),
