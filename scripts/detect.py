@@ -17,10 +17,11 @@ import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import detection_page
+
 from chaosreprise.lab.defects import DEFECTS, VARIABLE, Defect
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "detection.md"
 CHAOS = pathlib.Path(sys.executable).with_name("chaos")
 EMBEDDED = """version = 1
 kind = "embedded"
@@ -53,6 +54,7 @@ class Ran(NamedTuple):
     checks: dict[str, str]
     labels: list[str]
     took_s: float
+    why: tuple[str, ...] = ()
 
     def false(self) -> set[str]:
         return {name for name, value in self.checks.items() if value == "false"}
@@ -112,8 +114,7 @@ def main() -> int:
         print(told(row), flush=True)
         rows.append(row)
     if not asked.names:
-        PAGE.write_text(page(rows))
-        print(f"written: {PAGE.relative_to(ROOT)}")
+        detection_page.write("detect", page(rows))
     return 0 if all(row.good() for row in rows) else 1
 
 
@@ -158,14 +159,14 @@ def run(experiment: str, defect: Defect | None, seed: int, keep: pathlib.Path | 
         found = pathlib.Path(folder) / "runs" / "latest" / "verdict.json"
         if not found.exists():
             print(done.stdout[-3000:], file=sys.stderr)
-            return Ran("no verdict", {}, [], time.monotonic() - began)
+            return Ran("no verdict", {}, [], time.monotonic() - began, tuple(done.stdout.splitlines()[-3:]))
         if keep is not None:
             shutil.copytree(found.parent, keep / f"{defect.name if defect else experiment}-{seed}", dirs_exist_ok=True)
         verdict = json.loads(found.read_text())
     checks: dict[str, Any] = verdict["checks"]
     values = {name: one["verdict"] for name, one in checks.items()}
     labels = sorted({label for one in checks.values() for label in one.get("labels", {})})
-    return Ran(verdict["verdict"], values, labels, round(time.monotonic() - began, 1))
+    return Ran(verdict["verdict"], values, labels, round(time.monotonic() - began, 1), tuple(verdict["why"]))
 
 
 def _variables(experiment: pathlib.Path) -> list[str]:

@@ -1,8 +1,8 @@
 """How often is Reprise wrong? Correct platforms that must not be accused, and defects that must be found, by the seed.
 
 *Simulated*: drawn runs of the simulated platform as it should be. False is a false alarm; unknown where all could be known
-counts as well. *Defects*: each simulated one over as many seeds. *Lab*: the experiments, each with so many seeds, on one kept lab as
-it should be: any verdict but true counts. One line a run in the log; the same call goes on at its end, and nothing is run again.
+counts as well. *Defects*: each simulated one over as many seeds. *Lab*: the experiments, each with so many seeds, short, each run on a lab
+of its own as it should be: any verdict but true counts. One line a run in the log; the same call goes on at its end, and nothing is run again.
 """
 
 import argparse
@@ -10,29 +10,23 @@ import collections
 import json
 import os
 import pathlib
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
+import detect
 import detection_page
 
 from chaosreprise import checker
 from chaosreprise.errors import BadInput, RepriseError, RunBroken
-from chaosreprise.platform.file import Lab
 from chaosreprise.simulation import DEFECTS, draw, simulate
 from chaosreprise.simulation.scenario import plain
-from chaosreprise.stack import starter
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-CHAOS = str(pathlib.Path(sys.executable).with_name("chaos"))
 VALUES = ("true", "false", "unknown", "broken")
 BOUND = 0.05  # of being wrong about the bound: 95 % confidence
 FOUND = 0.95  # of the runs with a defect
-LIMIT_S = 300.0
-LAB = Lab()  # as `chaos run` makes one
 Line = dict[str, Any]
 
 
@@ -65,8 +59,10 @@ def _runs(options: argparse.Namespace, done: set[tuple[str, str, int]]) -> Itera
         for name in DEFECTS:
             if ("defect", name, seed) not in done:
                 yield defective(name, seed)
-    if options.lab:
-        yield from in_labs(seeds(options.lab), options.experiments or _experiments(), done)
+    for seed in seeds(options.lab):
+        for name in options.experiments or _experiments():
+            if ("lab", name, seed) not in done:
+                yield in_lab(name, seed, options.keep)
 
 
 def simulated(seed: int) -> Line:
@@ -100,40 +96,13 @@ def defective(name: str, seed: int) -> Line:
     return line | {"value": value, "why": why, "took_s": round(time.process_time() - began, 4)}
 
 
-def in_labs(seeds: Iterable[int], experiments: list[str], done: set[tuple[str, str, int]]) -> Iterator[Line]:
-    """Each experiment with each seed on one kept lab; one in which a run broke is not used again."""
-    wanted = [(name, seed) for seed in seeds for name in experiments if ("lab", name, seed) not in done]
-    stack = None
-    try:
-        for name, seed in wanted:
-            stack = stack or starter.start(
-                agents=LAB.agents, users=LAB.users, heartbeat_s=LAB.heartbeat_s, reconcile_s=LAB.reconcile_s, owned=True
-            )
-            line = _in_lab(name, seed, str(stack.platform_file))
-            if line["value"] != "true":
-                stack.end()
-                stack = None
-            yield line
-    finally:
-        if stack is not None:
-            stack.end()
-
-
-def _in_lab(name: str, seed: int, platform: str) -> Line:
-    with tempfile.TemporaryDirectory(prefix="reprise-soak-") as folder:
-        env = {key: value for key, value in os.environ.items() if not key.startswith("REPRISE_")}
-        env |= {"REPRISE_PLATFORM": platform, "REPRISE_SEED": str(seed), "REPRISE_RUNS": folder}
-        began = time.monotonic()
-        command = [CHAOS, "run", str(ROOT / "experiments" / f"{name}.json")]
-        try:
-            code = subprocess.run(command, env=env, cwd=folder, capture_output=True, timeout=LIMIT_S).returncode
-        except subprocess.TimeoutExpired:
-            code = -1
-        found = list(pathlib.Path(folder).glob("*/*/verdict.json"))
-        said = json.loads(found[0].read_bytes()) if found else {"verdict": "broken", "why": [f"it ended with {code}"]}
-    took = round(time.monotonic() - began, 3)
-    line = {"what": "lab", "name": name, "seed": seed, "value": said["verdict"], "why": "; ".join(said["why"])}
-    return line | {"code": code, "took_s": took}
+def in_lab(name: str, seed: int, keep: pathlib.Path | None) -> Line:
+    """One short run of an experiment on a lab of its own. `other`: the checks that were not true."""
+    ran = detect.run(name, None, seed, keep)
+    other = {check: value for check, value in ran.checks.items() if value != "true"}
+    value = ran.verdict if ran.verdict in VALUES else "broken"
+    line = {"what": "lab", "name": name, "seed": seed, "value": value, "why": "; ".join(ran.why)}
+    return line | {"other": other, "took_s": ran.took_s}
 
 
 def _experiments() -> list[str]:
@@ -253,8 +222,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/soak", description=__doc__)
     parser.add_argument("--simulated", type=int, default=0, metavar="N", help="seeds of the simulated platform")
     parser.add_argument("--defects", type=int, default=0, metavar="N", help="seeds of each simulated defect")
-    parser.add_argument("--lab", type=int, default=0, metavar="N", help="seeds of each experiment in a kept lab")
+    parser.add_argument("--lab", type=int, default=0, metavar="N", help="seeds of each experiment in labs")
     parser.add_argument("--first", type=int, default=0, metavar="SEED", help="the first of these seeds")
+    parser.add_argument("--keep", type=pathlib.Path, help="a folder for the directories of the runs in labs")
     parser.add_argument("--experiments", nargs="*", help="which of the experiments; all without it")
     parser.add_argument(
         "--log", type=pathlib.Path, default=pathlib.Path("soak.jsonl"), help="a line a run; goes on at its end"
