@@ -72,7 +72,10 @@ def path(platform: str, run: str) -> pathlib.Path:
 
 
 def append(record: Record) -> None:
-    """On disk, file and directory, when this returns. Raises RunBroken when it can't be written."""
+    """What is armed is on disk, file and directory, when this returns. Raises RunBroken when it can't be written.
+
+    Later states outlive whoever writes them; if they go down with the machine, what is armed is undone again.
+    """
     file = path(record.platform, record.run)
     try:
         fd = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -82,10 +85,11 @@ def append(record: Record) -> None:
             line = b"\n" * torn + msgspec.json.encode(record) + b"\n"
             if os.write(fd, line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(fd)
+            if record.state == "armed":
+                os.fsync(fd)
+                _sync_folder(file.parent)
         finally:
             os.close(fd)
-        _sync_folder(file.parent)
     except OSError as error:
         raise RunBroken(
             f"{file}: can't be written ({error.strerror}): without it a fault could not be undone after a crash"
