@@ -504,3 +504,11 @@ def test_a_down_whose_gone_a_gap_may_hide_is_no_sure_hibernation():
     found = checker.judge(made.history(), "end").checks["lost"]
     assert (found.count, found.value) == ((0, 1), "unknown")
     assert "the effect may be a half of another one" in found.scope[-1].why
+
+
+def test_what_one_gap_leaves_undecided_is_told_once():
+    made = complete()
+    made.gap("slots", 6.0, 8.5)
+    gaps = [doubt for doubt in lost(made).scope if "was not watched" in doubt.why]
+    assert len(gaps) == 1
+    assert gaps[0].why.endswith("accepted commands are undecided")

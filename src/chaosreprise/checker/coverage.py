@@ -26,6 +26,21 @@ class Gap(NamedTuple):
     why: str
 
 
+def together(gaps: Iterable[Gap]) -> dict[Gap, int]:
+    """How often each gap was met; what overlaps in one place, for one reason, is one gap."""
+    found: dict[Gap, int] = {}
+    last: Gap | None = None
+    for gap in sorted(gaps, key=lambda gap: (gap.of, gap.why, gap.lo)):
+        if last is not None and (gap.of, gap.why) == (last.of, last.why) and gap.lo <= last.hi:
+            whole = last._replace(hi=max(last.hi, gap.hi))
+            found[whole] = found.pop(last) + 1
+            last = whole
+        else:
+            found[gap] = 1
+            last = gap
+    return found
+
+
 class Watch:
     """The gaps of everything that is watched. `horizon` is where the recorder's sight ends."""
 

@@ -24,7 +24,6 @@ had instead of a late command is theirs. Where commands are counted, the loss of
 the same kind and session look like one that is late.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -32,7 +31,7 @@ from chaosreprise.checker import exempt, observable, outcome, witness
 from chaosreprise.checker.attribution import Transition
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.check import Check
-from chaosreprise.checker.coverage import EVER, Gap
+from chaosreprise.checker.coverage import EVER, Gap, together
 from chaosreprise.checker.due import due
 from chaosreprise.checker.matching import meeting, sweep
 from chaosreprise.checker.verdict import Doubt, Finding, NotTested, Stage, Witness
@@ -211,10 +210,9 @@ def _witness(case: Case, row: int, seen: Transition) -> Witness:
 
 
 def _gap_doubts(case: Case, tally: Tally) -> list[Doubt]:
-    counts = Counter(tally.gaps)
     return [
         case.gap_doubt(gap, f": of {n} accepted commands it is not known when they took effect")
-        for gap, n in counts.items()
+        for gap, n in together(tally.gaps).items()
     ]
 
 

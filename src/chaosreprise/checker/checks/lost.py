@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from chaosreprise.checker import exempt, observable, outcome, witness
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.check import Check
-from chaosreprise.checker.coverage import Gap
+from chaosreprise.checker.coverage import Gap, together
 from chaosreprise.checker.matching import sweep
 from chaosreprise.checker.verdict import Doubt, Finding, Label, NotTested, Witness
 
@@ -185,8 +185,7 @@ def _witness(case: Case, row: int) -> Witness:
 
 
 def _gap_doubts(case: Case, tally: Tally) -> list[Doubt]:
-    counts = Counter(tally.gaps)
-    return [case.gap_doubt(gap, f": {n} accepted commands are undecided") for gap, n in counts.items()]
+    return [case.gap_doubt(gap, f": {n} accepted commands are undecided") for gap, n in together(tally.gaps).items()]
 
 
 def _other_doubts(case: Case, tally: Tally) -> list[Doubt]:
