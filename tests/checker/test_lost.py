@@ -508,7 +508,8 @@ def test_a_down_whose_gone_a_gap_may_hide_is_no_sure_hibernation():
 
 def test_what_one_gap_leaves_undecided_is_told_once():
     made = complete()
-    made.gap("slots", 6.0, 8.5)
+    made.gap("slots", 5.9, 18.9)
+    made.drop(Effect, lambda effect: effect.ledger == "slots" and effect.lo > ns(5.9))
     gaps = [doubt for doubt in lost(made).scope if "was not watched" in doubt.why]
     assert len(gaps) == 1
     assert gaps[0].why.endswith("accepted commands are undecided")
