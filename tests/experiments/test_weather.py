@@ -49,6 +49,7 @@ EMBEDDED = 'version = 1\nkind = "embedded"\nname = "embedded"\n[lab]\nheartbeat_
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 FULL, READ_ONLY = "No space left on device", "Read-only file system"
 WOKEN_S = 2.0
+AWAY_S = 1.0  # these labs miss an agent after 0.6 s
 UNDONE_WITHIN_S = 2.0  # after the end of a lease: the keeper looks each 0.25 s, then an agent starts
 
 
@@ -330,6 +331,25 @@ def freeze(running: Running) -> list[Incarnation]:
 def wake(frozen: list[Incarnation]) -> None:
     for inc in frozen:
         send_signal(inc, signal.SIGCONT)
+
+
+def test_agents_that_are_away_while_the_load_is_made_are_waited_for(
+    lab: starter.Stack, shortest: Experiment, begin: Begin
+) -> None:
+    running = begin(lab.platform_file, experiment=shortest)
+    running.until("owner", lambda event: event["type"] == "contract")
+    load = incarnation(running.pid_of("load"))
+    agents = [one.inc for one in components(lab) if one.name.startswith("agents/")]
+    for inc in (load, *agents):
+        assert inc is not None
+        send_signal(inc, signal.SIGSTOP)
+    time.sleep(AWAY_S)
+    send_signal(load, signal.SIGCONT)
+    refused = running.until("load", lambda event: event.get("outcome") == "fail")
+    wake(agents)
+    ran = running.finish()
+    assert refused["status"] == 503
+    assert ran.code == 0, ran
 
 
 def test_a_run_that_stands_still_for_a_moment_undoes_and_judges_nothing_wrongly(

@@ -24,6 +24,7 @@ from chaosreprise.workload.plan import Plan
 PARALLEL = 8  # lifecycle commands of the load under way at once, outside of a fault's window
 PATIENCE_S, PATIENCE = 10.0, 3.0  # for what has surely come within settle_s: so many seconds, and times that
 OPEN_AT_MOST = 48  # steps and reads under way at once: below the connections that the adapter keeps
+AGAIN_S, SPARE = 0.5, 200  # sessions that were refused or placed unevenly are made up for: so soon, and so many
 SETTLE_TICK_S = 0.02
 SETTLE_LIMIT = 20  # x settle: a platform that is never quiet is not waited for for ever
 
@@ -40,7 +41,7 @@ class Load:
         )
         self._patience_s = PATIENCE_S + PATIENCE * plan.settle_s
         self._random = random.Random(f"{plan.seed} load")
-        self._keys = iter(adapter.keys(plan.starts))
+        self._keys = iter(adapter.keys(plan.starts + SPARE))
         self._users = collections.deque(plan.users)
         self._count = 0
         self._lags: list[float] = []
@@ -58,17 +59,7 @@ class Load:
         now = self._clock.now()
         self._writer.write(Coverage(lo=now, hi=now, of="load", on=True, why="opened"))
         await self._adapter.open()
-        wanted = self._plan.per_agent * len(self._plan.agents)
-        answers = await self._in_parallel([self._start() for _ in range(wanted)])
-        names = [answer.session for answer in answers if answer.outcome == "ok" and answer.session]
-        if len(names) < wanted:
-            worst = next(answer for answer in answers if answer.outcome != "ok")
-            raise RunBroken(f"only {len(names)} of {wanted} sessions could be made: {worst.status or ''} {worst.error}")
-        await self._model.until(
-            "the sessions of the load are running",
-            lambda: all(self._model.state.get(name) == "running" for name in names),
-            self._patience_s,
-        )
+        names = await self._spread()
         self._give_roles(names)
         await self._in_parallel([self._do("hibernate", name) for names in self._hibernated.values() for name in names])
         reserve = [name for names in self._hibernated.values() for name in names]
@@ -79,7 +70,7 @@ class Load:
         )
         rates: dict[Op, float] = {"step": self._plan.mix.get("step", 0.0), "read": self._plan.mix.get("read", 0.0)}
         self._background = [asyncio.create_task(self._open_loop(op, rate)) for op, rate in rates.items() if rate > 0]
-        return {"sessions": len(names), "canaries": self.canaries}
+        return {"sessions": sum(map(len, names.values())), "canaries": self.canaries}
 
     async def baseline(self, seconds: float) -> dict[str, Any]:
         """A start, hibernate, wake, stop cycle on every agent, beside `seconds` of steps and reads."""
@@ -183,18 +174,51 @@ class Load:
         self._writer.write(Coverage(lo=now, hi=now, of="load", on=False, why="done"), at_once=True)
         return {"lag_ms": lag_ms}
 
-    def _give_roles(self, names: list[str]) -> None:
+    async def _spread(self) -> dict[str, list[str]]:
+        """Sessions by agent, as many as each needs. An agent may be away for a moment: others make up for what was refused
+        then, or placed elsewhere, while patience and keys last."""
+        names: list[str] = []
+        lacking = wanted = self._plan.per_agent * len(self._plan.agents)
+        spare, until = SPARE, time.monotonic() + self._patience_s
+        while True:
+            answers = await self._in_parallel([self._start() for _ in range(lacking)])
+            names += [answer.session for answer in answers if answer.outcome == "ok" and answer.session]
+            await self._model.until(
+                "the sessions of the load are running",
+                lambda: all(self._model.state.get(name) == "running" for name in names),  # noqa: B023 awaited here
+                self._patience_s,
+            )
+            placed = self._placed(names)
+            kept = [name for agent in self._plan.agents for name in placed[agent][: self._plan.per_agent]]
+            lacking = wanted - len(kept)
+            if not lacking:
+                return placed
+            refused = [answer for answer in answers if answer.outcome != "ok"]
+            if time.monotonic() > until or lacking > spare or any(answer.outcome == "info" for answer in refused):
+                raise RunBroken(self._unmade(wanted, placed, refused))
+            surplus = [name for name in names if name not in kept]
+            await self._in_parallel([self._do("stop", name) for name in surplus])
+            await self._reached(surplus, "terminated")
+            names, spare = kept, spare - lacking
+            await self._clock.sleep(AGAIN_S)
+
+    def _unmade(self, wanted: int, placed: dict[str, list[str]], refused: list[Answer]) -> str:
+        if refused:
+            made = sum(map(len, placed.values()))
+            return f"only {made} of {wanted} sessions could be made: {refused[0].status or ''} {refused[0].error}"
+        told = ", ".join(f"{agent} {len(own)}" for agent, own in sorted(placed.items()))
+        return f"the platform placed our sessions on {told}: {self._plan.per_agent} are needed on each agent"
+
+    def _placed(self, names: list[str]) -> dict[str, list[str]]:
         by_agent: dict[str, list[str]] = {agent: [] for agent in self._plan.agents}
         for name in names:
             by_agent.setdefault(self._model.owner.get(name, "no agent"), []).append(name)
+        return by_agent
+
+    def _give_roles(self, names: dict[str, list[str]]) -> None:
+        reserve = self._plan.reserve
         for agent in self._plan.agents:
-            own = by_agent[agent]
-            if len(own) < self._plan.per_agent:
-                placed = ", ".join(f"{agent} {len(own)}" for agent, own in sorted(by_agent.items()))
-                raise RunBroken(
-                    f"the platform placed our sessions on {placed}: {self._plan.per_agent} are needed on each agent"
-                )
-            reserve = self._plan.reserve
+            own = names[agent]
             self.canaries[agent] = own[0]
             self._steppers.append(own[1])
             self._running[agent] = own[2 : 2 + reserve]
