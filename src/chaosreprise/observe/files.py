@@ -116,7 +116,9 @@ class FolderSource:
             except OSError as error:
                 raise Unreachable(f"{self._folder} can't be listed ({error.strerror})") from error
             for name in {*names, *self._tails}:
-                tail = self._tails.setdefault(name, FileTail(self._folder / name / self._file))
+                tail = self._tails.get(name)
+                if tail is None:
+                    tail = self._tails[name] = FileTail(self._folder / name / self._file)
                 lines, gap = tail.read()
                 now = clock.now()
                 if gap:
