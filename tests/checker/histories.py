@@ -373,7 +373,7 @@ def _end(made: Made, running: dict[str, list[str]], hibernated: dict[str, list[s
     for of in ("slots", "workspaces", "rows"):
         made.cover(of, 19.3, on=False)
     made.cover("recorder", END, on=False)
-    made.cover("warden", END + 0.1, on=False)
+    made.cover("warden", END, on=False)
 
 
 OBJECTIVES = [

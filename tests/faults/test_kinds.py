@@ -66,6 +66,7 @@ def test_a_session_that_the_platform_is_just_ending_is_no_leak(launch):
         keeper.make("s1", 0)
         slow, quick = (process.inc for process in keeper.up("s1", 1).processes)
         procs.send_signal(slow, signal.SIGSTOP)
+        toystack.eventually(lambda: procs.is_stopped(slow))  # else SIGTERM may come first
         with concurrent.futures.ThreadPoolExecutor() as pool:
             ending = pool.submit(keeper.down, "s1", 2)
             toystack.eventually(lambda: not procs.is_alive(quick))

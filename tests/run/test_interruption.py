@@ -42,6 +42,14 @@ try:
 except InterruptExecution as error:
     print(error, told)
 """
+ELSEWHERE = """
+import threading
+threading.Timer(0.3, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM)).start()
+try:
+    time.sleep(30)
+except InterruptExecution as error:
+    print(error, told)
+"""
 KNOWN = """
 try:
     send()
@@ -72,6 +80,7 @@ def ran(script: str, *before: str) -> subprocess.CompletedProcess[str]:
     [
         (LOGGING, "hello\ninterrupted by SIGTERM ['warden']\n"),
         (SWALLOWED, "interrupted by SIGTERM ['warden']\n"),
+        (ELSEWHERE, "SIGTERM received ['warden']\n"),
         (KNOWN, "left alone\n"),
         (HELD, "SIGTERM ['warden']\n"),
     ],

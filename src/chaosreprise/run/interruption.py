@@ -2,9 +2,10 @@
 
 A signal is noted, the warden is told in the same instant, and then it is handed to Chaos Toolkit, whose handlers raise.
 What they raise can get lost on its way (an activity swallows it on Python 3.11, logging anywhere), so a timer raises it
-again until Chaos Toolkit knows, every hook looks at the note, and a run with a note is never true. While `held`, when only
-healing, judging and writing are left, a signal is noted and nothing else: who can't wait has SIGKILL, and then the warden
-undoes.
+again until Chaos Toolkit knows, every hook looks at the note, and a run with a note is never true. The timer ticks from the
+beginning: only the main thread runs handlers, and a signal that comes just before it begins to wait, or to another thread,
+does not end its waiting. While `held`, when only healing, judging and writing are left, a signal is noted and nothing else:
+who can't wait has SIGKILL, and then the warden undoes.
 """
 
 import atexit
@@ -23,7 +24,7 @@ from chaoslib.exceptions import InterruptExecution
 
 from chaosreprise.errors import RunBroken
 
-AGAIN_S = 0.1
+AGAIN_S, TICK_S = 0.1, 0.25  # once somebody wants an end; before
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 Do = Callable[[], None]
 
@@ -56,6 +57,7 @@ class Interruption:
         if signal.getsignal(signal.SIGALRM) is signal.SIG_DFL:  # else somebody else's timer
             atexit.register(self._stop_timer)  # when Python ends, handlers go first, and the timer would kill it
             self._previous[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._again)
+            signal.setitimer(signal.ITIMER_REAL, TICK_S, TICK_S)
 
     def restore(self) -> None:
         self.installed = False
@@ -107,9 +109,7 @@ class Interruption:
             raise InterruptExecution(f"{name} received")
 
     def _again(self, _: int, frame: FrameType | None) -> None:
-        if not self._lost():
-            self._stop_timer()
-        elif sys.exception() is None and not _is_logging(frame):
+        if self._lost() and sys.exception() is None and not _is_logging(frame):
             raise InterruptExecution(f"interrupted by {self.by}")
 
     def _lost(self) -> bool:
