@@ -18,9 +18,8 @@ EXPECTED = {
 TWICE = ("replay-twice", "replay-completed")
 
 
-@pytest.mark.parametrize(
-    "defect", [pytest.param(name, marks=[] if name == "replay-twice" else pytest.mark.long) for name in EXPECTED]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("defect", EXPECTED)
 def test_a_planted_defect_is_found_by_its_check_from_a_copy_of_the_history(
     defect: str, begin: Begin, tmp_path: pathlib.Path
 ) -> None:
