@@ -81,6 +81,7 @@ def test_the_same_seed_draws_the_same_victim_again(ran: Ran, lab: starter.Stack)
     assert re.search(rf"would take away +{victim}, pid ", again.stdout)
 
 
+@pytest.mark.long
 def test_two_runs_with_platforms_of_their_own_go_side_by_side(begin: Begin, tmp_path: pathlib.Path) -> None:
     platform = tmp_path / "lab.toml"
     platform.write_text(

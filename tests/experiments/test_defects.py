@@ -19,9 +19,8 @@ SOME = ("replay-twice", "refused-but-queued", "newest-first")
 LONGER = ["--var=hold_s:float=2.0", "--var=noticed_s:float=1.5", "--var=exposure:int=4"]
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name == "replay-twice" else pytest.mark.long) for name in SOME]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("name", SOME)
 def test_a_planted_defect_is_found_by_its_check_from_a_copy_of_the_history(
     name: str, begin: Begin, tmp_path: pathlib.Path
 ) -> None:

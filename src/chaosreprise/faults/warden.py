@@ -53,9 +53,8 @@ class Warden:
         self._answers: dict[int, asyncio.Task[dict[str, Any]]] = {}
         self._injecting: set[asyncio.Task[dict[str, Any]]] = set()
         self._halted: dict[str, str] | None = None
-        self._ending: asyncio.Future[str] = (
-            asyncio.get_running_loop().create_future()
-        )  # why it ends: `done` as asked by the run
+        # Why it ends: `done` as asked by the run.
+        self._ending: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._said: set[asyncio.Task[None]] = set()  # under way: awaited before the end
 
     async def run(self, listener: socket.socket, owner_fd: int, ready: Callable[[], None]) -> None:
