@@ -203,7 +203,7 @@ def _start() -> starter.Stack:
         pid = os.fork()
         if pid == 0:
             try:
-                made = starter.start(agents=3, users=12, heartbeat_s=0.2, reconcile_s=0.02, owned=True)
+                made = starter.start(agents=3, users=12, heartbeat_s=0.2, reconcile_s=0.1, owned=True)
                 assert made.owner_write_fd is not None
                 socket.send_fds(theirs, [os.fsencode(made.dir)], [made.owner_write_fd])
             except RepriseError as error:

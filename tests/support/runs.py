@@ -20,7 +20,12 @@ EXPERIMENT = ROOT / "experiments" / "agent-failover.json"
 VARIABLES = {"hold_s": 0.9, "quiet_s": 0.2, "baseline_s": 0.5, "exposure": 2, "steps_per_s": 10.0, "reads_per_s": 5.0}
 SHORT = [text for name, value in VARIABLES.items() for text in ("--var", f"{name}:{type(value).__name__}={value}")]
 SHORTEST = {"hold_s": 0.3, "quiet_s": 0.1, "baseline_s": 0.1, "exposure": 1, "steps_per_s": 5.0, "reads_per_s": 2.0}
-LAB = {"agents": 3, "users": 12, "heartbeat_s": 0.2, "reconcile_s": 0.02}  # on which a run settles within a second
+LAB = {
+    "agents": 3,
+    "users": 12,
+    "heartbeat_s": 0.2,
+    "reconcile_s": 0.1,
+}  # on which a run settles within a second; more looks a second cost more than they save
 CLEAN = {key: value for key, value in os.environ.items() if not key.startswith("REPRISE_")}
 JUDGE = """
 import json, pathlib, sys
