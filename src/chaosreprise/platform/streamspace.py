@@ -5,7 +5,6 @@ just above 128 MiB, since that comes back over HTTP and SQL and stands in the sp
 start, stop, hibernate and wake come from the `slots` ledger, those of steps from `workspaces`. How rows are read: `streamspace_rows`.
 """
 
-import asyncio
 import re
 import time
 import zlib
@@ -13,16 +12,14 @@ from typing import Any
 
 import httpx
 
-from chaosreprise.clock import Clock
 from chaosreprise.errors import BadInput, NotPossible
 from chaosreprise.history import Answer
 from chaosreprise.history.events import Attribution, Op, Refusal
-from chaosreprise.observe import Emit, FileSource, FolderSource, Source, sample
+from chaosreprise.observe import FileSource, FolderSource, Source
 from chaosreprise.platform import keepers
 from chaosreprise.platform.adapter import SECONDS, Component, Description, Operation
 from chaosreprise.platform.file import Platform
 from chaosreprise.platform.ledgers import LEDGER_FILE, slots_parser, step_code, workspaces_parser
-from chaosreprise.platform.streamspace_rows import Rows
 from chaosreprise.platform.streamspace_sessions import Sessions, login
 from chaosreprise.platform.streamspace_states import STATES
 
@@ -119,12 +116,14 @@ class StreamSpace:
         return self._judge(operation, answer, sent, time.monotonic_ns())
 
     def sources(self) -> list[Source]:
+        from chaosreprise.platform.streamspace_rows import Rows, RowSource  # noqa: PLC0415 - only the recorder needs psycopg
+
         found: list[Source] = []
         for name, evidence in self._platform.file.evidence.items():
             path = self._platform.folder / (evidence.path or "")
             if evidence.kind == "sql":
                 assert evidence.dsn is not None
-                found.append(_RowSource(name, evidence.hz, Rows(evidence.dsn.read(self._platform.folder), self.tag)))
+                found.append(RowSource(name, evidence.hz, Rows(evidence.dsn.read(self._platform.folder), self.tag)))
             elif path.is_dir():
                 found.append(FolderSource(name, path, LEDGER_FILE, evidence.hz, workspaces_parser(self._run)))
             else:
@@ -231,20 +230,3 @@ def _refusal(op: Op, status: int, text: str) -> Refusal | None:
         ),
         None,
     )
-
-
-class _RowSource:
-    """The rows, sampled."""
-
-    def __init__(self, name: str, hz: float, rows: Rows) -> None:
-        self.name, self._hz, self._rows = name, hz, rows
-
-    async def run(self, clock: Clock, emit: Emit, stop: asyncio.Event) -> None:
-        async def look(since: int, last: bool) -> None:
-            async for report in self._rows.changes(self.name, since, full=last):
-                emit(report)
-
-        try:
-            await sample(self.name, self._hz, clock, emit, stop, look)
-        finally:
-            await self._rows.close()

@@ -5,6 +5,7 @@ again until the last look, which reads all: a late change of a final row must no
 named: evidence that is not there must not look like evidence of nothing.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,8 +13,10 @@ from typing import Any
 import psycopg
 from psycopg.rows import tuple_row
 
+from chaosreprise.clock import Clock
 from chaosreprise.errors import Unreachable
 from chaosreprise.history import Report
+from chaosreprise.observe import Emit, sample
 
 STATEMENT_TIMEOUT_MS = 2000
 FINAL = {"command": ("completed", "failed"), "session": ("terminated", "failed"), "agent": ()}
@@ -86,6 +89,23 @@ class Rows:
             for about, cursor in cursors.items():
                 found[about] = await cursor.fetchall()
         return found
+
+
+class RowSource:
+    """The rows, sampled."""
+
+    def __init__(self, name: str, hz: float, rows: Rows) -> None:
+        self.name, self._hz, self._rows = name, hz, rows
+
+    async def run(self, clock: Clock, emit: Emit, stop: asyncio.Event) -> None:
+        async def look(since: int, last: bool) -> None:
+            async for report in self._rows.changes(self.name, since, full=last):
+                emit(report)
+
+        try:
+            await sample(self.name, self._hz, clock, emit, stop, look)
+        finally:
+            await self._rows.close()
 
 
 def _report(source: str, about: str, row: tuple[Any, ...], lo: int, hi: int) -> Report:

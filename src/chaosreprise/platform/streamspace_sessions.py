@@ -6,14 +6,15 @@ be on the agent in question, so all of them count. What can't be counted in full
 
 import asyncio
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
-import psycopg
 
 from chaosreprise.errors import BadInput, NotPossible, Unreachable
 from chaosreprise.platform.file import Platform
-from chaosreprise.platform.streamspace_rows import STATEMENT_TIMEOUT_MS
+
+if TYPE_CHECKING:
+    import psycopg
 
 ENDED = ("terminated", "failed")
 CONNECT_S = 10
@@ -86,6 +87,10 @@ class Sessions:
             self._rows = None
 
     async def _count_rows(self, dsn: str, component: str) -> int:
+        import psycopg  # noqa: PLC0415 - 0.15 s, which the load would pay for nothing
+
+        from chaosreprise.platform.streamspace_rows import STATEMENT_TIMEOUT_MS  # noqa: PLC0415
+
         asked = {
             "tag": self._tag,
             "ended": list(ENDED),
