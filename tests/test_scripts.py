@@ -105,7 +105,7 @@ class Tiny:
             cwd=self.machine,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
         )
 
     def start(self, script: str, *arguments: str, **more: str) -> subprocess.Popen[str]:
@@ -213,7 +213,7 @@ def test_killed_in_the_middle_it_leaves_nothing_running_and_is_made_again(tiny: 
 
 def test_of_two_at_once_one_prepares_and_both_run(tiny: Tiny):
     starts = [tiny.start("chaos", "x") for _ in range(2)]
-    outputs = [start.communicate(timeout=60) for start in starts]
+    outputs = [start.communicate(timeout=120) for start in starts]
     assert [start.returncode for start in starts] == [0, 0]
     assert [stdout for stdout, _ in outputs] == ["--no-version-check x\n"] * 2
     waited, worked = sorted((stderr for _, stderr in outputs), key=len)
