@@ -82,7 +82,7 @@ def without(experiment: dict[str, Any], *functions: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("functions", "because"),
-    [(("take_away", "send"), "nothing was broken"), (("send",), "stop"), (("drain",), "settle"), (("clean",), "")],
+    [(("take_away", "send"), "nothing was broken"), (("send",), "stop"), (("drain",), "settle")],
 )
 def test_a_method_that_leaves_out_a_step_never_passes_by_it(
     functions: tuple[str, ...], because: str, lab: starter.Stack, failover: dict[str, Any], begin: Begin
@@ -90,6 +90,13 @@ def test_a_method_that_leaves_out_a_step_never_passes_by_it(
     ran = begin(lab.platform_file, experiment=without(failover, *functions)).finish()
     assert ran.code == 1, ran
     assert because in ran.output
+
+
+def test_what_a_method_does_not_clean_is_cleaned_and_settled_at_the_end(
+    lab: starter.Stack, failover: dict[str, Any], begin: Begin
+) -> None:
+    ran = begin(lab.platform_file, experiment=without(failover, "clean")).finish()
+    assert (ran.code, ran.verdict()["verdict"]) == (0, "true"), ran
 
 
 def test_a_fault_that_is_over_before_the_commands_come_exposes_nothing(

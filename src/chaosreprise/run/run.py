@@ -193,6 +193,8 @@ class Run:
         """What the method did not get to, then the canaries away and everything settled: no session of ours is left."""
         if self.phase in ("baseline", "method", "quiet"):
             self.drain()
+        elif self.phase == "drain":
+            self.load.ask("drain")  # the hypothesis may have sent commands since
         if self.phase == "drain":
             self.clean()
         self._enter("close")
