@@ -40,6 +40,8 @@ VARIABLES = {
 # With a defect: what is slow by it misses these limits, and enough waits for an agent to be late if it comes drop by drop.
 STRICT = {"answered_s": 4.0, "noticed_s": 3.0}
 HELD = {"exposure": 4}
+# Of more stops the last is later than the platform's bound.
+MORE = {"later-stops": {"exposure": 5}}
 LIMIT_S = 180
 HEAD = """# Detection
 
@@ -176,7 +178,7 @@ def _variables(experiment: pathlib.Path, defect: Defect | None) -> list[str]:
     known = json.loads(experiment.read_text())["configuration"]
     values: dict[str, float] = VARIABLES | (STRICT if defect else {})
     if defect and "reserve" not in known:  # a crash catches what is under way: that is never so many
-        values |= HELD
+        values |= HELD | MORE.get(defect.name, {})
     return [
         text
         for name, value in values.items()

@@ -9,7 +9,7 @@ from chaosreprise.lab.hands import Done, Hands, Order, Slots
 from chaosreprise.procs import Incarnation
 from chaosreprise.stack.protocol import Slot
 
-PAUSE_S = 0.8  # below the time after which a lab counts as settled, so that a run waits for what is still to come
+PAUSE_S = 0.9  # below the time after which a lab counts as settled, so that a run waits for what is still to come
 
 
 class CarelessHands(Hands):
@@ -38,7 +38,7 @@ class EndsByProcess(Hands):
 
 
 class LaterStops(Hands):
-    """A stop is reported as done when it has come; a collector ends one session after the other, with a pause before each."""
+    """A stop is reported as done when it has come; a collector ends one session after the other, with a pause after each."""
 
     def __init__(self, slots: Slots) -> None:
         super().__init__(slots)
@@ -56,5 +56,5 @@ class LaterStops(Hands):
         with contextlib.suppress(RepriseError):  # the connection is over, and what was told with it
             while True:
                 order = await self._told.get()
-                await asyncio.sleep(PAUSE_S)
                 await super().do(order)
+                await asyncio.sleep(PAUSE_S)
