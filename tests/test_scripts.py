@@ -196,7 +196,7 @@ def test_what_the_tests_need_is_added_once_and_kept(prepared: Tiny):
 def test_killed_in_the_middle_it_leaves_nothing_running_and_is_made_again(tiny: Tiny):
     with socket.create_server(("127.0.0.1", 0)) as silent:  # pip waits for its answer
         process = tiny.start("chaos", "x", PIP_FIND_LINKS=f"http://127.0.0.1:{silent.getsockname()[1]}/")
-        silent.settimeout(30)
+        silent.settimeout(90)
         connection, _ = silent.accept()
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=10)
