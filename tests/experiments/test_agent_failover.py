@@ -26,7 +26,7 @@ def _seed(seed: int) -> dict[str, str]:
 
 
 def test_it_passes_and_was_exposed_whatever_the_seed(ran: Ran) -> None:
-    assert ran.code == 0, ran
+    assert ran.code == 0, ran.told()
     verdict = ran.verdict()
     assert verdict["verdict"] == "true"
     assert {name: check["count"] for name, check in verdict["checks"].items()} == {name: [0, 0] for name in checks()}
@@ -37,7 +37,7 @@ def test_it_passes_and_was_exposed_whatever_the_seed(ran: Ran) -> None:
 
 
 def test_it_leaves_the_lab_as_it_was_and_no_session(ran: Ran, lab: starter.Stack) -> None:
-    assert ran.code == 0, ran
+    assert ran.code == 0, ran.told()
     with Keeper(lab.address) as keeper:
         status = keeper.status()
     assert all(component.state == "up" and component.held_by is None for component in status.components)
@@ -90,7 +90,7 @@ def test_two_runs_with_platforms_of_their_own_go_side_by_side(begin: Begin, tmp_
     runs = [begin(platform, folder=name) for name in ("one", "two")]
     for run in runs:
         ran = run.finish()
-        assert ran.code == 0, ran
+        assert ran.code == 0, ran.told()
 
 
 def test_a_second_run_on_one_platform_is_refused_and_the_first_is_not_disturbed(

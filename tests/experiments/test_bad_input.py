@@ -18,8 +18,8 @@ EMBEDDED = 'version = 1\nkind = "embedded"\nname = "embedded"\n'
 
 
 def refused(ran: Ran, says: str, state: pathlib.Path) -> None:
-    assert ran.code == 1, ran
-    assert says in ran.output, ran
+    assert ran.code == 1, ran.told()
+    assert says in ran.output, ran.told()
     assert "Traceback" not in ran.output
     assert not (state / "reprise" / "stacks").exists() or not list((state / "reprise" / "stacks").iterdir())
 
@@ -77,8 +77,8 @@ def test_a_contract_that_is_wrong_is_refused_before_any_fault(
     failover["controls"][0]["provider"]["arguments"].update(change)
     for arguments in ((), ("--no-validation",)):
         ran = begin(lab.platform_file, *arguments, experiment=failover).finish()
-        assert ran.code == 1, ran
-        assert says in ran.output, ran
+        assert ran.code == 1, ran.told()
+        assert says in ran.output, ran.told()
         assert "Traceback" not in ran.output
         assert "taken away" not in ran.output
 
@@ -89,7 +89,7 @@ def test_a_required_check_without_its_evidence_is_refused_at_plan_time(lab: star
     other = lab.dir / "no-slots.toml"
     other.write_text(text[:start] + text[text.index("[evidence.workspaces]") :])
     ran = begin(other).finish()
-    assert ran.code == 1, ran
+    assert ran.code == 1, ran.told()
     assert "evidence.slots is missing" in ran.output
     assert "taken away" not in ran.output
 
@@ -108,7 +108,7 @@ def test_what_the_platform_file_does_not_allow_is_not_done(
     other = lab.dir / "forbidden.toml"
     other.write_text(re.sub(setting, instead, lab.platform_file.read_text(), flags=re.MULTILINE))
     ran = begin(other).finish()
-    assert ran.code == 1, ran
+    assert ran.code == 1, ran.told()
     assert says in ran.output
     assert "proven" not in ran.output
 
@@ -118,7 +118,7 @@ def test_a_platform_that_does_not_answer_is_said(lab: starter.Stack, begin: Begi
     url = next(line for line in lab.platform_file.read_text().splitlines() if line.startswith("url"))
     other.write_text(lab.platform_file.read_text().replace(url, 'url = "http://127.0.0.1:9"'))
     ran = begin(other).finish()
-    assert ran.code == 1, ran
+    assert ran.code == 1, ran.told()
     assert "http://127.0.0.1:9: the control plane does not answer" in ran.output
     assert "Traceback" not in ran.output
 

@@ -68,9 +68,9 @@ def test_evidence_that_goes_while_the_fault_is_on_makes_it_unknown(
 
 
 def unknown_because(because: str, ran: Ran) -> None:
-    assert ran.code == 1, ran
+    assert ran.code == 1, ran.told()
     verdict = ran.verdict()
-    assert verdict["verdict"] == "unknown", ran
+    assert verdict["verdict"] == "unknown", ran.told()
     assert because in " ".join(verdict["why"])
     assert "UNKNOWN  agent-failover" in ran.output
 
@@ -88,7 +88,7 @@ def test_a_method_that_leaves_out_a_step_never_passes_by_it(
     functions: tuple[str, ...], because: str, lab: starter.Stack, failover: dict[str, Any], begin: Begin
 ) -> None:
     ran = begin(lab.platform_file, experiment=without(failover, *functions)).finish()
-    assert ran.code == 1, ran
+    assert ran.code == 1, ran.told()
     assert because in ran.output
 
 
@@ -96,7 +96,7 @@ def test_what_a_method_does_not_clean_is_cleaned_and_settled_at_the_end(
     lab: starter.Stack, failover: dict[str, Any], begin: Begin
 ) -> None:
     ran = begin(lab.platform_file, experiment=without(failover, "clean")).finish()
-    assert (ran.code, ran.verdict()["verdict"]) == (0, "true"), ran
+    assert (ran.code, ran.verdict()["verdict"]) == (0, "true"), ran.told()
 
 
 def test_a_fault_that_is_over_before_the_commands_come_exposes_nothing(
@@ -105,7 +105,7 @@ def test_a_fault_that_is_over_before_the_commands_come_exposes_nothing(
     steps = failover["method"]
     steps[1], steps[2] = steps[2], steps[1]
     ran = begin(lab.platform_file, experiment=failover).finish()
-    assert ran.code == 1, ran
+    assert ran.code == 1, ran.told()
     assert ran.verdict()["verdict"] == "unknown"
     assert "no fault is proven at this moment" in ran.output
 
@@ -130,5 +130,5 @@ def test_no_strategy_hides_a_false_verdict(
     arguments: tuple[str, ...], defective: starter.Stack, shortest: dict[str, Any], begin: Begin
 ) -> None:
     ran = begin(defective.platform_file, *arguments, experiment=shortest).finish()
-    assert ran.code == 1, ran
+    assert ran.code == 1, ran.told()
     assert ran.verdict()["verdict"] == "false"

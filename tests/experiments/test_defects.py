@@ -33,7 +33,7 @@ def test_a_planted_defect_is_found_by_its_check_from_a_copy_of_the_history(
         assert name != "replay-twice" or len(really_twice(lab)) >= 2
     finally:
         lab.end()
-    assert ran.code == 1, ran
+    assert ran.code == 1, ran.told()
     assert f"FAIL  {defect.experiment}" in ran.output
     code, text, verdict = recheck(ran.directory / "history", tmp_path / "copy")
     assert (code, verdict["verdict"]) == (1, "false"), text

@@ -100,7 +100,7 @@ def test_without_a_run_nothing_is_broken_and_nothing_passes(
     (tmp_path / "planted.py").write_text(code)
     change(shortest)
     ran = begin(lab.platform_file, *arguments, experiment=shortest, PYTHONPATH=path_with(tmp_path)).finish()
-    assert ran.code == 1, ran
+    assert ran.code == 1, ran.told()
     assert says in ran.output
     assert not list(ran.directory.glob("history/warden.jsonl")), "a warden was started"
 
@@ -141,7 +141,7 @@ def test_a_control_that_is_cut_short_heals_judges_and_does_not_pass(
     (tmp_path / "planted.py").write_text(code)
     change(shortest)
     ran = begin(lab.platform_file, experiment=shortest, PYTHONPATH=path_with(tmp_path)).finish()
-    assert ran.code == 1, ran
+    assert ran.code == 1, ran.told()
     assert ran.verdict()["verdict"] == "unknown"
     assert "UNKNOWN  agent-failover" in ran.output
     check_whole(lab, tmp_path)
@@ -152,7 +152,7 @@ def test_a_steady_state_that_is_not_met_breaks_nothing_and_does_not_pass(
 ) -> None:
     shortest["steady-state-hypothesis"]["probes"][0]["tolerance"] = False
     ran = begin(lab.platform_file, experiment=shortest).finish()
-    assert ran.code == 1, ran
+    assert ran.code == 1, ran.told()
     assert ran.verdict()["verdict"] == "unknown"
     assert "faults: nothing was broken: no fault is proven in this history" in ran.verdict()["why"]
     check_whole(lab, tmp_path)
@@ -167,7 +167,7 @@ def test_with_the_hypothesis_all_along_and_no_rollbacks_a_healthy_platform_passe
     probes[:] = [probe for probe in probes if probe["provider"]["func"] in ("are_online", "value")]
     arguments = ("--rollback-strategy", "never", "--hypothesis-strategy", "continuously")
     ran = begin(lab.platform_file, *arguments, experiment=shortest).finish()
-    assert (ran.code, ran.verdict()["verdict"]) == (0, "true"), ran
+    assert (ran.code, ran.verdict()["verdict"]) == (0, "true"), ran.told()
     check_whole(lab, tmp_path)
 
 

@@ -38,9 +38,9 @@ def test_an_experiment_passes_on_a_correct_platform_and_is_exposed_to_its_fault(
         extra["hold_s"] = HOLD_S[name]
     variables = [text for key, value in extra.items() for text in ("--var", f"{key}:{type(value).__name__}={value}")]
     ran = begin(lab.platform_file, *variables, experiment=experiment).finish()
-    assert ran.code == 0, ran
+    assert ran.code == 0, ran.told()
     verdict = ran.verdict()
-    assert verdict["verdict"] == "true", ran
+    assert verdict["verdict"] == "true", ran.told()
     assert {fault["kind"] for fault in verdict["faults"]} == KINDS[name]
     wanted = stated["controls"][0]["provider"]["arguments"]["exposure"]
     assert set(wanted) <= set(verdict["exposure"])

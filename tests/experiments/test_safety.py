@@ -55,11 +55,11 @@ def variant(lab: starter.Stack, name: str, **changes: str) -> pathlib.Path:
 
 
 def unknown_because(ran: Ran, reason: str) -> None:
-    assert ran.code == 1, ran
+    assert ran.code == 1, ran.told()
     verdict = ran.verdict()
-    assert verdict["verdict"] == "unknown", ran
+    assert verdict["verdict"] == "unknown", ran.told()
     assert any(reason in why for why in verdict["why"]), verdict["why"]
-    assert reason in " ".join(ran.output.split()), ran
+    assert reason in " ".join(ran.output.split()), ran.told()
 
 
 def is_whole(lab: starter.Stack) -> bool:
@@ -194,7 +194,7 @@ def test_who_only_observes_sends_the_same_commands_breaks_nothing_and_proves_not
     unknown_because(ran, "observe-only: nothing was broken, so nothing was proven")
     assert lives() == before
     said = re.search(r"observe   agents.take_away on (agents/a\d) would begin now: nothing is broken", ran.output)
-    assert said is not None, ran
+    assert said is not None, ran.told()
     history = load(ran.directory / "history")
     during = [event for event in history.events if getattr(event, "path", None) and said[1] in event.path]
     sent = Counter(event.op for event in during)  # type: ignore[attr-defined]
@@ -221,9 +221,9 @@ def test_sessions_of_somebody_else_refuse_the_plan_and_when_they_come_later_the_
     running.until("load", lambda event: event.get("op") == "stop")  # the baseline's cycles have their agents
     somebody.start(6)  # two on each agent
     ran = running.finish()
-    assert ran.code == 1, ran
+    assert ran.code == 1, ran.told()
     refusal = r"allow.foreign_sessions = 0: agents/a\d has \d sessions? of somebody else: wait until they have ended"
-    assert re.search(refusal, ran.output), ran
+    assert re.search(refusal, ran.output), ran.told()
     assert ran.verdict()["verdict"] == "unknown"
     assert ran.verdict()["faults"] == []
     assert is_whole(lab)

@@ -235,7 +235,7 @@ def test_after_all_that_the_next_run_on_the_same_lab_passes(
     lab: starter.Stack, begin: Begin, shortest: Experiment
 ) -> None:
     ran = begin(lab.platform_file, experiment=shortest).finish()
-    assert ran.code == 0, ran
+    assert ran.code == 0, ran.told()
     assert marks(lab) == []
     with Keeper(lab.address) as keeper:
         assert [slot.slot for slot in keeper.status().slots if slot.processes] == []

@@ -60,7 +60,17 @@ class Ran:
         return found
 
     def __repr__(self) -> str:
-        return f"exit {self.code}\n{self.output}"
+        return self.told()
+
+    def told(self) -> str:
+        """What a failing test says of it: first each check that is not true, in full. A string, which pytest does not cut."""
+        path = self.directory / "verdict.json"
+        checks = self.verdict()["checks"] if path.exists() else {}
+        told = [f"{name}: {found['verdict']}" for name, found in checks.items() if found["verdict"] != "true"]
+        for name, found in checks.items():
+            told += [f"{name}: {witness['say']}" for witness in found.get("witnesses", ())]
+            told += [f"{name}: {doubt['what']}: {doubt['why']}" for doubt in found.get("scope", ())]
+        return "\n".join([*told, f"exit {self.code}, {self.directory}", self.output])
 
 
 class Running:
