@@ -4,7 +4,7 @@ import pytest
 from histories import UNDONE, Made, complete, ns
 
 from chaosreprise import checker
-from chaosreprise.history import Answer, Coverage, Effect, Observe, Report
+from chaosreprise.history import Answer, Coverage, Effect, Fault, Observe, Report
 from chaosreprise.history.statements import Objective
 
 FAST = Objective(name="fast steps", latency="answer", op="step", quantile=0.9, max=0.05)
@@ -101,6 +101,20 @@ def test_a_latency_to_the_effect_is_judged_by_the_ledger():
     assert objective(made).count == (1, 1)
 
 
+def test_while_the_load_stood_still_it_waited_for_nothing():
+    made = run(Objective(name="all steps", latency="answer", op="step", max=1))
+    slow(made, 1, 3.0)
+    assert objective(made).count == (1, 1)
+    first = made.commands("step")[0].cmd
+    answer = made.find(Answer, lambda e: e.cmd == first)[0]
+    stall = Observe(lo=answer.hi - 1_900_000_000, hi=answer.hi, source="load", signal="stalled", value=1.9)
+    made.add(stall)
+    assert objective(made).count == (1, 1), "1.1 s are left"
+    stall.lo = answer.hi - 2_100_000_000
+    found = objective(made)
+    assert (found.value, found.count) == ("unknown", (0, 1))
+
+
 def test_an_effect_that_may_have_come_in_time_is_unknown():
     made = run(Objective(name="starts", latency="effect", op="start", max=0.06))
     made.command("start", "s-slow", 9.0, effect=0.05)
@@ -188,6 +202,31 @@ def test_an_agent_that_is_never_noticed_was_not_noticed_in_time():
     assert objective(made).count == (1, 1)
     made.gap("rows", 6.0, 6.1)
     assert (objective(made).value, objective(made).count) == ("unknown", (0, 0))
+
+
+@pytest.mark.parametrize("by", ["lease", "keeper"])
+def test_an_agent_that_was_back_by_itself_at_nobody_knows_when_may_have_been_noticed_in_time(by):
+    made = run(NOTICED)
+    made.drop(Report, lambda e: e.about == "agent" and e.state == "offline")
+    made.find(Fault, lambda e: e.state == "undone")[0].by = by
+    found = objective(made)
+    assert (found.value, found.count) == ("unknown", (0, 0))
+    assert "agents/a2: a2 was never reported as gone" in found.scope[0].why
+
+
+def test_of_an_agent_that_could_not_be_undone_nobody_knows_how_long_it_was_gone():
+    made = run(NOTICED)
+    made.drop(Report, lambda e: e.about == "agent" and e.state == "offline")
+    made.drop(Fault, lambda e: e.state == "undone")
+    made.find(Fault, lambda e: e.state == "clean")[0].state = "leaked"
+    assert (objective(made).value, objective(made).count) == ("unknown", (0, 0))
+
+
+def test_an_agent_that_another_one_undid_was_there_until_then():
+    made = run(NOTICED)
+    made.drop(Report, lambda e: e.about == "agent" and e.state == "offline")
+    made.find(Fault, lambda e: e.state == "undone")[0].by = "guard"
+    assert objective(made).count == (1, 1)
 
 
 def test_what_was_not_seen_of_a_recovery_is_unknown():

@@ -4,7 +4,7 @@ import pytest
 from histories import AGENTS, Made, complete, ns
 
 from chaosreprise import checker
-from chaosreprise.history import Answer, Observe
+from chaosreprise.history import Answer, Fault, Observe
 from chaosreprise.history.statements import Allowed, Situation
 
 NO_AGENT = Situation(
@@ -159,6 +159,41 @@ def test_the_lag_of_the_load_is_not_held_against_the_platform():
     found = refusal(made)
     assert (found.value, found.count) == ("unknown", (0, 1))
     assert found.scope[-1].what == "load"
+
+
+def stalled(made: Made, since: float, until: float) -> None:
+    made.add(Observe(lo=ns(since), hi=ns(until), source="load", signal="stalled", value=until - since))
+
+
+def test_what_the_load_read_late_as_it_stood_still_is_not_held_against_the_platform():
+    made = away()
+    call(made, 6.2, took=0.6)
+    stalled(made, 6.25, 6.3)
+    assert refusal(made).count == (1, 1), "it waited for longer than the bound all the same"
+    stalled(made, 6.65, 6.8)
+    found = refusal(made)
+    assert (found.value, found.count) == ("unknown", (0, 1))
+    assert "stood still" in found.scope[-1].why
+
+
+def test_a_call_that_was_lost_while_the_load_stood_still_may_be_its_own_doing():
+    made = away()
+    call(made, 6.2, took=0.3, status=None, error="ReadTimeout('')", outcome="info")
+    stalled(made, 6.6, 6.9)
+    assert refusal(made).labels == {"answer": 1}, "it was lost before"
+    stalled(made, 6.3, 6.5)
+    assert (refusal(made).value, refusal(made).count) == ("unknown", (0, 1))
+    call(made, 6.55, took=0.3, status=500, error="boom", outcome="info")
+    assert refusal(made).labels == {"answer": 1}, "this is an answer of the platform"
+
+
+def test_a_fault_that_had_ended_by_itself_is_no_situation_any_more():
+    made = broken(away(DATABASE))
+    call(made, 6.5, status=202, error=None, op="read", outcome="ok")
+    assert refusal(made).count == (1, 1)
+    made.find(Fault, lambda e: e.fault == "f9" and e.state == "undone")[0].by = "lease"
+    found = refusal(made)
+    assert (found.value, found.count) == ("unknown", (0, 0))
 
 
 def broken(made: Made) -> Made:

@@ -75,7 +75,10 @@ class Hung(NamedTuple):
 
 @pytest.fixture(scope="module")
 def hung(state: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hung]:
-    """Begun before all the others and looked at later, since its lease takes half a minute."""
+    """Begun before all the others and looked at later, since its lease takes half a minute.
+
+    Its recorder stands still from before the fault, so that nobody sees the agent gone, and it is back when somebody looks again.
+    """
     experiment = json.loads(EXPERIMENT.read_text())
     experiment["method"][0]["provider"]["arguments"] = {"hold_s": 1.0}
     stay(experiment, 5)
@@ -85,6 +88,11 @@ def hung(state: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     running = Running(stack.platform_file, folder, folder / "experiment.json", SHORT, {})
     frozen: list[Incarnation] = []
     try:
+        running.until("owner", lambda event: event.get("name") == "method")
+        recorder = incarnation(running.pid_of("recorder"))
+        assert recorder is not None
+        frozen.append(recorder)
+        send_signal(recorder, signal.SIGSTOP)
         proven = running.until_fault("proven")
         frozen = freeze(running)
         yield Hung(stack, running, proven, frozen)
@@ -349,7 +357,7 @@ def test_agents_that_are_away_while_the_load_is_made_are_waited_for(
     wake(agents)
     ran = running.finish()
     assert refused["status"] == 503
-    assert ran.code == 0, ran
+    assert ran.code == 0, ran.told()
 
 
 def test_a_run_that_stands_still_for_a_moment_undoes_and_judges_nothing_wrongly(
@@ -363,7 +371,7 @@ def test_a_run_that_stands_still_for_a_moment_undoes_and_judges_nothing_wrongly(
     assert [one.name for one in components(lab) if one.held_by] == [on]
     wake(frozen)
     ran = running.finish()
-    assert (ran.code, ran.verdict()["verdict"]) in ((0, "true"), (1, "unknown")), ran
+    assert (ran.code, ran.verdict()["verdict"]) in ((0, "true"), (1, "unknown")), ran.told()
     assert [one["by"] for one in ran.verdict()["faults"]] == ["run"]
     assert "Traceback" not in ran.output
     is_whole(lab, tmp_path)
@@ -384,10 +392,14 @@ def test_a_run_that_stands_still_for_longer_than_its_lease_is_undone_meanwhile_a
     assert all(map(is_stopped, hung.frozen)), "nobody of the run was awake to do it"
     wake(hung.frozen)
     ran = hung.running.finish()
-    assert (ran.code, ran.verdict()["verdict"]) == (1, "unknown"), ran
+    assert (ran.code, ran.verdict()["verdict"]) == (1, "unknown"), ran.told()
     assert "Traceback" not in ran.output
     assert [one["by"] for one in ran.verdict()["faults"]] == ["lease"]
     assert "it was undone by its lease: the run was hung" in " ".join(ran.output.split())
+    stalls = [event for event in hung.running.events("load") if event.get("signal") == "stalled"]
+    assert any(event["lo"] < hung.proven["hi"] + 10 * SECOND < event["hi"] for event in stalls)
+    gaps = [event["why"] for event in hung.running.events("recorder") if event.get("of") == "rows" and not event["on"]]
+    assert any(why.startswith("nobody looked for") for why in gaps)
     is_whole(hung.lab, hung.running.folder)
 
 
@@ -429,7 +441,7 @@ def test_what_a_machine_left_broken_when_it_went_down_is_moot_after_its_next_boo
     assert [record.state for record in ledger.read(ledger.path(platform, run))] == ["moot"]
     (tmp_path / "lab.toml").write_text(EMBEDDED)
     ran = begin(tmp_path / "lab.toml", experiment=shortest).finish()
-    assert (ran.code, ran.verdict()["verdict"]) == (0, "true"), ran
+    assert (ran.code, ran.verdict()["verdict"]) == (0, "true"), ran.told()
 
 
 def heal(folder: pathlib.Path, **env: str) -> list[str]:
@@ -455,7 +467,7 @@ def test_a_clock_that_is_set_back_while_a_fault_is_on_changes_no_verdict(
         running.until_fault("proven")
         clock.move(-3600)
         ran = running.finish()
-        assert (ran.code, ran.verdict()["verdict"]) == (0, "true"), ran
+        assert (ran.code, ran.verdict()["verdict"]) == (0, "true"), ran.told()
         hours = re.findall(r" (\d\d):\d\d:\d\d INFO\] Action: (?:take|bring) ", ran.output)
         assert hours[0] != hours[1], "it was set back while the fault was on"
         assert re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{4}", ran.directory.name)

@@ -40,9 +40,9 @@ def in_all(case: Case) -> dict[str, KindExposure]:
 
 def window(case: Case, life: Life) -> tuple[int, int]:
     """When it surely was broken: until its undo began, or the platform called the agent online again. Empty: (0, -1)."""
-    if life.proven is None or life.healing is None:
+    if life.proven is None or life.lasted_until is None:
         return 0, -1
-    lo, hi = life.proven.hi, life.healing.lo
+    lo, hi = life.proven.hi, life.lasted_until
     before = None
     for report in case.reports.agents.get(life.agent or "", ()):
         if report.state == ONLINE and before not in (None, ONLINE) and report.hi > lo:

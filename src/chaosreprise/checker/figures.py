@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from chaosreprise.checker import exempt, exposure, outcome, recovered, witness
+from chaosreprise.checker import exempt, exposure, outcome, recovered, stalls, witness
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.table import number
 from chaosreprise.checker.verdict import Doubt, Moment
@@ -148,7 +148,7 @@ def _until_effect(case: Case, row: int) -> tuple[int, int | None] | None:
 
 def _latency(case: Case, row: int, lo: int, hi: int | None) -> Figure:
     commands = case.commands
-    least = max(0, lo - commands.hi[row]) / 1e9
+    least = stalls.waited(case, commands.hi[row], lo) / 1e9
     most = math.inf if hi is None else max(0, hi - commands.lo[row]) / 1e9
     took = f"{least:.3f} s" if hi is not None else f"more than {least:.3f} s"
     at = case.seconds(lo if hi is None else hi)

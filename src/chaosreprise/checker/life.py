@@ -1,6 +1,7 @@
 """The life of each fault as the warden recorded it, and what in it makes a run unknown.
 
-A fault counts for exposure only while it is proven: from `proven` (its end, taken wide) to `undoing` (its beginning). A
+A fault counts for exposure only while it is proven: from `proven` (its end, taken wide) to `undoing` (its beginning). Of one
+that had ended by itself before, since whoever should have undone it stood still or was dead, nobody knows how long it lasted. A
 run is unknown when a fault was injected but not proven, is not undone, was undone by anybody but the run, or leaked.
 """
 
@@ -15,6 +16,7 @@ ENDS: tuple[State, ...] = ("leaked", "clean", "moot")
 AGENTS = "agents/"
 ONLINE = "online"
 AGAIN = "run the experiment again"
+BY_ITSELF = ("lease", "keeper")
 UNDONE_BY = {
     "lease": (
         "it was undone by its lease: the run was hung",
@@ -51,6 +53,13 @@ class Life:
     def healing(self) -> Fault | None:
         """The start of its undo."""
         return self.states.get("undoing") or self.states.get("undone")
+
+    @property
+    def lasted_until(self) -> int | None:
+        """Up to when it surely was there; None: not known, and perhaps for no moment after its proof."""
+        if self.healing is None or self.undone is None or self.undone.by in BY_ITSELF:
+            return None
+        return self.healing.lo
 
     @property
     def undone(self) -> Fault | None:

@@ -22,6 +22,7 @@ Level = Literal["keyed", "counted", "state", "none"]
 
 VERSION = 1
 INTERRUPTED = "interrupted"  # signal of `owner`: what broke the run off
+STALLED = "stalled"  # signal of `load`: it stood still from `lo` to `hi`
 HALT = "halt"  # signal of `warden`: somebody ended the run before its time; {by, why}
 LIFECYCLE: tuple[Op, ...] = ("start", "hibernate", "wake", "stop")
 

@@ -19,6 +19,7 @@ from chaosreprise.history import Report
 from chaosreprise.observe import Emit, sample
 
 STATEMENT_TIMEOUT_MS = 2000
+UNSEEN_S = STATEMENT_TIMEOUT_MS / 1000  # no longer than the slowest look: what rows said for a shorter time may escape
 FINAL = {"command": ("completed", "failed"), "session": ("terminated", "failed"), "agent": ()}
 QUERIES = {
     "agent": "select a.agent_id, a.status, a.agent_id, null, null, null from agents a where a.approval_status = 'approved' and not a.agent_id = any(%(final)s)",
@@ -103,7 +104,7 @@ class RowSource:
                 emit(report)
 
         try:
-            await sample(self.name, self._hz, clock, emit, stop, look)
+            await sample(self.name, self._hz, clock, emit, stop, look, UNSEEN_S)
         finally:
             await self._rows.close()
 

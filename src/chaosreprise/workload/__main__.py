@@ -5,6 +5,7 @@ before it means that the owner died: so does the load, at once.
 """
 
 import asyncio
+import functools
 from typing import Any
 
 import msgspec
@@ -13,7 +14,8 @@ from chaosreprise.clock import SystemClock
 from chaosreprise.errors import BadInput
 from chaosreprise.history import Tail, Writer
 from chaosreprise.platform import adapter, file
-from chaosreprise.serve import arguments, lines_of_stdin, serve
+from chaosreprise.serve import arguments, end_on_error, lines_of_stdin, serve
+from chaosreprise.workload import stall
 from chaosreprise.workload.load import Load
 from chaosreprise.workload.model import Model
 from chaosreprise.workload.plan import Plan
@@ -41,7 +43,11 @@ async def main() -> None:
                 raise BadInput(f"{verb!r}: not a request to the load, or it has no plan yet")
             return await getattr(load, verb)(**fields)
 
+        # at once: a verdict on the run so far must not see what was read late without the reason
+        watching = asyncio.create_task(stall.watch(SystemClock(), functools.partial(writer.write, at_once=True)))
+        watching.add_done_callback(end_on_error)
         await serve(lines, handle)
+        watching.cancel()
 
 
 if __name__ == "__main__":

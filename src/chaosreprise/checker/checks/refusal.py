@@ -15,8 +15,9 @@ beginning of the situation to the answer. Each stated situation has at least one
 
 Witness. The call, its answer, the faults and agents around it.
 
-Limits. A call's time is what the load saw; by as much as the load was late (`lag_ms`) its time is not held against the platform for
-certain. Of a body only the 200 characters are known that the history keeps, and of an accepted call none.
+Limits. A call's time is what the load saw; by as much as the load was late (`lag_ms`) or stood still (`stalled`) its time is
+not held against the platform for certain, nor is a call that was lost meanwhile. Of a body only the 200 characters are known
+that the history keeps, and of an accepted call none.
 """
 
 import re
@@ -25,7 +26,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from chaosreprise.checker import situations, witness
+from chaosreprise.checker import situations, stalls, witness
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.check import Check
 from chaosreprise.checker.coverage import EVER
@@ -91,13 +92,22 @@ def _file(case: Case, row: int, situation: Situation, span: Span, lag: int, tall
         label = "answer"
     if label is not None and min(ended, span.hi) > span.sure:
         tally.unwatched += 1
-    elif label == "hang" and took - lag <= bound:
+    elif label is not None and _may_be_the_loads_own(case, row, label, ended, bound + lag):
         tally.slow_load += 1
     else:
         tally.judged[situation.name] += 1
         if label is not None:
             tally.wrong.append(Wrong(row, situation, label, took))
     return True
+
+
+def _may_be_the_loads_own(case: Case, row: int, label: Label, ended: int, patience: int) -> bool:
+    """Whether all that is wrong may be that the load was late or stood still: it read an answer late, or lost its patience."""
+    sent, answer = case.commands.hi[row], case.commands.answer[row]
+    waited = stalls.waited(case, sent, ended)
+    if label == "hang":
+        return waited <= patience
+    return waited < ended - sent and (answer is None or not answer.status)
 
 
 def _is_allowed(case: Case, row: int, situation: Situation) -> bool:
@@ -163,7 +173,7 @@ def _unsure(tally: Tally) -> Iterator[Doubt]:
         why = f"{tally.unwatched} calls were answered otherwise while nobody watched whether the situation still held"
         yield Doubt(what="refusal", why=why, do="see logs/recorder.log for why the platform's agents could not be read")
     if tally.slow_load:
-        why = f"{tally.slow_load} calls took longer than their bound, but not by more than the load itself was late"
+        why = f"{tally.slow_load} calls took too long or were lost, but perhaps only as the load itself was late or stood still"
         yield Doubt(what="load", why=why, do="run again on a machine with less else to do")
 
 
