@@ -179,6 +179,21 @@ def test_an_unclear_command_that_the_platform_calls_completed_is_lost_whatever_c
     assert (found.count, found.witnesses[0].cmd) == ((1, 1), unclear)
 
 
+@pytest.mark.parametrize(("meanwhile", "count"), [("sent", (0, 0)), ("completed", (1, 1))])
+def test_an_unclear_command_that_was_still_open_when_everything_seemed_settled_has_its_late_effect(meanwhile, count):
+    made = complete()
+    stop = clean_stop(made)
+    refused = made.find(Answer, lambda e: e.cmd == stop.cmd)[0]
+    refused.outcome, refused.rule = "fail", "wrong-state"
+    made.drop(Report, lambda e: e.about == "command" and e.id == refused.id)
+    refused.id = None
+    unclear = made.submit("stop", stop.session, 6.0)
+    made.answer(unclear, 6.1, "info")
+    made.row("p-other", stop.session, "stop", meanwhile, 6.2)
+    made.row("p-other", stop.session, "stop", "completed", 17.9)
+    assert lost(made).count == count
+
+
 def test_an_unclear_command_whose_ledger_was_not_watched_until_it_had_settled_leaves_the_count_a_range():
     made = complete()
     stop = clean_stop(made)

@@ -159,9 +159,17 @@ class Case:
         lo, hi = self.first_submit, self.last_sign
         return not self.watch.gaps(ledger, lo, hi) and not self.watch.gaps(f"{ledger}/{name}", lo, hi)
 
+    def _was_open(self, row: int, at: int) -> bool:
+        """Whether a row that can be this command's, since nobody was told its name, said then that it is still to be done."""
+        for name in self.rows_said.get((self.commands.session[row] or "", self.commands.op[row]), {}):
+            said = [report.state for report in self.reports.commands[name] if report.lo <= at]
+            if name not in self.rows_by_id and said and said[-1] not in (tables.FINISHED, tables.FAILED):
+                return True
+        return False
+
     def _over(self, ledger: str, row: int) -> int | None:
-        """When this command was settled, if its effect would have been seen until then."""
+        """When this command was settled, if its effect would have been seen until then, and the platform had no open row for it."""
         until, lo, session = self.settle.until(row), self.commands.lo[row], self.commands.session[row]
-        if until is None or self.watch.gaps(ledger, lo, until, dead_or_alive=True):
+        if until is None or self.watch.gaps(ledger, lo, until, dead_or_alive=True) or self._was_open(row, until):
             return None
         return None if session is not None and self.watch.gaps(f"{ledger}/{session}", lo, until) else until
