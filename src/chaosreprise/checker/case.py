@@ -96,6 +96,11 @@ class Case:
         """The commands of one kind for one session, in the order of submission."""
         return self._rows.get((session, op), [])
 
+    def unnamed_rows(self, session: str, op: str) -> dict[str, str]:
+        """The rows of the platform for such commands that no answer has named, so that they can be those of unclear ones."""
+        named = {self.commands.platform_id(row) for row in self.rows_of(session, op)}
+        return {name: state for name, state in self.rows_said.get((session, op), {}).items() if name not in named}
+
     @cached_property
     def our_sessions(self) -> list[str]:
         return sorted({session for session in self.commands.session if session is not None})
@@ -161,9 +166,9 @@ class Case:
 
     def _was_open(self, row: int, at: int) -> bool:
         """Whether a row that can be this command's, since nobody was told its name, said then that it is still to be done."""
-        for name in self.rows_said.get((self.commands.session[row] or "", self.commands.op[row]), {}):
+        for name in self.unnamed_rows(self.commands.session[row] or "", self.commands.op[row]):
             said = [report.state for report in self.reports.commands[name] if report.lo <= at]
-            if name not in self.rows_by_id and said and said[-1] not in (tables.FINISHED, tables.FAILED):
+            if said and said[-1] not in (tables.FINISHED, tables.FAILED):
                 return True
         return False
 

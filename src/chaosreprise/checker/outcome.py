@@ -35,11 +35,8 @@ def claimed(case: Case, row: int) -> bool:
     commands, session, op = case.commands, case.commands.session[row], case.commands.op[row]
     if session is None or commands.outcome[row] != "info":
         return False
-    rows = case.rows_of(session, op)
-    named = {commands.platform_id(other) for other in rows}
-    left = [state for name, state in case.rows_said.get((session, op), {}).items() if name not in named]
-    unclear = [other for other in rows if commands.outcome[other] == "info"]
-    return len(unclear) == 1 and left == [FINISHED]
+    unclear = [other for other in case.rows_of(session, op) if commands.outcome[other] == "info"]
+    return len(unclear) == 1 and list(case.unnamed_rows(session, op).values()) == [FINISHED]
 
 
 def gaps(case: Case, row: int, until: int) -> list[Gap]:

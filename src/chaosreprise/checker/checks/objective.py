@@ -16,9 +16,9 @@ For a latency at least one command. For a recovery what the report says of it.
 Witness. The figure, its limit, and the commands or samples that are farthest beyond it.
 
 Limits. What happened between two samples is not known. Latencies count from the moment of sending, not from the moment that
-the plan intended: what the load could not send in time it did not send (`skipped`), and while it stood still (`stalled`) it surely waited for
-nothing. Where effects are counted, of two
-commands of one session and kind the first effect is taken to be that of the first.
+the plan intended: what the load could not send in time it did not send (`skipped`), and while it stood still (`stalled`) it
+surely waited for nothing. Where effects are counted, of two commands of one session and kind the first effect is taken to be
+that of the first.
 """
 
 import math
