@@ -1,16 +1,20 @@
 """Faults on agents. The warden makes and undoes them; the plan says which agents are hit.
 
-In each of them `agent` names one; without it the seed draws `count` of them ("all": every one), the same for each fault of
-a run (see `chaos reprise plan`). All return when the fault is proven on each, and fail, with the fault undone, when it is
-not. `hold_s` is the longest planned time in seconds until the undo; the fault's lease is a little longer.
+In each of them `agent` names one; without it the seed draws `count` of them (one; "all": every one), the same for each
+fault of a run (see `chaos reprise plan`), of a `region` where that is given (all of it). All return when the fault is proven
+on each, and fail, with the fault undone, when it is not. `hold_s` is the longest planned time in seconds until the undo; the
+fault's lease is a little longer.
+
+Each takes `at`, the moment at which it strikes (docs/moments.md): seconds, a phase, or what happens to a command.
 """
 
 from typing import Any
 
-from chaosreprise.run.current import inject, undo
+from chaosreprise.run.current import At, inject, undo
 
 __all__ = [
     "bring_back",
+    "clock_skew",
     "cpu_hog",
     "crash",
     "crash_loop",
@@ -24,9 +28,11 @@ __all__ = [
 ]
 
 
-def take_away(agent: str = "", count: int | str = 1, hold_s: float = 60.0) -> list[dict[str, Any]]:
+def take_away(
+    agent: str = "", region: str = "", count: int | str | None = None, hold_s: float = 60.0, at: At = None
+) -> list[dict[str, Any]]:
     """Kill agents and keep them down until `bring_back`: their processes gone, their connections closed in the kernel."""
-    return inject("agents.take_away", agent=agent, count=count, hold_s=hold_s)
+    return inject("agents.take_away", **locals())
 
 
 def bring_back(agent: str = "") -> list[dict[str, Any]]:
@@ -34,23 +40,40 @@ def bring_back(agent: str = "") -> list[dict[str, Any]]:
     return undo("agents", agent)
 
 
-def crash(agent: str = "", count: int | str = 1, in_flight: bool = False) -> list[dict[str, Any]]:
+def crash(
+    agent: str = "",
+    region: str = "",
+    count: int | str | None = None,
+    in_flight: bool = False,
+    share: float = 1.0,
+    at: At = None,
+) -> list[dict[str, Any]]:
     """Kill agents with SIGKILL; their supervisor starts them again, and this returns when they are connected.
 
     `in_flight`: just before, commands are sent for their sessions, until as many of each kind as the experiment wants
-    exposed are under way.
+    exposed are under way; they use up this `share` of what these agents have in reserve.
     """
-    return inject("agents.crash", agent=agent, count=count, in_flight=in_flight)
+    return inject("agents.crash", **locals())
 
 
-def restart(agent: str = "", count: int | str = 1, in_flight: bool = False) -> list[dict[str, Any]]:
-    """Ask agents to end with SIGTERM; as `crash` otherwise."""
-    return inject("agents.restart", agent=agent, count=count, in_flight=in_flight)
+def restart(
+    agent: str = "",
+    region: str = "",
+    count: int | str | None = None,
+    in_flight: bool = False,
+    share: float = 1.0,
+    one_by_one: bool = False,
+    at: At = None,
+) -> list[dict[str, Any]]:
+    """Ask agents to end with SIGTERM; as `crash` otherwise. `one_by_one`: each is connected before the next one is asked."""
+    return inject("agents.restart", **locals())
 
 
-def pause(agent: str = "", count: int | str = 1, hold_s: float = 60.0) -> list[dict[str, Any]]:
+def pause(
+    agent: str = "", region: str = "", count: int | str | None = None, hold_s: float = 60.0, at: At = None
+) -> list[dict[str, Any]]:
     """Freeze agents until `resume`: held for longer than the platform waits for them, they come back as zombies."""
-    return inject("agents.pause", agent=agent, count=count, hold_s=hold_s)
+    return inject("agents.pause", **locals())
 
 
 def resume(agent: str = "") -> list[dict[str, Any]]:
@@ -59,25 +82,58 @@ def resume(agent: str = "") -> list[dict[str, Any]]:
 
 
 def crash_loop(
-    agent: str = "", count: int | str = 1, hold_s: float = 60.0, every_s: float = 0.5
+    agent: str = "",
+    region: str = "",
+    count: int | str | None = None,
+    hold_s: float = 60.0,
+    every_s: float = 0.5,
+    at: At = None,
 ) -> list[dict[str, Any]]:
     """Kill agents each time they have come back and lived for `every_s` seconds, until `relieve`."""
-    return inject("agents.crash_loop", agent=agent, count=count, hold_s=hold_s, every_s=every_s)
+    return inject("agents.crash_loop", **locals())
 
 
-def cpu_hog(agent: str = "", count: int | str = 1, hold_s: float = 60.0, hogs: int = 3) -> list[dict[str, Any]]:
+def cpu_hog(
+    agent: str = "",
+    region: str = "",
+    count: int | str | None = None,
+    hold_s: float = 60.0,
+    hogs: int = 3,
+    at: At = None,
+) -> list[dict[str, Any]]:
     """Let agents share one processor with `hogs` busy processes each, until `relieve`."""
-    return inject("agents.cpu_hog", agent=agent, count=count, hold_s=hold_s, hogs=hogs)
+    return inject("agents.cpu_hog", **locals())
 
 
-def memory_limit(agent: str = "", count: int | str = 1, hold_s: float = 60.0, mib: int = 0) -> list[dict[str, Any]]:
+def memory_limit(
+    agent: str = "", region: str = "", count: int | str | None = None, hold_s: float = 60.0, mib: int = 0, at: At = None
+) -> list[dict[str, Any]]:
     """Let agents take `mib` MiB of memory more than now, until `relieve`. Needs a cgroup that may be written."""
-    return inject("agents.memory_limit", agent=agent, count=count, hold_s=hold_s, mib=mib)
+    return inject("agents.memory_limit", **locals())
 
 
-def descriptors(agent: str = "", count: int | str = 1, hold_s: float = 60.0, spare: int = 0) -> list[dict[str, Any]]:
+def descriptors(
+    agent: str = "",
+    region: str = "",
+    count: int | str | None = None,
+    hold_s: float = 60.0,
+    spare: int = 0,
+    at: At = None,
+) -> list[dict[str, Any]]:
     """Use up the file descriptors of agents but for `spare`, until `relieve`."""
-    return inject("agents.descriptors", agent=agent, count=count, hold_s=hold_s, spare=spare)
+    return inject("agents.descriptors", **locals())
+
+
+def clock_skew(
+    agent: str = "",
+    region: str = "",
+    count: int | str | None = None,
+    hold_s: float = 60.0,
+    skew_s: float = 3600.0,
+    at: At = None,
+) -> list[dict[str, Any]]:
+    """Start agents again with a clock that is `skew_s` seconds ahead (behind: negative), until `relieve`. Needs libfaketime."""
+    return inject("agents.clock_skew", **locals())
 
 
 def relieve(agent: str = "") -> list[dict[str, Any]]:

@@ -1,8 +1,14 @@
-"""Faults on the control plane. The warden makes and undoes them; they return when they are proven, and fail, undone, when not."""
+"""Faults on the control plane. The warden makes and undoes them; they return when they are proven, and fail, undone, when not.
+
+Where a platform has several control planes, `which` names one ("control-plane/2"); without it the seed draws `count` of them
+("all": every one), the same for each fault of a run. `hold_s` is the longest planned time in seconds until the undo.
+
+Each takes `at`, the moment at which it strikes (docs/moments.md): seconds, a phase, or what happens to a command.
+"""
 
 from typing import Any
 
-from chaosreprise.run.current import inject, undo
+from chaosreprise.run.current import At, inject, undo
 
 __all__ = [
     "bring_back",
@@ -19,60 +25,77 @@ __all__ = [
 ]
 
 
-def take_away(hold_s: float = 60.0) -> list[dict[str, Any]]:
-    """Kill the control plane and keep it down until `bring_back`; `hold_s` is the longest planned time in seconds."""
-    return inject("control-plane.take_away", hold_s=hold_s)
+def take_away(which: str = "", count: int | str = 1, hold_s: float = 60.0, at: At = None) -> list[dict[str, Any]]:
+    """Kill the control plane and keep it down until `bring_back`."""
+    return inject("control-plane.take_away", **locals())
 
 
-def bring_back() -> list[dict[str, Any]]:
-    """Let the control plane start again; returns when it is ready. Nothing when it is not away."""
-    return undo("control-plane")
+def bring_back(which: str = "") -> list[dict[str, Any]]:
+    """Let the control plane start again; returns when it is ready. Nothing when none is away."""
+    return undo("control-plane", which)
 
 
-def crash(in_flight: bool = False) -> list[dict[str, Any]]:
+def crash(
+    which: str = "", count: int | str = 1, in_flight: bool = False, share: float = 1.0, at: At = None
+) -> list[dict[str, Any]]:
     """Kill the control plane with SIGKILL; its supervisor starts it again, and this returns when it is ready.
 
-    `in_flight`: just before, commands are sent for the sessions of all agents, until as many of each kind as the
-    experiment wants exposed are under way.
+    `in_flight`: just before, commands are sent for the sessions of all agents whose commands cross it, until as many of each
+    kind as the experiment wants exposed are under way; they use up this `share` of what these have in reserve.
     """
-    return inject("control-plane.crash", in_flight=in_flight)
+    return inject("control-plane.crash", **locals())
 
 
-def restart(in_flight: bool = False) -> list[dict[str, Any]]:
-    """Ask the control plane to end (SIGTERM); as `crash` otherwise."""
-    return inject("control-plane.restart", in_flight=in_flight)
+def restart(
+    which: str = "",
+    count: int | str = 1,
+    in_flight: bool = False,
+    share: float = 1.0,
+    one_by_one: bool = False,
+    at: At = None,
+) -> list[dict[str, Any]]:
+    """Ask the control plane to end (SIGTERM); as `crash` otherwise. `one_by_one`: each is ready before the next one is asked."""
+    return inject("control-plane.restart", **locals())
 
 
-def pause(hold_s: float = 60.0) -> list[dict[str, Any]]:
+def pause(which: str = "", count: int | str = 1, hold_s: float = 60.0, at: At = None) -> list[dict[str, Any]]:
     """Freeze the control plane until `resume`."""
-    return inject("control-plane.pause", hold_s=hold_s)
+    return inject("control-plane.pause", **locals())
 
 
-def resume() -> list[dict[str, Any]]:
+def resume(which: str = "") -> list[dict[str, Any]]:
     """Wake the control plane. Nothing when it is not paused."""
-    return undo("control-plane")
+    return undo("control-plane", which)
 
 
-def crash_loop(hold_s: float = 60.0, every_s: float = 0.5) -> list[dict[str, Any]]:
+def crash_loop(
+    which: str = "", count: int | str = 1, hold_s: float = 60.0, every_s: float = 0.5, at: At = None
+) -> list[dict[str, Any]]:
     """Kill the control plane each time it has come back and lived for `every_s` seconds, until `relieve`."""
-    return inject("control-plane.crash_loop", hold_s=hold_s, every_s=every_s)
+    return inject("control-plane.crash_loop", **locals())
 
 
-def cpu_hog(hold_s: float = 60.0, hogs: int = 3) -> list[dict[str, Any]]:
+def cpu_hog(
+    which: str = "", count: int | str = 1, hold_s: float = 60.0, hogs: int = 3, at: At = None
+) -> list[dict[str, Any]]:
     """Let the control plane share one processor with `hogs` busy processes, until `relieve`."""
-    return inject("control-plane.cpu_hog", hold_s=hold_s, hogs=hogs)
+    return inject("control-plane.cpu_hog", **locals())
 
 
-def memory_limit(hold_s: float = 60.0, mib: int = 0) -> list[dict[str, Any]]:
+def memory_limit(
+    which: str = "", count: int | str = 1, hold_s: float = 60.0, mib: int = 0, at: At = None
+) -> list[dict[str, Any]]:
     """Let the control plane take `mib` MiB of memory more than now, until `relieve`. Needs a cgroup that may be written."""
-    return inject("control-plane.memory_limit", hold_s=hold_s, mib=mib)
+    return inject("control-plane.memory_limit", **locals())
 
 
-def descriptors(hold_s: float = 60.0, spare: int = 0) -> list[dict[str, Any]]:
+def descriptors(
+    which: str = "", count: int | str = 1, hold_s: float = 60.0, spare: int = 0, at: At = None
+) -> list[dict[str, Any]]:
     """Use up the file descriptors of the control plane but for `spare`, until `relieve`."""
-    return inject("control-plane.descriptors", hold_s=hold_s, spare=spare)
+    return inject("control-plane.descriptors", **locals())
 
 
-def relieve() -> list[dict[str, Any]]:
+def relieve(which: str = "") -> list[dict[str, Any]]:
     """Undo whatever is on the control plane. Nothing when nothing is."""
-    return undo("control-plane")
+    return undo("control-plane", which)

@@ -1,11 +1,12 @@
 """The sessions that this run made: faults on their processes, and their end.
 
 A fault hits `count` running sessions of one agent, by default the one that the seed draws, and nobody else's.
+Each takes `at`, the moment at which it strikes (docs/moments.md): seconds, a phase, or what happens to a command.
 """
 
 from typing import Any
 
-from chaosreprise.run.current import activity, inject, undo
+from chaosreprise.run.current import At, activity, inject, undo
 
 __all__ = [
     "clean",
@@ -30,23 +31,23 @@ def clean() -> dict[str, Any]:
         return run.clean()
 
 
-def crash(agent: str = "", count: int = 1, in_flight: bool = False) -> list[dict[str, Any]]:
+def crash(agent: str = "", count: int = 1, in_flight: bool = False, at: At = None) -> list[dict[str, Any]]:
     """Kill the processes of sessions with SIGKILL; their supervisor starts them again, and this returns when they run.
 
     `in_flight`: just before, commands are sent for the sessions of their agent, until as many of each kind as the
     experiment wants exposed are under way.
     """
-    return inject("sessions.crash", agent=agent, count=count, in_flight=in_flight)
+    return inject("sessions.crash", **locals())
 
 
-def restart(agent: str = "", count: int = 1, in_flight: bool = False) -> list[dict[str, Any]]:
+def restart(agent: str = "", count: int = 1, in_flight: bool = False, at: At = None) -> list[dict[str, Any]]:
     """Ask the processes of sessions to end with SIGTERM; as `crash` otherwise."""
-    return inject("sessions.restart", agent=agent, count=count, in_flight=in_flight)
+    return inject("sessions.restart", **locals())
 
 
-def pause(agent: str = "", count: int = 1, hold_s: float = 60.0) -> list[dict[str, Any]]:
+def pause(agent: str = "", count: int = 1, hold_s: float = 60.0, at: At = None) -> list[dict[str, Any]]:
     """Freeze sessions until `resume`; `hold_s` is the longest planned time in seconds."""
-    return inject("sessions.pause", agent=agent, count=count, hold_s=hold_s)
+    return inject("sessions.pause", **locals())
 
 
 def resume() -> list[dict[str, Any]]:
@@ -54,24 +55,32 @@ def resume() -> list[dict[str, Any]]:
     return undo("sessions")
 
 
-def crash_loop(agent: str = "", count: int = 1, hold_s: float = 60.0, every_s: float = 0.5) -> list[dict[str, Any]]:
+def crash_loop(
+    agent: str = "", count: int = 1, hold_s: float = 60.0, every_s: float = 0.5, at: At = None
+) -> list[dict[str, Any]]:
     """Kill sessions each time they have come back and lived for `every_s` seconds, until `relieve`."""
-    return inject("sessions.crash_loop", agent=agent, count=count, hold_s=hold_s, every_s=every_s)
+    return inject("sessions.crash_loop", **locals())
 
 
-def cpu_hog(agent: str = "", count: int = 1, hold_s: float = 60.0, hogs: int = 3) -> list[dict[str, Any]]:
+def cpu_hog(
+    agent: str = "", count: int = 1, hold_s: float = 60.0, hogs: int = 3, at: At = None
+) -> list[dict[str, Any]]:
     """Let sessions share one processor with `hogs` busy processes each, until `relieve`."""
-    return inject("sessions.cpu_hog", agent=agent, count=count, hold_s=hold_s, hogs=hogs)
+    return inject("sessions.cpu_hog", **locals())
 
 
-def memory_limit(agent: str = "", count: int = 1, hold_s: float = 60.0, mib: int = 0) -> list[dict[str, Any]]:
+def memory_limit(
+    agent: str = "", count: int = 1, hold_s: float = 60.0, mib: int = 0, at: At = None
+) -> list[dict[str, Any]]:
     """Let sessions take `mib` MiB of memory more than now, until `relieve`. Needs a cgroup that may be written."""
-    return inject("sessions.memory_limit", agent=agent, count=count, hold_s=hold_s, mib=mib)
+    return inject("sessions.memory_limit", **locals())
 
 
-def descriptors(agent: str = "", count: int = 1, hold_s: float = 60.0, spare: int = 0) -> list[dict[str, Any]]:
+def descriptors(
+    agent: str = "", count: int = 1, hold_s: float = 60.0, spare: int = 0, at: At = None
+) -> list[dict[str, Any]]:
     """Use up the file descriptors of sessions but for `spare`, until `relieve`."""
-    return inject("sessions.descriptors", agent=agent, count=count, hold_s=hold_s, spare=spare)
+    return inject("sessions.descriptors", **locals())
 
 
 def relieve() -> list[dict[str, Any]]:

@@ -29,19 +29,26 @@ name = "detect"
 [lab]
 agents = 3
 users = 12
-heartbeat_s = 0.5
+heartbeat_s = {heartbeat_s}
 reconcile_s = 0.02
 """
 # Held for three times as long as the lab takes to miss an agent, so that everything that has to do with it may show.
 VARIABLES = {
     "hold_s": 5.0, "quiet_s": 0.2, "baseline_s": 0.5, "exposure": 2, "steps_per_s": 10.0, "reads_per_s": 5.0,
-    "reserve": 4, "sessions_hit": 3,
+    "reserve": 6, "sessions_hit": 3, "outage_s": 1.0,
 }  # fmt: skip
 # With a defect: what is slow by it misses these limits, and enough waits for an agent to be late if it comes drop by drop.
 STRICT = {"answered_s": 4.0, "noticed_s": 3.0}
 HELD = {"exposure": 4}
 # Of more stops the last is later than the platform's bound.
-MORE = {"later-stops": {"exposure": 5}}
+MORE = {
+    "later-stops": {"exposure": 5},
+    "second-connection": {"exposure": 5, "hold_s": 4.0},
+    "written-off-at-the-end": {"exposure": 2},  # its reserve is shared among three restarts
+}
+HEARTBEAT_S = 0.5
+# Where commands have to get stuck after the proof, and before the control plane gives the agent up.
+SLOWER = {"second-connection": 1.0}
 LIMIT_S = 180
 HEAD = """# Detection
 
@@ -153,7 +160,9 @@ def run(experiment: str, defect: Defect | None, seed: int, keep: pathlib.Path | 
     """One run on a lab of its own, which ends with it."""
     path, began = ROOT / "experiments" / f"{experiment}.json", time.monotonic()
     with tempfile.TemporaryDirectory(prefix="reprise-detect-") as folder:
-        (pathlib.Path(folder) / "lab.toml").write_text(EMBEDDED)
+        (pathlib.Path(folder) / "lab.toml").write_text(
+            EMBEDDED.format(heartbeat_s=SLOWER.get(defect.name if defect else "", HEARTBEAT_S))
+        )
         environment = {name: value for name, value in os.environ.items() if not name.startswith("REPRISE_")}
         environment |= {"REPRISE_PLATFORM": f"{folder}/lab.toml", "REPRISE_RUNS": f"{folder}/runs"}
         environment |= {"REPRISE_SEED": str(seed), VARIABLE: defect.name if defect else ""}

@@ -122,6 +122,9 @@ def main(inputs: str, path: str, want: str, *command: str) -> int:
         return INTERRUPTED
     if command:
         program = folder / "bin" / command[0]
+        if not os.access(program, os.X_OK):
+            print(f"Reprise can't be prepared: {program} is no command of the environment", file=sys.stderr)
+            return NO_ENVIRONMENT
         os.execv(program, [str(program), *command[1:]])  # the same process, as if it had been called at once
     return 0
 

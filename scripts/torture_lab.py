@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import fnmatch
 import http.client
 import json
 import os
@@ -12,12 +13,16 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+import psycopg
+
 from chaosreprise.errors import NotPossible, RepriseError, Unreachable
 from chaosreprise.faults import registry
 from chaosreprise.faults.base import Context
+from chaosreprise.links.client import Toxiproxy
 from chaosreprise.platform import adapter
 from chaosreprise.platform.adapter import Operation
 from chaosreprise.platform.file import load
+from chaosreprise.platform.links import OfFile, Place, of
 from chaosreprise.procs import Incarnation, incarnation
 from chaosreprise.stack import protocol, starter
 from chaosreprise.stack.client import Keeper, read_file
@@ -28,8 +33,23 @@ SESSION_S = 10.0
 HTTP_S = 5.0
 AGAIN_S = 0.05
 CONDITIONS = ("limits", "cgroup", "processors")
-ARGUMENTS: dict[str, dict[str, Any]] = {"crash_loop": {"every_s": 0.05}, "cpu_hog": {"hogs": 1}}
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "crash_loop": {"every_s": 0.05},
+    "cpu_hog": {"hogs": 1},
+    "flap": {"down_s": 0.05, "up_s": 0.05},
+    "lock_table": {"table": "agent_commands"},
+    "slow_statements": {"delay_s": 0.02},
+}
+BUSY_LINKS = [
+    "links/database",
+    "links/agents/a1",
+    "links/agents/a2",
+    "links/agents/a3",
+]  # by which something passes without a load
 NEVER_BITE = ("agents.memory_limit", "sessions.memory_limit")
+LEFT_ON_DATABASE = """
+    select 'session ' || application_name from pg_stat_activity where application_name like 'reprise %'
+    union all select 'setting ' || name || ' = ' || setting from pg_file_settings where name ~ 'reprise|read_only'"""
 Condition = dict[str, str | None]
 
 
@@ -72,7 +92,7 @@ class Lab:
         self.platform = load(str(self.stack.platform_file))
         self._token = self._login()
         found = self.status().components
-        self.names = [component.name for component in found]
+        self.names = [component.name for component in found] + BUSY_LINKS
         self._healthy = {
             component.name: _condition(component.inc.pid) for component in found if component.inc is not None
         }
@@ -86,22 +106,23 @@ class Lab:
         if on.startswith(SESSIONS):
             slots = [slot for slot in status.slots if slot.slot == on.removeprefix(SESSIONS)]
             return next((process.inc for slot in slots for process in slot.processes), None)
-        return next(component.inc for component in status.components if component.name == on)
+        return next((component.inc for component in status.components if component.name == on), None)
 
     def new_session(self, run: str) -> str:
         """A session with the tag of this run; its name as a component, once it runs."""
         return f"{SESSIONS}{asyncio.run(self._new_session(run))}"
 
-    def possible(self) -> tuple[dict[str, list[str]], dict[str, str]]:
+    def possible(self, only: list[str]) -> tuple[dict[str, list[str]], dict[str, str]]:
         """The components that each kind of fault can hit here, and why some kinds can't be made here. For a session: `sessions/`."""
         possible, refused = {}, {}
-        session = self.new_session(PROBE)
-        for kind in registry.kinds():
-            on = [name for name in [*self.names, session] if registry.group_of(name) == kind.partition(".")[0]]
+        session, file = self.new_session(PROBE), str(self.stack.platform_file)
+        context = Context(self.stack.address, [], OfFile(file), file)
+        for kind in (kind for kind in registry.kinds() if any(fnmatch.fnmatch(kind, pattern) for pattern in only)):
+            on = [name for name in [*self.names, session] if _can_hit(kind, name)]
             try:
                 if kind in NEVER_BITE:
                     raise NotPossible("what has nothing to do takes no more memory")
-                asyncio.run(registry.get(kind).plan(Context(self.stack.address, []), on[0], arguments(kind)))
+                asyncio.run(registry.get(kind).plan(context, on[0], arguments(kind)))
             except RepriseError as error:
                 refused[kind] = str(error)
             else:
@@ -140,7 +161,7 @@ class Lab:
             status = self.status()
         except RepriseError as error:
             return [f"the keeper: {error}"]
-        held = {one.name: one.held_by for one in status.components} | {
+        held = {one.name: one.held_by for one in [*status.components, *status.links]} | {
             f"{SESSIONS}{one.slot}": one.held_by for one in status.slots
         }
         wrong = [f"{name} is held by {by}" for name, by in held.items() if by is not None]
@@ -148,7 +169,7 @@ class Lab:
         wrong += [
             f"session {one.slot} has no process" for one in status.slots if one.state == "up" and not one.processes
         ]
-        return wrong or [*self._changed(status), *self._offline()]
+        return wrong or [*self._changed(status), *self._offline(), *self._on_database(), *self._on_links()]
 
     def members(self) -> list[Incarnation]:
         """The keeper and everything below it."""
@@ -178,6 +199,22 @@ class Lab:
         return [
             f"{one['agentId']} is {one['status']}, says the platform" for one in agents if one["status"] != "online"
         ]
+
+    def _on_links(self) -> Iterator[str]:
+        """What faults on links leave."""
+        for link in of(self.platform).values():
+            for place in {*link.toxics, *link.fronts}:
+                yield from (f"{link.name}: {left}" for left in _left_at(place))
+
+    def _on_database(self) -> list[str]:
+        """What faults by SQL leave: sessions that bear a mark, and settings."""
+        admin = self.platform.admin
+        assert admin is not None
+        try:
+            with psycopg.connect(admin.read(self.platform.folder), connect_timeout=int(HTTP_S)) as connection:
+                return [str(one) for [one] in connection.execute(LEFT_ON_DATABASE)]
+        except psycopg.Error as error:
+            return [f"the database: {error}"]
 
     def _login(self) -> str:
         control = self.platform.file.control
@@ -217,6 +254,23 @@ def _start() -> starter.Stack:
         raise NotPossible(f"no lab: {said.decode()[1:] or 'its start was interrupted'}")
     folder = pathlib.Path(os.fsdecode(said))
     return starter.Stack(folder, read_file(folder / protocol.KEEPER_FILE), fds[0])
+
+
+def _left_at(place: Place) -> list[str]:
+    try:
+        proxy = Toxiproxy(place.admin, place.token()).get_proxy(place.proxy)
+        if proxy is None:
+            return ["its proxy is not there"]
+        return [*proxy.toxics(), *([] if proxy.enabled else ["its proxy is disabled"])]
+    except RepriseError as error:
+        return [str(error)]
+
+
+def _can_hit(kind: str, name: str) -> bool:
+    """The component `links` is no link, WebSockets are those of agents, and these say too little for a link that is narrow."""
+    if kind.startswith("links.") and not name.startswith("links/agents/" if ".ws_" in kind else "links/"):
+        return False
+    return registry.group_of(name) == kind.partition(".")[0] and (kind != "links.bandwidth" or name == "links/database")
 
 
 def arguments(kind: str) -> dict[str, Any]:

@@ -159,7 +159,6 @@ def small(folder: pathlib.Path, lab: Lab, draw: Draw, wanted: Wanted) -> Run:
 
 def _own(folder: pathlib.Path, lab: Lab, draw: Draw, wanted: Wanted) -> None:
     platform, keeper = lab.platform.id, lab.stack.address
-    guarded = str(lab.stack.platform_file) if draw.guarded else None
     with faults.lock(platform):
         for healed in faults.heal(platform, keeper):
             print(f"healed {healed}")
@@ -171,7 +170,8 @@ def _own(folder: pathlib.Path, lab: Lab, draw: Draw, wanted: Wanted) -> None:
             platform_id=platform,
             keeper=keeper,
             history=folder / "history",
-            platform_file=guarded,
+            platform_file=str(lab.stack.platform_file),
+            guarded=draw.guarded,
         )
         try:
             if draw.plan_first:

@@ -111,7 +111,7 @@ def controls_of(data: bytes) -> list[dict[str, Any]]:
 def test_each_platform_file_is_read_and_planned_for_or_refused_in_one_sentence(
     place: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lab = prepare.platform_file(prepare._settings(Options()))
+    lab = prepare.platform_file(*prepare.decided(Options()))
     judge, path = Judge(), place / "lab.toml"
     monkeypatch.setenv("REPRISE_PLATFORM", path.name)
     for number, data in enumerate(itertools.islice(mutants.platform_files([EMBEDDED, lab, lab], SEED), PLATFORM_FILES)):

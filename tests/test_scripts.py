@@ -176,6 +176,16 @@ def test_settings_of_the_tools_do_not_prepare_it_again(prepared: Tiny):
     assert prepared.stamp.read_text() != before  # the quick look will do again
 
 
+def test_a_command_that_is_not_there_is_told_in_one_sentence(prepared: Tiny):
+    for again in ({}, {"PYTHON": sys.executable}):  # by the quick look, and by the whole one
+        done = prepared.run("prepare", "nothing-of-ours", **again)
+        assert (done.returncode, done.stdout) == (NO_ENVIRONMENT, "")
+        assert (
+            done.stderr
+            == f"Reprise can't be prepared: {prepared.venv}/bin/nothing-of-ours is no command of the environment\n"
+        )
+
+
 def test_a_failed_addition_leaves_it_as_whole_as_it_was(prepared: Tiny):
     refused = prepared.run("prepare", "--dev", PIP_FIND_LINKS="/nowhere")
     assert refused.returncode == NO_ENVIRONMENT
@@ -193,6 +203,20 @@ def test_what_the_tests_need_is_added_once_and_kept(prepared: Tiny):
     assert prepared.run("chaos", "x").stderr == ""
 
 
+def test_other_constraints_or_another_place_prepare_it_again_with_what_it_had(prepared: Tiny):
+    """The last one on `prepared`, which is elsewhere afterwards."""
+    prepared.run("prepare", "--dev")
+    (prepared.root / "constraints" / "py311.txt").write_text("tiny-chaos==1\ntiny-dev==1\n# changed\n")
+    (prepared.root / "constraints" / "py312.txt").write_text("tiny-chaos==1\ntiny-dev==1\n# changed\n")
+    moved = prepared.root.with_name("moved")
+    prepared.root.rename(moved)
+    prepared.root = moved
+    done = prepared.run("prepare", "python", "-c", "import tiny_dev")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("Preparing Reprise in .venv (again)\n")
+
+
+@pytest.mark.thorough
 def test_killed_in_the_middle_it_leaves_nothing_running_and_is_made_again(tiny: Tiny):
     with socket.create_server(("127.0.0.1", 0)) as silent:  # pip waits for its answer
         process = tiny.start("chaos", "x", PIP_FIND_LINKS=f"http://127.0.0.1:{silent.getsockname()[1]}/")
@@ -211,6 +235,7 @@ def test_killed_in_the_middle_it_leaves_nothing_running_and_is_made_again(tiny: 
     assert done.stderr.startswith("Preparing Reprise in .venv (again)\n")
 
 
+@pytest.mark.thorough
 def test_of_two_at_once_one_prepares_and_both_run(tiny: Tiny):
     starts = [tiny.start("chaos", "x") for _ in range(2)]
     outputs = [start.communicate(timeout=120) for start in starts]
@@ -221,18 +246,7 @@ def test_of_two_at_once_one_prepares_and_both_run(tiny: Tiny):
     assert worked.startswith("Preparing Reprise in .venv (once)\n")
 
 
-def test_other_constraints_or_another_place_prepare_it_again_with_what_it_had(tiny: Tiny):
-    tiny.run("prepare", "--dev")
-    (tiny.root / "constraints" / "py311.txt").write_text("tiny-chaos==1\ntiny-dev==1\n# changed\n")
-    (tiny.root / "constraints" / "py312.txt").write_text("tiny-chaos==1\ntiny-dev==1\n# changed\n")
-    moved = tiny.root.with_name("moved")
-    tiny.root.rename(moved)
-    tiny.root = moved
-    done = tiny.run("prepare", "python", "-c", "import tiny_dev")
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.startswith("Preparing Reprise in .venv (again)\n")
-
-
+@pytest.mark.thorough
 def test_where_uv_fails_pip_is_tried(tiny: Tiny):
     uv = tiny.machine / "bin" / "uv"
     uv.write_text("#!/bin/sh\necho no certificate\nexit 2\n")
@@ -242,6 +256,7 @@ def test_where_uv_fails_pip_is_tried(tiny: Tiny):
     assert "  uv could not do it: trying pip\n" in done.stderr
 
 
+@pytest.mark.thorough
 def test_without_packages_it_says_so_and_leaves_no_stamp(tiny: Tiny):
     done = tiny.run("chaos", "x", PIP_FIND_LINKS="/nowhere")
     assert (done.returncode, done.stdout) == (NO_ENVIRONMENT, "")

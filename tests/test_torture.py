@@ -92,7 +92,9 @@ def test_a_hundred_kills_leave_nothing_and_the_log_is_gone_on_with(tmp_path: pat
     subprocess.run([*command, "--kills", "1", "--whole-every", "0"], check=True, capture_output=True, cwd=tmp_path)
     with log.open("a") as torn:
         torn.write('{"n": 1, "seed"')
-    done = subprocess.run([*command, "--kills", "100"], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run(
+        [*command, "--kills", "100", "--whole-every", "50"], capture_output=True, text=True, cwd=tmp_path
+    )
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert (done.returncode, [line["residues"] for line in lines]) == (0, [[]] * 100), done.stdout + done.stderr
     assert [line["n"] for line in lines] == list(range(100))

@@ -238,15 +238,18 @@ def lab() -> None:
 
 @lab.command()
 @click.option("--agents", default=3, show_default=True, type=click.IntRange(1, 64))
+@click.option("--control-planes", default=1, show_default=True, type=click.IntRange(1, 8))
+@click.option("--regions", default=1, show_default=True, type=click.IntRange(1, 8))
+@click.option("--disk-mib", default=0, type=click.IntRange(0, 65536), help="of a small file system for the database")
 @click.option("--users", default=12, show_default=True, type=click.IntRange(1, 1000))
 @click.option("--heartbeat-s", default=1.0, show_default=True, type=click.FloatRange(0.05, 60))
 @click.option("--reconcile-s", default=0.5, show_default=True, type=click.FloatRange(0.02, 60))
 @_errors
-def up(agents: int, users: int, heartbeat_s: float, reconcile_s: float) -> None:
+def up(**options: Any) -> None:
     """Start one, and print how to attach to it. Attaching is never implicit."""
     from chaosreprise.stack import starter  # noqa: PLC0415
 
-    stack = starter.start(agents=agents, users=users, heartbeat_s=heartbeat_s, reconcile_s=reconcile_s, owned=False)
+    stack = starter.start(**options, owned=False)
     click.echo(f"export REPRISE_PLATFORM={stack.platform_file}")
 
 

@@ -37,12 +37,13 @@ log = logging.getLogger("chaostoolkit")
 
 
 def validate_control(control: dict[str, Any]) -> None:
-    """Names and literals of the contract; types are checked again when the run opens."""
+    """Names and literals of the contract and of the method; types are checked again when the run opens."""
     from chaosreprise import checker  # noqa: PLC0415
-    from chaosreprise.run import contract  # noqa: PLC0415
+    from chaosreprise.run import contract, method  # noqa: PLC0415
 
     try:
         contract.read_raw(control["provider"].get("arguments", {}), checker.known())
+        method.check_raw(_method_around(control))
     except RepriseError as error:
         raise InvalidActivity(str(error)) from error
 
@@ -113,6 +114,18 @@ def after_experiment_control(context: dict[str, Any], state: dict[str, Any], **_
     _finish(state)
 
 
+def _method_around(control: dict[str, Any]) -> Any:
+    """The method of the experiment that is being validated. Chaos Toolkit shows a control itself alone, and an activity's
+    values to nobody: whoever called us holds the experiment. Where nobody does, the run says it when it opens."""
+    frame = sys._getframe(1)
+    while (caller := frame.f_back) is not None:
+        experiment = caller.f_locals.get("experiment")
+        if isinstance(experiment, dict) and control in (experiment.get("controls") or []):
+            return experiment.get("method")
+        frame = caller
+    return None
+
+
 class _Net(RunEventHandler):  # type: ignore[misc]
     """Called even if the control was taken out of hooks by `scope` or `automatic`, or if one of anybody's has raised."""
 
@@ -149,9 +162,10 @@ def _open(experiment: dict[str, Any], configuration: dict[str, Any], arguments: 
         raise BadInput("the control chaosreprise.controls stands twice in the experiment or its settings: leave one")
     _refuse_dry(experiment)
     stated = contract.read(arguments, checker.known())
-    faults = method.faults_of(substitute(experiment.get("method"), configuration, {}))
+    steps = substitute(experiment.get("method"), configuration, {})
+    faults, batches = method.faults_of(steps), method.batches_of(steps)
     where = contract.platform(configuration)
-    run = Run(stated, faults, where, read_seed(stated.workload.seed), observe=observing.asked())
+    run = Run(stated, faults, where, read_seed(stated.workload.seed), observe=observing.asked(), batches=batches)
     try:
         run.open()
     except BaseException:

@@ -22,11 +22,12 @@ from chaosreprise.history import (
     Phase,
     Report,
     Segment,
+    Stream,
     Submit,
     Timed,
 )
-from chaosreprise.history.events import Attribution
-from chaosreprise.history.statements import Allowed, Objective, Situation
+from chaosreprise.history.events import Attribution, Refusal
+from chaosreprise.history.statements import Allowed, Claim, Objective, Situation
 from chaosreprise.platform.streamspace_states import STATES as AUTOMATON
 
 SECOND = 1_000_000_000
@@ -250,6 +251,23 @@ class Made:
             self.row(f"p-{cmd}", session, op, row, done, error="agent not connected" if row == "failed" else None)
         return cmd
 
+    def read(self, session: str | None, at: float, outcome: str = "ok", took: float = 0.01, **more) -> str:
+        """A read of one session, or of the list that is then `listed`."""
+        cmd = self.submit("read", session, at)
+        answer = self.answer(cmd, at + took, outcome, id=None, **more)
+        answer.rule = "not-found" if outcome == "fail" else None
+        return cmd
+
+    def stream(
+        self, session: str, since: float, until: float | None, state: str = "closed", path=None, wide=0.0
+    ) -> None:
+        """A held stream; `until` None: nothing says how it ended."""
+        path = ["control-plane", f"sessions/{session}"] if path is None else path
+        more = {"stream": f"stream-{session}", "session": session, "path": path}
+        self.add(Stream(lo=ns(since), hi=ns(since), state="open", **more))
+        if until is not None:
+            self.add(Stream(lo=ns(until - wide), hi=ns(until), state=state, **more))
+
     def step(self, session: str, at: float, outcome: str = "ok", marks: str = "be") -> str:
         cmd = self.submit("step", session, at)
         inc = next(iter(self.living(session, at)), None) or [BOOT, 1, next(self.pids), 99]
@@ -388,20 +406,49 @@ SITUATION = Situation(
 )  # the answers of these histories have no status
 
 
+ABSENT = Refusal(id="not-found", status=404, absent=True)
+CLAIM = Claim(name="agents in rows", signal="rows.agents", says=["online"], within_s=1)
+AWAY, BACK = 8.6, 9.0  # the outage of the database
+HELD = "s-a1-canary"
+
+
+def outage(made: Made, kind: str = "database.take_away") -> Made:
+    """The database is away for a while: what is sent meanwhile is answered with an error, reads before and after find it all."""
+    states = {"armed": AWAY - 0.02, "injected": AWAY - 0.01, "proven": AWAY, "undoing": BACK, "undone": BACK + 0.02}
+    made.fault("database", {**states, "clean": BACK + 0.03}, fault="f2", kind=kind)
+    canaries = [f"s-{agent}-canary" for agent in AGENTS]
+    for at in (1.2, BACK + 0.3):
+        made.read(HELD, at, result="running")
+        made.read(None, at, listed=canaries)
+    for number, op in enumerate(("hibernate", "wake", "stop")):
+        made.answer(
+            made.submit(op, "s-a1-out", AWAY + 0.02 + number * 0.05), AWAY + 0.03 + number * 0.05, "info", status=500
+        )
+    made.read(HELD, AWAY + 0.2, "info", status=500)
+    made.read(None, AWAY + 0.25, "info", status=500)
+    return made
+
+
 def thorough(*require: str, **changes) -> Made:
     """A whole correct run on which every check has something to judge; by default all are required."""
     stated = {
         "require": list(require) or checker.known(),
         "exposure": {"stop": 1, "hibernate": 1, "wake": 1},
-        "promises": {"durable": True, "at_most_once": True, "order": True},
+        "promises": {"durable": True, "at_most_once": True, "order": True, "streams": True},
         "states": AUTOMATON,
         "objectives": OBJECTIVES,
         "situations": [SITUATION],
+        "refusals": [ABSENT],
+        "claims": [CLAIM],
     }
-    return complete(n=1, **{**stated, **changes})
+    made = outage(complete(n=1, **{**stated, **changes}))
+    made.command("start", "s-a1-out", 1.05, agent="a1")
+    made.command("stop", "s-a1-out", CLEAN + 0.6)
+    made.stream(HELD, 1.3, 16.05)
+    return made
 
 
-WRITERS = {Submit: "load", Answer: "load", Phase: "owner", Fault: "warden"}
+WRITERS = {Submit: "load", Answer: "load", Stream: "load", Phase: "owner", Fault: "warden"}
 
 
 def segments(history: History) -> dict[str, list[bytes]]:

@@ -72,6 +72,8 @@ OPTIONAL = (
     "id",
     "error",
     "result",
+    "listed",
+    "why",
     "inc",
     "gen",
     "by",

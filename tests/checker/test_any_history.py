@@ -71,14 +71,14 @@ def change(event, chance: random.Random) -> None:
         event.inc = chance.choice([None, [], [1], ["pod", "container"]])
 
 
-LITERALS = {"op", "outcome", "mark", "about", "edge", "on", "state"}
+LITERALS = {"op", "outcome", "mark", "about", "edge", "on", "state", "moment"}
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("stage", ["baseline", "during", "clean", "end"])
 def test_a_spoiled_history_has_a_verdict_and_every_report_of_it(seed: int, stage: checker.Stage):
     chance = random.Random(f"{seed} {stage}")
-    made = complete(n=1, seconds_of_steps=0.3, exposure={"stop": 1, "hibernate": 1, "wake": 1}, **EVERYTHING)
+    made = thorough(seconds_of_steps=0.3, **EVERYTHING)
     made.events = spoil(made.events, chance)
     history = made.history()
     verdict = recovery.add(checker.judge(history, stage), history)

@@ -21,6 +21,7 @@ from histories import (
 from chaosreprise import checker
 from chaosreprise.checker import registry
 from chaosreprise.history import Answer, Coverage, Effect, Fault, Observe, Phase, Report, Submit
+from chaosreprise.history.events import UNMADE
 
 SOURCES = ("slots", "workspaces", "rows")
 
@@ -78,6 +79,11 @@ def fault_event(made: Made, state: str) -> Fault:
 
 def without_fault(made: Made) -> None:
     made.drop(Fault)
+
+
+def second_fault_unmade(made: Made) -> None:
+    value = {"kind": "agents.crash", "why": "agents/a1 has no connection to anywhere"}
+    made.add(Observe(lo=ns(6.0), hi=ns(6.0), source="owner", signal=UNMADE, value=value))
 
 
 def unproven(made: Made) -> None:
@@ -224,6 +230,7 @@ CASES: dict[str, Callable[[Made], None]] = {
         for case in (
             without_fault,
             unproven,
+            second_fault_unmade,
             second_fault_unproven,
             by_lease,
             by_keeper,
@@ -285,10 +292,11 @@ def test_missing_evidence_is_unknown_and_not_a_violation(name: str):
         ("slots stops", "slots"),
         ("too few wake", "4 of 5 wake commands crossed agents/a2"),
         ("without_fault", "nothing was broken"),
+        ("second_fault_unmade", "agents.crash: it was asked for and not made: agents/a1 has no connection to anywhere"),
         ("unproven", "did not bite"),
         ("by_lease", "lease"),
         ("leaked", "leaked"),
-        ("a check that does not exist", "there is no check 'lots': known are duplicate, "),
+        ("a check that does not exist", "there is no check 'lots': known are denied, "),
         ("no drain", "settled"),
         ("no exposure asked for", "no exposure"),
     ],

@@ -14,17 +14,35 @@ from test_blindness import CASES
 
 from chaosreprise import checker, report
 from chaosreprise.checker import registry
-from chaosreprise.history import Answer, Coverage, Effect, Observe, Report, Submit
+from chaosreprise.history import Answer, Coverage, Effect, Fault, Observe, Report, Stream, Submit
 from chaosreprise.report import words
 
 Spoil = Callable[[Made], object]
 CHECKS = sorted(registry.checks())
 STOPPED, BEGAN, GAP = 6.0, 7.0, (5.5, 8.7)
+OUTAGES = {"denied", "dishonest", "fail-open", "interrupted"}  # without a success there is no effect to look for
 NOT_NEEDED = {
-    "slots": {"lifecycle", "misassigned", "refusal"},  # these look at answers, at faults and at what the platform says
-    "workspaces": {"lifecycle", "misassigned", "refusal", "objective", "residue"},  # likewise; a step leaves no object
+    "slots": {
+        "lifecycle",
+        "misassigned",
+        "refusal",
+        *OUTAGES,
+    },  # these look at answers, at faults and at what the platform says
+    "workspaces": {
+        "lifecycle",
+        "misassigned",
+        "refusal",
+        "objective",
+        "residue",
+        *OUTAGES,
+    },  # likewise; a step leaves no object
     "rows": set(),
 }
+THROUGHOUT = {
+    "dishonest",
+    "lifecycle",
+    "misassigned",
+}  # to the others rows matter when a command is sent, and at the end
 
 
 @functools.cache
@@ -130,7 +148,8 @@ def test_on_the_run_that_is_spoiled_below_every_check_passes_and_has_evidence():
 def test_without_a_source_throughout_nothing_passes_that_needs_it(of: str, spoil: Callable[[Made, str], None]):
     verdict = spoiled(lambda made: spoil(made, of))
     assert verdict.value != "true"
-    assert passed(verdict) == NOT_NEEDED[of]
+    seen_when_it_matters = {*CHECKS} - THROUGHOUT if (of, spoil) == ("rows", resumes) else set()
+    assert passed(verdict) == NOT_NEEDED[of] | seen_when_it_matters
     assert is_said(verdict)
     if spoil is not silent:  # then its absence proves nothing against anybody either
         assert {name: found.count[0] for name, found in verdict.checks.items() if found.count[0]} == {}
@@ -192,6 +211,21 @@ def test_a_figure_that_nobody_sampled_is_unknown():
     verdict = spoiled(lambda made: made.drop(Observe))
     assert passed(verdict) == set(CHECKS) - {"objective"}
     assert "no sample of load.lag_ms" in " ".join(verdict.why)
+
+
+WITHOUT = {
+    "streams": (lambda made: made.drop(Stream), {"interrupted"}),
+    "an outage": (lambda made: made.drop(Fault, lambda e: e.component == "database"), {"fail-open"}),
+    "a word for `does not exist`": (lambda made: setattr(made.contract, "refusals", []), {"denied", "fail-open"}),
+}
+
+
+@pytest.mark.parametrize("what", WITHOUT)
+def test_what_only_some_checks_rest_on_keeps_only_these_from_passing(what: str):
+    spoil, needed_by = WITHOUT[what]
+    verdict = spoiled(spoil)
+    assert (verdict.value, passed(verdict)) == ("unknown", set(CHECKS) - needed_by)
+    assert is_said(verdict)
 
 
 @pytest.mark.parametrize("kinds", [(Effect,), (Report,), (Submit, Answer), (Effect, Report)])

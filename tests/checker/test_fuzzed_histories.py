@@ -77,7 +77,7 @@ def names_of(made: Base, witness: checker.Witness) -> frozenset[str]:
 
 def evidence(made: Base, lines: Lines, check: str, names: frozenset[str]) -> set[int]:
     """The ids of the lines that may show a violation: what is said of its command and session, of faults and agents, of the run."""
-    kinds = {"segment", "contract", "fault", *(("observe", "phase") if check == "objective" else ())}
+    kinds = {"segment", "contract", "fault", *(("observe", "phase") if check in ("objective", "dishonest") else ())}
     return {
         id(line)
         for line, event, said in zip(
@@ -192,11 +192,14 @@ def without_an_end(made: Base, chance: random.Random) -> Lines:
 
 
 def without_a_kind(made: Base, chance: random.Random) -> Lines:
-    """Without a segment, or all effects of one ledger, or all reports."""
+    """Without a segment, or all effects of one ledger, or all reports; those of sessions alone where a check rests on them."""
     if chance.random() < 0.4:
         gone = chance.choice(sorted(made.lines))
         return {writer: own for writer, own in made.lines.items() if writer != gone}
-    what = chance.choice(({"type": "report"}, {"ledger": "slots"}, {"ledger": "workspaces"}, {"about": "session"}))
+    kinds = [{"type": "report"}, {"ledger": "slots"}, {"ledger": "workspaces"}]
+    if "lifecycle" in json.loads(made.lines["owner"][1])["require"]:
+        kinds.append({"about": "session"})
+    what = chance.choice(kinds)
     return {
         writer: [
             line

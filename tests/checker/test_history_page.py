@@ -20,6 +20,8 @@ NESTED = {
     "An entry of `situations`": statements.Situation,
     "An entry of `states`": statements.Edge,
     "An entry of `known`": statements.Known,
+    "An entry of `claims`": statements.Claim,
+    "An awaited `moment`": events.Awaited,
 }
 
 
@@ -37,7 +39,19 @@ def section(name: str) -> str:
 
 def test_there_is_a_section_for_each_event_and_no_other():
     assert re.findall(r"^### `(\w+)`$", PAGE, re.MULTILINE) == [
-        *("segment", "contract", "phase", "submit", "answer", "effect", "report", "observe", "coverage", "fault")
+        *(
+            "segment",
+            "contract",
+            "phase",
+            "submit",
+            "answer",
+            "effect",
+            "report",
+            "observe",
+            "coverage",
+            "fault",
+            "stream",
+        )
     ]
     assert set(re.findall(r"^### `(\w+)`$", PAGE, re.MULTILINE)) == set(EVENTS)
 

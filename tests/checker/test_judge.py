@@ -283,6 +283,21 @@ def test_each_fault_needs_its_own_exposure():
 
 
 @pytest.mark.parametrize(
+    ("by", "why"),
+    [
+        ("database", "it ended before its time: the database had ended a session that held it"),
+        ("somebody else", "it ended before its time: somebody else had changed what it had changed"),
+    ],
+)
+def test_a_fault_that_was_over_before_its_undo_makes_the_run_unknown(by, why):
+    made = complete()
+    made.find(Fault, lambda e: e.state == "undone")[0].by = by
+    verdict = judged(made)
+    assert verdict.value == "unknown"
+    assert any(why in one for one in verdict.why)
+
+
+@pytest.mark.parametrize(
     "states",
     [{"planned": 6.0}, {"planned": 6.0, "armed": 6.1, "clean": 6.2}, {"planned": 6.0, "armed": 6.1, "moot": 6.2}],
 )
@@ -333,7 +348,7 @@ def test_the_known_checks_are_those_that_are_there():
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones():
-    with pytest.raises(BadInput, match="'lots' is not a check: known are duplicate, "):
+    with pytest.raises(BadInput, match="'lots' is not a check: known are denied, "):
         checker.needs("lots")
 
 

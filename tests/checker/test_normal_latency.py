@@ -192,3 +192,11 @@ def test_where_no_phases_are_the_baseline_is_what_was_sent_before_the_fault():
     made.events = [event for event in made.events if not hasattr(event, "edge")]
     slow(made, 5.1, 8.32)
     assert measured(made).normal == pytest.approx(since_undo(made, 8.32))
+
+
+def test_lists_are_not_looked_at():
+    made = run()
+    for number in range(40):
+        made.read(None, 1.5 + number * 0.05, took=0.3, listed=[])
+        made.read(None, UNDOING + 0.2 + number * 0.02, took=1.0, listed=[])
+    assert measured(made).normal == measured(run()).normal

@@ -26,6 +26,7 @@ BASE = complete(
     n=1, seconds_of_steps=0.3, require=REQUIRE, promises=PROMISES, exposure={"stop": 1, "hibernate": 1, "wake": 1}
 )
 BOUND_S = 1.0
+ROWS_READ_S = 13.0
 KINDS = ("start", "hibernate", "wake", "stop")
 CHANGES = ("drop", "double", "swap", "move", "add")
 
@@ -65,6 +66,7 @@ class Life:
                         key=key if mark == "made" else None,
                     )
                 )  # fmt: skip
+        made.session(self.session, "terminated", ROWS_READ_S, key)
         if self.gap is not None:
             made.gap("slots", *self.gap)
         return made.history()

@@ -62,7 +62,7 @@ def test_an_environment_that_is_wrong_is_refused_in_one_sentence(
     ("change", "says"),
     [
         ({"requires": ["lost"]}, "control arguments: requires is not a setting: did you mean require?"),
-        ({"require": ["lots"]}, '"lots" is not a check: known are duplicate, '),
+        ({"require": ["lots"]}, '"lots" is not a check: known are denied, '),
         (
             {"exposure": {"stop": "five"}},
             'control arguments: exposure.stop = "five": expected a whole number from 1 to 1000',
@@ -98,7 +98,7 @@ def test_a_required_check_without_its_evidence_is_refused_at_plan_time(lab: star
     ("setting", "instead", "says"),
     [
         (r"^faults = .*$", "faults = []", "allow.faults = []: agents.take_away is not among them"),
-        (r"^share = .*$", "share = 0.1", "allow.share = 0.1: 1 of 3 agents would be broken"),
+        (r"^share = .*$", "share = 0.1", "allow.share = 0.1: 1 of 2 agents would be broken"),
         (r"^host = .*$", 'host = "elsewhere"', 'identity.host = "elsewhere", but this is'),
     ],
 )

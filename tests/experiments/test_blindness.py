@@ -13,10 +13,6 @@ from chaosreprise.stack import starter
 pytestmark = pytest.mark.long
 
 
-def truncate_slots(lab: starter.Stack) -> None:
-    os.truncate(lab.dir / "slots.jsonl", 100)
-
-
 def remove_slots(lab: starter.Stack) -> None:
     (lab.dir / "slots.jsonl").unlink()
 
@@ -27,7 +23,12 @@ def remove_ledgers_of_sessions(lab: starter.Stack) -> None:
 
 
 @pytest.mark.parametrize(
-    ("writer", "because"), [("load", "load"), ("recorder", "recorder"), ("warden", "undone by the owner")]
+    ("writer", "because"),
+    [
+        ("load", "load"),
+        pytest.param("recorder", "recorder", marks=pytest.mark.thorough),
+        ("warden", "undone by the owner"),
+    ],
 )
 def test_a_part_of_the_run_that_dies_while_the_fault_is_on_makes_it_unknown(
     writer: str, because: str, lab: starter.Stack, begin: Begin
@@ -38,33 +39,12 @@ def test_a_part_of_the_run_that_dies_while_the_fault_is_on_makes_it_unknown(
     unknown_because(because, running.finish())
 
 
+@pytest.mark.thorough
 def test_a_warden_that_dies_when_its_fault_is_over_makes_it_unknown(lab: starter.Stack, begin: Begin) -> None:
     running = begin(lab.platform_file)
     running.until_fault("clean")
     os.kill(running.pid_of("warden"), signal.SIGKILL)
     unknown_because("the warden has no orderly end", running.finish())
-
-
-@pytest.mark.parametrize(
-    ("blind", "because"),
-    [
-        (truncate_slots, "slots"),
-        (remove_slots, "slots"),
-        (remove_ledgers_of_sessions, "workspaces"),
-    ],
-)
-def test_evidence_that_goes_while_the_fault_is_on_makes_it_unknown(
-    blind: Callable[[starter.Stack], None], because: str, begin: Begin
-) -> None:
-    lab = start_lab()
-    try:
-        running = begin(lab.platform_file)
-        running.until_fault("proven")
-        blind(lab)
-        ran = running.finish()
-    finally:
-        lab.end()
-    unknown_because(because, ran)
 
 
 def unknown_because(because: str, ran: Ran) -> None:
@@ -82,7 +62,11 @@ def without(experiment: dict[str, Any], *functions: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("functions", "because"),
-    [(("take_away", "send"), "nothing was broken"), (("send",), "stop"), (("drain",), "settle")],
+    [
+        (("take_away", "send"), "nothing was broken"),
+        pytest.param(("send",), "stop", marks=pytest.mark.thorough),
+        pytest.param(("drain",), "settle", marks=pytest.mark.thorough),
+    ],
 )
 def test_a_method_that_leaves_out_a_step_never_passes_by_it(
     functions: tuple[str, ...], because: str, lab: starter.Stack, failover: dict[str, Any], begin: Begin
@@ -92,6 +76,7 @@ def test_a_method_that_leaves_out_a_step_never_passes_by_it(
     assert because in ran.output
 
 
+@pytest.mark.thorough
 def test_what_a_method_does_not_clean_is_cleaned_and_settled_at_the_end(
     lab: starter.Stack, failover: dict[str, Any], begin: Begin
 ) -> None:
@@ -120,9 +105,9 @@ def defective() -> Iterator[starter.Stack]:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("--hypothesis-strategy", "before-method-only"),
-        ("--hypothesis-strategy", "after-method-only"),
-        ("--rollback-strategy", "never"),
+        pytest.param(("--hypothesis-strategy", "before-method-only"), marks=pytest.mark.thorough),
+        pytest.param(("--hypothesis-strategy", "after-method-only"), marks=pytest.mark.thorough),
+        pytest.param(("--rollback-strategy", "never"), marks=pytest.mark.thorough),
         ("--hypothesis-strategy", "during-method-only"),
     ],
 )
@@ -132,3 +117,17 @@ def test_no_strategy_hides_a_false_verdict(
     ran = begin(defective.platform_file, *arguments, experiment=shortest).finish()
     assert ran.code == 1, ran.told()
     assert ran.verdict()["verdict"] == "false"
+
+
+@pytest.mark.parametrize(
+    ("blind", "because"),
+    [pytest.param(remove_ledgers_of_sessions, "workspaces", marks=pytest.mark.thorough), (remove_slots, "slots")],
+)
+def test_evidence_that_goes_while_the_fault_is_on_makes_it_unknown(
+    blind: Callable[[starter.Stack], None], because: str, lab: starter.Stack, begin: Begin
+) -> None:
+    """The last of this module on its lab, whose slots nobody can tell of afterwards."""
+    running = begin(lab.platform_file)
+    running.until_fault("proven")
+    blind(lab)
+    unknown_because(because, running.finish())

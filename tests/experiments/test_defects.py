@@ -14,7 +14,11 @@ from chaosreprise.lab.defects import DEFECTS
 from chaosreprise.stack import starter
 
 # What real platforms get wrong most; `scripts/detect` runs all.
-SOME = ("replay-twice", "refused-but-queued", "newest-first")
+SOME = (
+    "newest-first",
+    pytest.param("refused-but-queued", marks=pytest.mark.thorough),
+    pytest.param("replay-twice", marks=pytest.mark.thorough),
+)
 # Held for three times as long as these labs take to miss an agent.
 LONGER = ["--var=hold_s:float=2.0", "--var=noticed_s:float=1.5", "--var=exposure:int=4"]
 

@@ -162,9 +162,11 @@ def test_a_steady_state_that_is_not_met_breaks_nothing_and_does_not_pass(
 def test_with_the_hypothesis_all_along_and_no_rollbacks_a_healthy_platform_passes(
     lab: starter.Stack, shortest: Experiment, begin: Begin, tmp_path: pathlib.Path
 ) -> None:
-    """With probes that send nothing: what is sent at the end of a drain is not settled then, and that is unknown."""
+    """Also what the probes send while everything settles, or between that and the end, has settled in time."""
     probes = shortest["steady-state-hypothesis"]["probes"]
-    probes[:] = [probe for probe in probes if probe["provider"]["func"] in ("are_online", "value")]
+    (commands,) = (probe for probe in probes if probe["provider"]["func"] == "complete")
+    functions = [step["provider"]["func"] for step in shortest["method"]]
+    shortest["method"].insert(functions.index("drain") + 1, commands)
     arguments = ("--rollback-strategy", "never", "--hypothesis-strategy", "continuously")
     ran = begin(lab.platform_file, *arguments, experiment=shortest).finish()
     assert (ran.code, ran.verdict()["verdict"]) == (0, "true"), ran.told()

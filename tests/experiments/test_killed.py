@@ -13,7 +13,6 @@ import pytest
 from runs import CHAOS, CLEAN, Begin, Running, processes_of
 
 pytestmark = pytest.mark.long
-MOMENTS = ["contract", "proven", "close"]
 GONE_S = 15.0
 
 
@@ -24,7 +23,10 @@ def wait_for(running: Running, moment: str) -> None:
         running.until("owner", lambda event: moment in (event["type"], event.get("name")))
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    "moment",
+    [pytest.param("contract", marks=pytest.mark.thorough), "proven", pytest.param("close", marks=pytest.mark.thorough)],
+)
 def test_killed_at_a_moment_of_a_run_on_its_own_lab_nothing_is_left(
     moment: str, begin: Begin, tmp_path: pathlib.Path
 ) -> None:

@@ -60,6 +60,7 @@ def test_each_run_has_its_seed_and_the_table_is_over_all(
     assert any(line.startswith("drained") and line.endswith("2 of 2") for line in lines)
 
 
+@pytest.mark.thorough
 def test_an_interrupt_ends_the_run_under_way_in_order_and_no_other_begins(
     lab: starter.Stack, shortest: dict[str, Any], tmp_path: pathlib.Path
 ) -> None:

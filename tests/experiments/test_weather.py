@@ -167,7 +167,16 @@ def warden_asleep(running: Running) -> Iterator[None]:
     send_signal(warden, signal.SIGCONT)
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param("contract", marks=pytest.mark.thorough),
+        pytest.param("first command", marks=pytest.mark.thorough),
+        "injected",
+        pytest.param("undoing", marks=pytest.mark.thorough),
+        "judging",
+    ],
+)
 def test_when_the_disk_of_the_runs_gets_full_that_is_said_and_nothing_stays_broken(
     moment: str, lab: starter.Stack, shortest: Experiment, begin: Begin, tmp_path: pathlib.Path, mounts: None
 ) -> None:
@@ -341,6 +350,7 @@ def wake(frozen: list[Incarnation]) -> None:
         send_signal(inc, signal.SIGCONT)
 
 
+@pytest.mark.thorough
 def test_agents_that_are_away_while_the_load_is_made_are_waited_for(
     lab: starter.Stack, shortest: Experiment, begin: Begin
 ) -> None:

@@ -275,3 +275,25 @@ def test_a_platform_that_can_not_be_seen_in_time_is_not_touched(stack, platform,
 
     with pytest.raises(Unreachable, match=r"could not be seen within 0.2 s: nothing is broken unseen"):
         asyncio.run(look())
+
+
+def test_while_its_own_run_has_the_store_away_what_was_counted_just_before_still_holds(platform, toy):
+    lookout = facts.Lookout(file.load(platform()), "r1")
+    toy.add("foreign")
+
+    async def scene():
+        try:
+            await lookout.look(["agents/a1"])
+            alone = await lookout.look(["agents/a2"], store_away=True)
+            before = await lookout.look(["database"])
+            toy.add("a lie: nobody can make one now")
+            meanwhile = await lookout.look(["agents/a2", "sessions/s1"], store_away=True)
+            after = await lookout.look(["agents/a2"])
+        finally:
+            await lookout.close()
+        return alone.foreign, before.foreign, meanwhile.foreign, after.foreign
+
+    alone, before, meanwhile, after = asyncio.run(scene())
+    assert (before, after) == ({"database": 1}, {"agents/a2": 2})
+    assert meanwhile["agents/a2"] == 1
+    assert alone["agents/a2"] == meanwhile["sessions/s1"] == "they were not counted before its store went away"

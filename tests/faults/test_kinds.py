@@ -9,9 +9,9 @@ import pytest
 import toystack
 
 from chaosreprise import procs
-from chaosreprise.errors import NotPossible
+from chaosreprise.errors import NotPossible, Unreachable
 from chaosreprise.faults import local, registry
-from chaosreprise.stack.client import AsyncKeeper, Keeper
+from chaosreprise.stack.client import AsyncKeeper, Keeper, StackEnded
 
 COMPONENTS = {"agents": "agents/a1", "control-plane": "control-plane", "sessions": "sessions/s1"}
 
@@ -80,3 +80,38 @@ def test_a_session_that_the_platform_is_just_ending_is_no_leak(launch):
 async def verified(stack, process):
     async with await AsyncKeeper.connect(stack.address) as keeper:
         await local.check_whole(keeper, "r1/f1", process)
+
+
+class Answers:
+    """A keeper's answers, one after the other; an error is raised."""
+
+    def __init__(self, *answers):
+        self.asked, self._answers = 0, iter(answers)
+
+    async def status(self):
+        self.asked += 1
+        if isinstance(answer := next(self._answers), Exception):
+            raise answer
+        return answer
+
+
+async def is_away():
+    raise Unreachable("it is away")
+
+
+def test_who_waits_for_a_server_gives_up_at_once_when_its_stack_has_ended():
+    keeper = Answers("it runs", StackEnded("it has ended"))
+    with pytest.raises(StackEnded, match="it has ended"):
+        asyncio.run(local.patiently(keeper, is_away))
+    assert keeper.asked == 2
+
+
+def test_a_server_that_comes_back_is_asked_until_it_answers():
+    answers = iter([Unreachable("it is away"), "back"])
+
+    async def ask(what):
+        if isinstance(answer := next(answers), Exception):
+            raise answer
+        return f"{what} {answer}"
+
+    assert asyncio.run(local.patiently(None, ask, "it is")) == "it is back"

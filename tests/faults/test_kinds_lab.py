@@ -22,9 +22,10 @@ from toystack import eventually
 
 from chaosreprise import procs
 from chaosreprise.errors import NotPossible
-from chaosreprise.faults import cgroups, hog, registry
+from chaosreprise.faults import cgroups, hog, local, registry, tracer
 from chaosreprise.faults import client as faults
 from chaosreprise.faults.base import Context
+from chaosreprise.faults.kinds import clock_skew
 from chaosreprise.stack import mends
 from chaosreprise.stack.client import Keeper
 
@@ -33,6 +34,7 @@ pytestmark = pytest.mark.long
 RUN, PLATFORM = "kinds", "lab@kinds"
 HANGS_S = 0.4
 BACK_S = 10.0
+DISK_MIB = 160
 GET = b"GET /health HTTP/1.1\r\nHost: lab\r\n\r\n"
 SSL_REQUEST = b"\0\0\0\x08\x04\xd2\x16\x2f"
 STARTUP = b"\0\0\0\x16\0\3\0\0user\0reprise\0\0"
@@ -133,8 +135,8 @@ class Lab:
         with self.database() as connection:
             return connection.execute(query, values).fetchone()[0]
 
-    def database(self):
-        return psycopg.connect((self.stack.dir / "secrets" / "reader.dsn").read_text(), connect_timeout=2)
+    def database(self, who="reader.dsn"):
+        return psycopg.connect((self.stack.dir / "secrets" / who).read_text(), connect_timeout=2)
 
     def step(self, code, **more):
         """What it prints; None when it can't be run."""
@@ -152,6 +154,8 @@ class Lab:
         return {group: self._look(self.inc(group)) for group in self.on}
 
     def _look(self, inc):
+        if inc is None:
+            return None  # it is on its way back
         places, limits, groups = set(), set(), set()
         for one in procs.family(inc):
             with contextlib.suppress(OSError):
@@ -179,23 +183,31 @@ class Lab:
 
     def check_whole(self):
         eventually(lambda: b"200 OK" in (self.fresh("control-plane") or b""), BACK_S)
+        eventually(lambda: None not in self.look().values(), BACK_S)
         assert self.sql("select 1") == 1
         eventually(lambda: self.online() == ["a1", "a2", "a3"], BACK_S)
         eventually(lambda: self.step("print(6 * 7)") == "42\n", BACK_S)
         self.check_clean()
 
-    def check_clean(self):
+    def held(self):
         with Keeper(self.stack.address) as keeper:
             status = keeper.status()
-        assert [one.held_by for one in [*status.components, *status.slots] if one.held_by] == []
-        assert self.look() == self.found
+        return [one.held_by for one in [*status.components, *status.slots] if one.held_by]
+
+    def check_clean(self):
+        assert self.held() == []
+        eventually(lambda: self.look() == self.found, BACK_S)  # an agent that came back too early begins again
         assert self.litter() == []
 
     def litter(self):
         """Hogs and control groups of faults."""
-        found = hogs()
+        found = hogs() + working(tracer.MODULE) + list(pathlib.Path("/dev/shm").glob("*faketime*"))
+        database, agent = self.inc("database"), self.inc("agents")
+        if database is None or agent is None:
+            return [*found, "what is on its way back"]
+        found += list(pathlib.Path(f"/proc/{database.pid}/cwd/..").glob(".reprise*"))
         with contextlib.suppress(NotPossible):
-            found += pathlib.Path(cgroups.place(self.inc("agents")).parent).glob(f"reprise-{RUN}*")
+            found += pathlib.Path(cgroups.place(agent).parent).glob(f"reprise-{RUN}*")
         return found
 
     def close(self):
@@ -203,11 +215,16 @@ class Lab:
 
 
 def hogs():
+    return working(hog.MODULE)
+
+
+def working(module):
+    """The processes of this module that work for a fault."""
     found = []
     for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             arguments = path.read_bytes().split(b"\0")
-            if hog.MODULE.encode() in arguments and any(each.startswith(RUN.encode()) for each in arguments):
+            if module.encode() in arguments and any(each.startswith(RUN.encode()) for each in arguments):
                 found.append(arguments)
     return found
 
@@ -222,7 +239,7 @@ def state(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def lab(state):
-    stack = runs.start_lab()
+    stack = runs.start_lab(agents=3, disk_mib=DISK_MIB)
     try:
         with contextlib.closing(Lab(stack)) as lab:
             yield lab
@@ -239,7 +256,12 @@ def warden(lab, tmp_path_factory):
 
 def start_warden(lab, folder, platform):
     return faults.Warden.start(
-        run=f"{RUN}-{platform}", platform_id=platform, keeper=lab.stack.address, history=folder, platform_file=None
+        run=f"{RUN}-{platform}",
+        platform_id=platform,
+        keeper=lab.stack.address,
+        history=folder,
+        platform_file=str(lab.stack.platform_file),
+        guarded=False,
     )
 
 
@@ -316,12 +338,55 @@ def full(lab, group, before, opened):
             assert lab.state(lab.session) != "running", "it can't be asked whether it answers"
 
 
+def elsewhen(lab, group, before, opened):
+    """Started again an hour ahead, as the platform was told."""
+    dead(lab, group, before, opened)
+    told = lab.sql("select metadata->>'time' from agents where agent_id = 'a1'")
+    assert abs(float(told) - time.time() - 3600) < 60
+
+
+def no_room(lab, group, before, opened):
+    assert said(opened, HELLO[group][1]), "who is connected is served"
+    with pytest.raises(psycopg.OperationalError), lab.database("control.dsn") as connection:
+        connection.execute("create table filler as select repeat('x', 1000) from generate_series(1, 100000)")
+
+
+def unwritable(lab, group, before, opened):
+    away(lab, group, before, opened)
+    log = lab.stack.dir / "logs" / "database.log"
+    eventually(lambda: "Read-only file system" in log.read_text(), BACK_S)
+
+
+def dawdling(lab, group, before, opened):
+    with lab.database("control.dsn") as connection:
+        began = time.monotonic()
+        connection.execute("update users set updated_at = now() where id = 'user01'")
+        connection.commit()
+        assert time.monotonic() - began > 0.02
+
+
 def no_memory_limit(lab):
     """Why none can be set here, if so."""
+    return refused(lambda: cgroups.place(lab.inc("agents")))
+
+
+def refused(look):
     try:
-        cgroups.place(lab.inc("agents"))
-    except NotPossible as refused:
-        return str(refused)
+        look()
+    except NotPossible as refusal:
+        return str(refusal)
+    return None
+
+
+def not_here(lab, verb):
+    """Why a fault can't be made on this machine, if so."""
+    match verb:
+        case "memory_limit":
+            return no_memory_limit(lab)
+        case "clock_skew":
+            return refused(clock_skew.library)
+        case "disk_slow":
+            return refused(lambda: tracer.program("strace", "strace"))
     return None
 
 
@@ -329,6 +394,14 @@ def many(lab):
     """Faults at the same time, by the component that each hits."""
     kinds = MANY if no_memory_limit(lab) else {"sessions.memory_limit": "sessions"} | MANY
     return {kind: lab.on.get(on, on) for kind, on in kinds.items()}
+
+
+def together(lab, number):
+    """Sets of faults at the same time, without those that can't be made on this machine."""
+    if not number:
+        return many(lab)
+    kinds = {kind: lab.on[on] for kind, on in OTHERS[number - 1].items()}
+    return {kind: on for kind, on in kinds.items() if not not_here(lab, kind.partition(".")[2])}
 
 
 def provoke(lab, group):
@@ -353,7 +426,16 @@ BITES = {
     "pause": frozen,
     "cpu_hog": crowded,
     "descriptors": full,
+    "clock_skew": elsewhen,
+    "disk_full": no_room,
+    "disk_read_only": unwritable,
+    "disk_slow": dawdling,
 }
+OTHERS = (  # beside MANY
+    {"agents.clock_skew": "agents", "database.disk_full": "database"},
+    {"database.disk_slow": "database"},
+    {"database.disk_read_only": "database"},
+)
 MANY = {
     "agents.cpu_hog": "agents",
     "agents.descriptors": "agents/a2",
@@ -361,14 +443,23 @@ MANY = {
     "database.cpu_hog": "database",
     "control-plane.descriptors": "control-plane",
 }
+ON_DATABASE = {
+    "database.read_only": {},
+    "database.exhaust_connections": {},
+    "database.lock_table": {"table": "sessions"},
+    "database.slow_statements": {"delay_s": 0.3},
+    "database.commit_lost": {},
+    "database.reset_in_commit": {},
+}
 FORGETS = {"crash", "restart", "crash_loop", "memory_limit"}
+KINDS = [kind for kind in registry.kinds() if isinstance(registry.get(kind), local.OnProcess)]
 
 
-@pytest.mark.parametrize("kind", registry.kinds())
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_fault_bites_and_leaves_nothing(kind, lab, warden):
     group, _, verb = kind.partition(".")
     lab.prepare(kind)
-    if verb == "memory_limit" and (why := no_memory_limit(lab)):
+    if why := not_here(lab, verb):
         with pytest.raises(NotPossible, match=re.escape(why)):
             inject(lab, warden, kind)
         return
@@ -376,7 +467,7 @@ def test_a_fault_bites_and_leaves_nothing(kind, lab, warden):
     answer = inject(lab, warden, kind)
     assert answer["state"] == "proven"
     if verb == "memory_limit":
-        starved(answer["proof"], before)
+        starved(answer["proof"])
     else:
         BITES[verb](lab, group, before, opened)
     assert warden.request("undo", fault=kind)["state"] == "clean"
@@ -392,10 +483,45 @@ def test_a_fault_bites_and_leaves_nothing(kind, lab, warden):
     lab.check_clean()
 
 
-def starved(proof, before):
-    """The kernel killed one of its processes, or has taken back from it what it could."""
+@pytest.mark.parametrize("kind", ON_DATABASE)
+def test_a_fault_on_the_database_reaches_the_platform_and_leaves_nothing(kind, lab, warden):
+    lab.wake()
+    request = {"fault": kind, "kind": kind, "on": "database", "hold_ns": 60 * 10**9, "args": ON_DATABASE[kind]}
+    assert warden.request("inject", **request)["state"] == "proven"
+    reaches(kind, lab)
+    assert warden.request("undo", fault=kind)["state"] == "clean"
+    if kind == "database.commit_lost":
+        eventually(lambda: lab.state(lab.session) == "hibernated", BACK_S)
+    lab.wake()
+    lab.check_whole()
+
+
+def reaches(kind, lab):
+    """What a client of the platform sees of it."""
+    began = time.monotonic()
+    match kind:
+        case "database.read_only" | "database.reset_in_commit" | "database.commit_lost":
+            assert lab.http.put(f"/api/v1/sessions/{lab.session}/hibernate").status_code >= 500
+            if kind != "database.commit_lost":  # where it was done all the same
+                assert lab.state(lab.session) == "running"
+        case "database.exhaust_connections":
+            assert lab.state(lab.session) == "running", "by a connection that it had"
+            with pytest.raises(psycopg.OperationalError, match="too many clients"):
+                lab.database()
+        case "database.lock_table":
+            with pytest.raises(httpx.ReadTimeout):
+                lab.http.get(f"/api/v1/sessions/{lab.session}", timeout=HANGS_S)
+        case "database.slow_statements":
+            for _ in range(
+                10
+            ):  # each waits until the next turn: alone for the whole delay, beside the platform's own for less
+                assert lab.state(lab.session) == "running"
+            assert time.monotonic() - began > ON_DATABASE[kind]["delay_s"]
+
+
+def starved(proof):
+    """The kernel refused it memory, and killed one of its processes or will do so when it next asks for some."""
     assert proof["hits"] > 0
-    assert proof["killed"] or procs.is_alive(before)
 
 
 def inject(lab, warden, kind, on=None):
@@ -417,23 +543,28 @@ async def undo_again(lab, kind, target):
     await fault.verify(context, f"{RUN}-{PLATFORM}/{kind}", target)
 
 
-def test_what_a_killed_warden_left_is_undone_by_the_next(lab, tmp_path):
-    killed, kinds = start_warden(lab, tmp_path, "killed@kinds"), many(lab)
+@pytest.mark.parametrize(
+    "number", [0, *(pytest.param(n, marks=pytest.mark.thorough) for n in range(1, 1 + len(OTHERS)))]
+)
+def test_what_a_killed_warden_left_is_undone_by_the_next(lab, tmp_path, number):
+    platform = f"killed-{number}@kinds"
+    killed, kinds = start_warden(lab, tmp_path, platform), together(lab, number)
     lab.prepare("sessions.memory_limit")
     for kind, on in kinds.items():
         assert inject(lab, killed, kind, on)["state"] == "proven"
-    assert len(hogs()) == 6
+    assert len(hogs()) == (0 if number else 6)
     os.kill(killed.pid, signal.SIGKILL)
-    healed = faults.heal("killed@kinds")
+    healed = faults.heal(platform)
     assert {one.kind: (one.state, one.by) for one in healed} == dict.fromkeys(kinds, ("clean", "heal"))
     lab.wake()
     lab.check_whole()
     killed.close()
 
 
-def test_with_everybody_dead_the_keeper_undoes(lab, tmp_path):
-    kinds = many(lab)
-    command = [sys.executable, "-c", OWNER, f"{RUN}-orphan", "orphan@kinds", lab.stack.address, str(tmp_path)]
+@pytest.mark.parametrize("number", range(1 + len(OTHERS)))
+def test_with_everybody_dead_the_keeper_undoes(lab, tmp_path, number):
+    kinds, platform = together(lab, number), f"orphan-{number}@kinds"
+    command = [sys.executable, "-c", OWNER, f"{RUN}-{platform}", platform, lab.stack.address, str(tmp_path)]
     lab.prepare("sessions.memory_limit")
     words = [word for pair in kinds.items() for word in pair]
     with subprocess.Popen([*command, *words], stdout=subprocess.PIPE) as owner:
@@ -444,10 +575,10 @@ def test_with_everybody_dead_the_keeper_undoes(lab, tmp_path):
                 time.sleep(0.05)
         os.kill(int(line.result()), signal.SIGKILL)
         owner.kill()
-    eventually(lambda: not lab.litter() and lab.look() == lab.found, BACK_S)
+    eventually(lambda: not lab.held() and not lab.litter() and lab.look() == lab.found, BACK_S)
     lab.wake()
     lab.check_whole()
-    healed = faults.heal("orphan@kinds")
+    healed = faults.heal(platform)
     assert {one.kind: (one.state, one.by) for one in healed} == dict.fromkeys(kinds, ("clean", "keeper"))
     lab.check_clean()
 

@@ -96,5 +96,5 @@ def test_a_fault_is_there_because_its_file_is_and_keeps_the_contract():
         assert fault.undo_s > 0
         assert all(callable(getattr(fault, verb)) for verb in ("plan", "inject", "prove", "undo", "verify"))
         assert sys.modules[type(fault).__module__].__doc__, f"{kind} says what it does and when it is proven"
-    with pytest.raises(NotPossible, match=r"'agents_take_away' is no fault: expected one of agents\.cpu_hog"):
+    with pytest.raises(NotPossible, match=r"'agents_take_away' is no fault: expected one of agents\.clock_skew"):
         registry.get("agents_take_away")

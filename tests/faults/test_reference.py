@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from chaosreprise.faults import reference, registry
+from chaosreprise.run import method
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "faults.md"
 
@@ -36,8 +37,9 @@ def test_the_command_lists_every_kind(chaos):
 def test_each_kind_has_an_action_with_the_arguments_and_defaults_of_the_fault(kind):
     group, _, verb = kind.partition(".")
     action = getattr(importlib.import_module(f"chaosreprise.actions.{group.replace('-', '_')}"), verb)
-    given = {parameter.name: parameter.default for parameter in inspect.signature(action).parameters.values()}
-    shared = {"agent", "count", "hold_s", "in_flight"}
+    parameters = inspect.signature(action).parameters.values()
+    given = {one.name: None if one.default is one.empty else one.default for one in parameters}
+    shared = set(method._Given.__struct_fields__)
     wanted = {
         argument["name"]: argument["default"]
         for one in reference.data()

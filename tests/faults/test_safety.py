@@ -121,3 +121,38 @@ def test_sessions_that_are_not_made_yet_are_left_to_the_warden_and_no_other_limi
         check(platform(tmp_path, allow={"at_once": 2}), unmade, facts())
     with pytest.raises(NotAllowed, match=r"allow\.windows"):
         check(platform(tmp_path, allow={"windows": ["Sun 14:00-15:00 UTC"]}), unmade, facts())
+
+
+LINKS = {f"links/agents/a{n}": True for n in range(1, 7)} | {"links/database": True}
+
+
+def linked(tmp_path, *ons, share=0.5, count=3, **changes):
+    file = platform(tmp_path, allow={"faults": ["links.freeze", KIND], "share": share, "count": count})
+    whole = AGENTS | SESSIONS | LINKS | {"database": True}
+    check(
+        file,
+        [Intent("links.freeze", on, 10) for on in ons],
+        facts(whole=whole, foreign=dict.fromkeys(LINKS, 0), **changes),
+    )
+
+
+def test_an_agent_whose_link_is_broken_counts_as_a_broken_agent(tmp_path):
+    linked(tmp_path, "links/agents/a1", "links/agents/a2", "links/database")
+    with pytest.raises(NotAllowed, match=r"allow\.share = 0\.34: 3 of 6 agents would be broken"):
+        linked(tmp_path, "links/agents/a1", "links/agents/a2", "links/agents/a3", share=0.34)
+    with pytest.raises(NotAllowed, match=r"allow\.share = 0\.34: 3 of 6 agents would be broken"):
+        linked(tmp_path, "links/agents/a1", share=0.34, broken=["agents/a2", "links/agents/a3"])
+    linked(tmp_path, "links/agents/a1", share=0.34, broken=["agents/a1", "links/agents/a3"])
+    with pytest.raises(NotAllowed, match=r"allow\.count = 1: 2 of 6 agents would be broken"):
+        linked(tmp_path, "links/agents/a1", share=1.0, count=1, broken=["agents/a2"])
+
+
+def test_breaking_an_agent_counts_those_whose_links_are_broken(tmp_path):
+    file = platform(tmp_path, allow={"share": 0.34})
+    with pytest.raises(NotAllowed, match=r"3 of 6 agents would be broken \(agents/a2, agents/a3 is not whole now\)"):
+        check(file, take_away("a1"), facts(whole=AGENTS | LINKS, broken=["links/agents/a2", "links/agents/a3"]))
+
+
+def test_a_link_that_is_not_there_is_not_broken(tmp_path):
+    with pytest.raises(NotAllowed, match="links/clients is not there"):
+        linked(tmp_path, "links/clients")

@@ -1,5 +1,6 @@
 """A fault through its states, and the ways in which it must end whoever dies."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -17,7 +18,8 @@ from toystack import eventually
 from chaosreprise.clock import SECOND
 from chaosreprise.errors import BadInput, NotAllowed, NotPossible, NotProven, RunBroken, Unreachable
 from chaosreprise.faults import client as faults
-from chaosreprise.faults import ledger
+from chaosreprise.faults import ledger, registry
+from chaosreprise.faults.base import Context
 from chaosreprise.faults.lives import Busy
 from chaosreprise.history import Fault, load
 from chaosreprise.procs import ESTABLISHED, connections_of, incarnation, is_alive, send_signal, wait_gone
@@ -170,6 +172,12 @@ def test_an_agent_without_a_connection_is_not_taken_away(launch, start_warden):
     stack = launch([toystack.spec.ComponentSpec(name="agents/a1", command=["sleep", "100"])])
     with pytest.raises(NotPossible, match="has no connection to anywhere: its loss could not be proven"):
         take_away(start_warden(stack))
+
+
+def test_an_agent_without_a_connection_may_be_meant_at_a_moment_to_come(launch):
+    stack = launch([toystack.spec.ComponentSpec(name="agents/a1", command=["sleep", "100"])])
+    context = Context(stack.address, [], later=True)
+    assert asyncio.run(registry.get("agents.crash").plan(context, "agents/a1", {}))["homes"] == []
 
 
 REFUSED = [

@@ -40,7 +40,9 @@ class Lab:
         self.stack = stack
         self.dir = stack.dir
         self.settings = json.loads((self.dir / "lab.json").read_text())
-        self.url = f"http://127.0.0.1:{self.settings['control_port']}"
+        ports = [self.settings["control_port"], *self.settings["more_control_ports"]]
+        self.urls = [f"http://127.0.0.1:{port}" for port in ports]
+        self.url = self.urls[0]
         kept = httpx.Limits(keepalive_expiry=None)
         self.http = httpx.Client(base_url=self.url, timeout=20, trust_env=False, limits=kept)
         self.login()
@@ -205,8 +207,9 @@ def new_lab(lab_state):
 
 
 @pytest.fixture(scope="module")
-def shared_lab(lab_state):
-    with started(lab_state, "", {}) as lab:
+def shared_lab(lab_state, request):
+    """As the module's LAB wants it, if it says so."""
+    with started(lab_state, "", getattr(request.module, "LAB", {})) as lab:
         yield lab
 
 

@@ -38,6 +38,7 @@ def test_a_zombie_acts_once_on_what_it_was_sent_and_in_the_order_of_all_that_was
     until(lambda: lab.online() == 3, "a1 is online again")
 
 
+@pytest.mark.thorough
 def test_zombies_lose_nothing_and_repeat_nothing_whenever_they_freeze(lab, until):
     begin = time.monotonic_ns()
     with labtraffic.Traffic(lab, seed=11, clients=9, pause_s=0.05) as traffic:
@@ -78,6 +79,7 @@ def test_without_any_agent_starts_are_refused_and_commands_wait(lab, until):
     labtraffic.judge(lab, traffic, until)
 
 
+@pytest.mark.thorough
 def test_an_agent_without_file_descriptors_recovers_when_it_has_some_again(lab, until):
     with labtraffic.Traffic(lab, seed=14, clients=9, pause_s=0.05) as traffic:
         traffic.more(10)

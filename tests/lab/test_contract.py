@@ -5,11 +5,15 @@ import concurrent.futures
 import json
 import re
 import socket
+import time
 from collections import Counter
 
 import aiohttp
 import httpx
+import psycopg
 import pytest
+
+from chaosreprise.lab import settings, store
 
 KEY = "0" * 64
 
@@ -300,6 +304,17 @@ def test_creates_at_once_spread_over_the_agents_by_at_most_one(lab):
     assert {answer.status_code for answer in answers} == {202}
     load = Counter(row["agent_id"] for row in lab.sql("select agent_id from sessions where state <> 'terminated'"))
     assert sorted(load.values()) == [10, 10, 10]
+
+
+def test_creates_that_wait_for_each_other_hold_up_no_heartbeat(lab):
+    users = [f"user{number:02d}" for number in range(1, 7)] * 3
+    with concurrent.futures.ThreadPoolExecutor(len(users)) as pool, psycopg.connect(lab.secret("reader.dsn")) as held:
+        held.execute("select pg_advisory_lock(%s)", (store.PLACEMENT_LOCK,))
+        answers = [pool.submit(lab.create, user) for user in users]
+        time.sleep(2 * settings.MISSED_HEARTBEATS * lab.settings["heartbeat_s"])
+        assert not any(answer.done() for answer in answers)
+        held.execute("select pg_advisory_unlock(%s)", (store.PLACEMENT_LOCK,))
+        assert {answer.result().status_code for answer in answers} == {202}
 
 
 def test_without_agents_there_is_no_place(lab):

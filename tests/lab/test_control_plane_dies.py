@@ -71,6 +71,7 @@ def test_a_control_plane_that_was_frozen_goes_on(lab, until):
     assert {one.status for one in traffic.tries} <= {202, 409, 503}
 
 
+@pytest.mark.thorough
 def test_a_control_plane_without_file_descriptors_recovers_when_it_has_some_again(lab, until):
     name = lab.running()  # the connection that this took is kept
     with labtraffic.Traffic(lab, seed=4, clients=9, pause_s=0.05) as traffic:

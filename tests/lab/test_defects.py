@@ -13,7 +13,22 @@ import pytest
 
 from chaosreprise.checker.registry import checks
 from chaosreprise.errors import BadInput
-from chaosreprise.lab import defects, delivery, frames, hands, lane, outbox, roster, steps, store
+from chaosreprise.lab import (
+    agent,
+    database,
+    defects,
+    delivery,
+    frames,
+    hands,
+    lane,
+    others,
+    outbox,
+    roster,
+    sockets,
+    steps,
+    store,
+    streams,
+)
 from chaosreprise.lab.defects.catalogue import ALL
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -22,14 +37,19 @@ START = ["made", "up"]
 SEAMS = {
     seam.__name__: seam
     for seam in (
+        agent.Agent,
+        database.Database,
         delivery.Delivery,
         frames.Frames,
         hands.Hands,
         lane.Lane,
+        others.Others,
         outbox.Outbox,
         roster.Roster,
+        sockets.Switchboard,
         steps.Steps,
         store.Store,
+        streams.Streams,
     )
 }
 
@@ -50,6 +70,7 @@ def statuses(lab, commands):
     return [lab.command(number)["status"] for number in commands]
 
 
+@pytest.mark.thorough
 def test_drop_queue_leaves_commands_pending_for_ever(new_lab, until):
     lab = new_lab("drop-queue", agents=2)
     awake, asleep, commands, fresh = scene(lab, until)
@@ -64,6 +85,7 @@ def test_drop_queue_leaves_commands_pending_for_ever(new_lab, until):
     assert statuses(lab, commands) == ["pending"] * 2
 
 
+@pytest.mark.thorough
 def test_fail_when_away_closes_commands_as_failed(new_lab, until):
     lab = new_lab("fail-when-away", agents=2)
     awake, asleep, commands, _ = scene(lab, until)
@@ -208,3 +230,19 @@ def test_a_backlog_delivers_each_command_once_in_its_own_order_and_then_what_is_
         return delivered
 
     assert asyncio.run(deliver()) == parts
+
+
+def test_what_was_handed_over_once_and_not_acknowledged_is_not_given_to_the_next_connection():
+    planted = importlib.import_module("chaosreprise.lab.defects.delivery")
+    queue = Queue("wake_session", "hibernate_session", "stop_session")
+
+    async def connections():
+        behind = planted.HandedOverOnce(queue)
+        first = await behind.on_connect("a1")
+        queue.mark(first, "sent")
+        queue.mark(first[:1], "ack")
+        queue.commands.append(store.Command("c4", "a1", "s2", "stop_session", {}, "sent"))
+        return first, await behind.on_connect("a1")
+
+    first, second = asyncio.run(connections())
+    assert [[command.id for command in part] for part in (first, second)] == [["c1", "c2", "c3"], ["c1", "c4"]]

@@ -6,7 +6,8 @@ import tomllib
 import pytest
 
 from chaosreprise.errors import BadInput
-from chaosreprise.platform import file
+from chaosreprise.platform import file, links
+from chaosreprise.platform.values import Secret
 
 EMBEDDED = 'version = 1\nkind = "embedded"\nname = "x"\n'
 REMOTE = 'version = 1\nkind = "streamspace"\nname = "x"\n'
@@ -40,6 +41,14 @@ USERS = '[budget]\nusers = ["a"]\n'
         (
             REMOTE + CONTROL + TIMING + USERS + '[components.agents]\nhow = "process"',
             "components.agents.keeper is missing",
+        ),
+        (
+            REMOTE + CONTROL + TIMING + USERS + '[components.agents]\nhow = "none"\nadmin = { env = "P" }',
+            "components.agents.admin goes only with components.database",
+        ),
+        (
+            REMOTE + '[components.database]\nhow = "none"\nadmin = "postgresql://u:secret@host/db"',
+            "components.database.admin: expected a secret by reference",
         ),
         (REMOTE + '[control]\nurl = "localhost:80"', 'control.url = "localhost:80": expected a URL'),
         (REMOTE + '[budget]\nusers = ["a", 3]', "budget.users[1] = 3: expected a text"),
@@ -124,3 +133,57 @@ def test_the_example_of_the_page_on_safety_is_a_platform_file(tmp_path: pathlib.
     assert read.guard.promql is not None
     assert {*read.allow.__struct_fields__} == {*tomllib.loads(example)["allow"]}, "every limit stands in it"
     assert {*read.guard.__struct_fields__} == {*tomllib.loads(example)["guard"]}
+
+
+def test_links_are_read_with_where_their_secrets_stand(tmp_path):
+    path = tmp_path / "p.toml"
+    link = 'admin = "http://127.0.0.1:8474"\nproxy = "db"\ntoken = { file = "t" }\ntaps = "http://127.0.0.1:9"\n'
+    path.write_text(f'{REMOTE}{CONTROL}{TIMING}{USERS}[links.database]\n{link}[links."agents/a1"]\n{link}')
+    found = links.of(file.load(str(path)))
+    assert list(found) == ["links/database", "links/agents/a1"]
+    (tmp_path / "t").write_text("secret\n")
+    assert found["links/database"].toxics[0].token() == "secret"
+    assert found["links/database"].taps[0].token() == ""
+    assert links.OfFile(str(path)) == found
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ("[links.db]\nadmin = 'http://x'\nproxy = 'p'", 'links."db": expected clients, database, sessions or agents/NAME'),
+        ("[links.database]\nproxy = 'p'", "links.database.admin is missing"),
+        ("[links.database]\nadmin = 'here'\nproxy = 'p'", 'links.database.admin = "here": expected a URL'),
+        ("[links.database]\nadmin = 'http://x:99999'\nproxy = 'p'", "links.database.admin"),
+        ("[links.database]\nadmin = 'http://x'\nproxy = 'p'\ntoken = 'x'", "links.database.token: expected a secret by reference"),
+    ],
+)  # fmt: skip
+def test_a_link_that_can_not_be_one_is_refused(table, says, tmp_path):
+    path = tmp_path / "p.toml"
+    path.write_text(f"{REMOTE}{CONTROL}{TIMING}{USERS}{table}")
+    with pytest.raises(BadInput) as refused:
+        file.load(str(path))
+    assert says in str(refused.value)
+
+
+def test_a_command_crosses_the_links_on_its_way():
+    names = ["links/clients", "links/database", "links/sessions", "links/agents/a1", "links/agents/a2"]
+    assert links.crossed(names, "wake", "a2", "s") == ["links/clients", "links/database", "links/agents/a2"]
+    assert links.crossed(names, "step", None, "s") == ["links/clients", "links/database", "links/sessions"]
+    assert links.crossed(names, "read", None, None) == ["links/clients", "links/database"]
+    assert links.crossed(["links/database"], "stop", "a1", "s") == ["links/database"]
+    assert links.crossed([], "stop", "a1", "s") == []
+
+
+def test_an_administrator_is_named_so_that_others_find_him(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "lab.toml"
+    for secret, found in (('{ file = "dsn" }', Secret(file=str(tmp_path / "dsn"))), ('{ env = "P" }', Secret(env="P"))):
+        path.write_text(REMOTE + CONTROL + TIMING + USERS + f'[components.database]\nhow = "none"\nadmin = {secret}\n')
+        platform = file.load(str(path))
+        assert platform.admin == found
+        assert platform.has("components.database.admin")
+        assert not platform.has("links.database.taps")
+
+
+def test_a_platform_without_an_administrator_has_none() -> None:
+    assert file.load("embedded").admin is None
+    assert not file.load("embedded").has("components.database.admin")

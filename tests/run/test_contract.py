@@ -23,6 +23,8 @@ REFUSED = {"name": "no agent", "when": "no-agent-online", "ops": ["start"], "all
         ({"exposure": {"stop": 0}}, "exposure.stop = 0: expected a whole number from 1 to 1000"),
         ({"workload": {"sessions": "many"}}, 'workload.sessions = "many": expected a whole number'),
         ({"workload": {"mix": {"step": -1}}}, "workload.mix.step = -1: expected a rate"),
+        ({"needs": {"control_plane": 2}}, "needs.control_plane is not a setting: did you mean control_planes?"),
+        ({"needs": {"agents": 100}}, "needs.agents = 100: expected a whole number from 1 to 64"),
         ({"limits": {"baseline": 3}}, "limits.baseline is not a setting: did you mean baseline_s?"),
         ({"objectives": [1]}, "objectives[0] = 1: expected a table with name, signal, latency"),
         (

@@ -26,6 +26,11 @@ def step(action: str, arguments: Any) -> dict[str, Any]:
         ("agents.take_away", ["a1"], 'agents.take_away: arguments = ["a1"]: expected an object'),
         ("load.quiet", {"seconds": "${quiet}"}, 'load.quiet: seconds = "${quiet}": expected seconds from 0 to 86400'),
         ("commands.send", {"seconds": -1}, "commands.send: seconds = -1: expected seconds from 0 to 86400"),
+        ("commands.send", {"share": 0}, "commands.send: share = 0: expected a share from above 0 to 1"),
+        ("agents.crash", {"share": 1.5}, "agents.crash: share = 1.5: expected a share from above 0 to 1"),
+        ("agents.pause", {"one_by_one": True}, "agents.pause: one_by_one = true: it does not end by itself"),
+        ("agents.clock_skew", {"skew_s": "an hour"}, 'agents.clock_skew: skew_s = "an hour": expected seconds'),
+        ("database.disk_slow", {"delay_ms": 0}, "database.disk_slow: delay_ms = 0: expected milliseconds"),
     ],
 )
 def test_a_wrong_argument_of_a_step_is_refused_with_its_value(action: str, arguments: Any, says: str) -> None:

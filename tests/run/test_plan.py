@@ -1,9 +1,13 @@
-"""Whom a fault hits follows from the seed alone."""
+"""Whom a fault hits follows from the seed alone; what the platform file gives no way to is refused before anything begins."""
+
+import pathlib
 
 import pytest
 
-from chaosreprise.errors import BadInput
-from chaosreprise.run import method, plan
+from chaosreprise.errors import BadInput, NotPossible
+from chaosreprise.platform import adapter, file
+from chaosreprise.platform.adapter import Component, Description
+from chaosreprise.run import contract, method, plan
 
 AGENTS = ["a1", "a2", "a3"]
 
@@ -21,6 +25,40 @@ def test_the_seed_draws_the_victims_in_one_order_for_all_faults_of_a_run() -> No
         assert chosen(seed, agent="a2", count=2)[0] == "a2"
 
 
+def test_a_region_is_hit_as_a_whole_or_in_part() -> None:
+    regions = {"east": ["a1", "a3"], "west": ["a2"]}
+
+    def of_region(**given: object) -> list[str]:
+        return plan.choose(method.wanted("agents.take_away", given), AGENTS, 7, regions)
+
+    assert sorted(of_region(region="east")) == ["a1", "a3"]
+    assert of_region(region="west") == ["a2"]
+    assert of_region(region="east", count=1) == of_region(region="east")[:1]
+    with pytest.raises(BadInput, match="region = 'north': expected one of east, west"):
+        of_region(region="north")
+
+
+def test_one_of_several_control_planes_is_named_or_drawn() -> None:
+    there = ["control-plane", "control-plane/2", "database", "agents/a1"]
+
+    def hit(seed: int = 7, **given: object) -> list[str]:
+        return plan.shown(method.wanted("control-plane.crash", given), AGENTS, seed, there).components
+
+    assert {hit(seed)[0] for seed in range(30)} == {"control-plane", "control-plane/2"}
+    assert hit(which="control-plane/2") == ["control-plane/2"]
+    assert sorted(hit(count="all")) == ["control-plane", "control-plane/2"]
+    with pytest.raises(BadInput, match="which = 'control-plane/3': expected one of control-plane, control-plane/2"):
+        hit(which="control-plane/3")
+    alone = plan.shown(method.wanted("control-plane.crash", {}), AGENTS, 7)
+    assert (alone.components, alone.of) == (["control-plane"], 1)
+
+
+def test_what_is_restarted_in_turn_is_never_broken_together() -> None:
+    for in_turn, moments in ((True, [1, 1, 1]), (False, [3])):
+        wanted = method.wanted("agents.restart", {"count": "all", "one_by_one": in_turn})
+        assert [len(moment) for moment in plan.shown(wanted, AGENTS, 7).moments()] == moments
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [
@@ -31,3 +69,58 @@ def test_the_seed_draws_the_victims_in_one_order_for_all_faults_of_a_run() -> No
 def test_who_is_not_there_is_not_hit(given: dict[str, object], says: str) -> None:
     with pytest.raises(BadInput, match=says):
         chosen(1, **given)
+
+
+DATABASE = """
+version = 1
+kind = "streamspace"
+name = "x"
+[control]
+url = "http://127.0.0.1:1"
+user = "u"
+password = {{ env = "P" }}
+template = "t"
+[timing]
+settle = {{ backoff_s = 1, reconcile_s = 1, slowest_s = 1 }}
+[budget]
+users = ["a"]
+[components.database]
+how = "none"
+{admin}
+[allow]
+faults = ["database.read_only", "database.hang", "database.commit_lost", "database.crash"]
+"""
+ADMIN = 'admin = { env = "ADMIN" }'
+
+
+def planned(folder: pathlib.Path, kind: str, admin: str = "") -> plan.RunPlan:
+    """What would be done on a database of which we have no process."""
+    path = folder / "platform.toml"
+    path.write_text(DATABASE.format(admin=admin))
+    platform = file.load(str(path))
+    there = [Component(name="agents/a1", group="agents"), *adapter.make(platform, "r1").components()]
+    said = Description(attribution=[], refusals=[], promises={}, bounds={}, offline_ns=0, sources=[])
+    arguments = contract.Arguments(name="x", require=[])
+    return plan.make(arguments, [method.wanted(kind, {})], platform, said, there, 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "lacks"),
+    [
+        ("database.read_only", "components.database.admin"),
+        ("database.hang", "links.database"),
+        ("database.commit_lost", "links.database.taps"),
+    ],
+)
+def test_a_fault_is_refused_without_what_it_acts_through(tmp_path: pathlib.Path, kind: str, lacks: str) -> None:
+    with pytest.raises(NotPossible, match=f"{lacks} is not set: {kind} has no way to be made"):
+        planned(tmp_path, kind)
+
+
+def test_a_fault_by_sql_needs_no_process(tmp_path: pathlib.Path) -> None:
+    assert planned(tmp_path, "database.read_only", ADMIN).components == ["database"]
+
+
+def test_a_fault_on_a_process_needs_one(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(NotPossible, match="database: no process of it is running"):
+        planned(tmp_path, "database.crash", ADMIN)

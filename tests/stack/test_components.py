@@ -313,3 +313,48 @@ server.serve_forever()
         ]
     )
     assert time.monotonic() - began > 0.3
+
+
+def test_what_is_started_under_a_hold_with_an_environment_is_killed_with_it_and_its_files_are_removed(
+    stack, keeper, tmp_path
+):
+    was = component(keeper, "agents/a1").inc
+    (tmp_path / "other").touch()
+    left = str(tmp_path / "{pid}")
+    env = {"REPRISE_SAID": "so"}
+    keeper.hold("agents/a1", was, "f1", owners=[myself()], lease_end=FAR, down=False, env=env, left=[left])
+    send_signal(was, signal.SIGKILL)
+    changed = eventually(lambda: up(keeper, "agents/a1", was)).inc
+    assert b"REPRISE_SAID=so" in pathlib.Path(f"/proc/{changed.pid}/environ").read_bytes()
+    (tmp_path / str(changed.pid)).touch()
+    keeper.release("agents/a1", "f1")
+    whole = eventually(lambda: up(keeper, "agents/a1", changed)).inc
+    assert not is_alive(changed)
+    assert b"REPRISE_SAID" not in pathlib.Path(f"/proc/{whole.pid}/environ").read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+
+def test_a_hold_with_an_environment_is_over_when_nobody_is_left_to_end_it(stack, keeper):
+    was = component(keeper, "agents/a1").inc
+    owner = subprocess.Popen(["sleep", "60"])
+    owners = [incarnation(owner.pid)]
+    keeper.hold("agents/a1", was, "f1", owners=owners, lease_end=FAR, down=False, env={"REPRISE_SAID": "so"})
+    send_signal(was, signal.SIGKILL)
+    changed = eventually(lambda: up(keeper, "agents/a1", was)).inc
+    owner.kill()
+    owner.wait()
+    whole = eventually(lambda: up(keeper, "agents/a1", changed)).inc
+    assert b"REPRISE_SAID" not in pathlib.Path(f"/proc/{whole.pid}/environ").read_bytes()
+    assert component(keeper, "agents/a1").last_hold.by == "owners"
+
+
+def test_one_that_is_held_down_starts_when_the_same_fault_lets_it(stack, keeper):
+    was = component(keeper, "agents/a1").inc
+    keeper.hold("agents/a1", was, "f1", owners=[myself()], lease_end=FAR, down=True)
+    send_signal(was, signal.SIGKILL)
+    eventually(lambda: component(keeper, "agents/a1").state == "held")
+    keeper.hold("agents/a1", was, "f1", owners=[myself()], lease_end=FAR, down=False)
+    found = eventually(lambda: up(keeper, "agents/a1", was))
+    assert found.held_by == "f1"
+    keeper.release("agents/a1", "f1")
+    assert component(keeper, "agents/a1").inc == found.inc

@@ -119,6 +119,8 @@ class Traffic:
             "wake": ("PUT", f"{path}/wake", None),
         }
         method, url, body = requests[verb]
+        if len(self.lab.urls) > 1:
+            url = chance.choice(self.lab.urls) + url
         status, said = 0, {}
         try:
             answer = await http.request(method, url, json=body)

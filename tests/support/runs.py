@@ -16,12 +16,12 @@ from chaosreprise.stack import starter
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CHAOS = str(pathlib.Path(sys.executable).with_name("chaos"))
 EXPERIMENT = ROOT / "experiments" / "agent-failover.json"
-# Short, so that many runs fit: reserve of 3 and 3 an agent, held for 0.9 s; the lab below settles in about a second.
-VARIABLES = {"hold_s": 0.9, "quiet_s": 0.2, "baseline_s": 0.5, "exposure": 2, "steps_per_s": 5.0, "reads_per_s": 2.0}
+# Short, so that many runs fit: reserve of 2 and 2 an agent, held for 0.9 s; the lab below settles in about a second.
+VARIABLES = {"hold_s": 0.9, "quiet_s": 0.2, "baseline_s": 0.5, "exposure": 1, "steps_per_s": 5.0, "reads_per_s": 2.0}
 SHORT = [text for name, value in VARIABLES.items() for text in ("--var", f"{name}:{type(value).__name__}={value}")]
 SHORTEST = {"hold_s": 0.3, "quiet_s": 0.1, "baseline_s": 0.1, "exposure": 1, "steps_per_s": 5.0, "reads_per_s": 2.0}
 LAB = {
-    "agents": 3,
+    "agents": 2,
     "users": 12,
     "heartbeat_s": 0.2,
     "reconcile_s": 0.1,
@@ -34,14 +34,14 @@ print(json.dumps(checker.judge(history.load(pathlib.Path(sys.argv[1])), "end").t
 """
 
 
-def start_lab(defect: str | None = None) -> starter.Stack:
+def start_lab(defect: str | None = None, **more: int) -> starter.Stack:
     """A lab with short timers, so that a run on it settles within a second, and watched half as often as others."""
     before = dict(os.environ)
     os.environ.pop("REPRISE_LAB_DEFECT", None)
     try:
         if defect:
             os.environ["REPRISE_LAB_DEFECT"] = defect
-        lab = starter.start(**LAB, owned=False)
+        lab = starter.start(**{**LAB, **more}, owned=False)
     finally:
         os.environ.clear()
         os.environ.update(before)

@@ -113,12 +113,15 @@ def server(port: int) -> spec.ComponentSpec:
     )
 
 
-def write(folder: pathlib.Path, components: list[spec.ComponentSpec], **session: float) -> None:
+def write(
+    folder: pathlib.Path, components: list[spec.ComponentSpec], links: list[str] | None = None, **session: float
+) -> None:
     stack = spec.StackSpec(
         v=1,
         id=folder.name,
         session=spec.SessionSpec(command=python(SESSION), **{"backoff_s": 0.1} | session),
         components=components,
+        links=links or [],
     )
     spec.save(folder, stack)
 
@@ -128,6 +131,7 @@ def launch(
     *,
     folder: pathlib.Path | None = None,
     owned: bool = False,
+    links: list[str] | None = None,
     **session: float,
 ) -> starter.Stack:
     """A stack of these components; in `folder` rather than in the state directory if that is given."""
@@ -135,7 +139,7 @@ def launch(
         folder = starter.new_folder()
     else:
         folder.mkdir()
-    write(folder, components, **session)
+    write(folder, components, links, **session)
     return starter.launch(folder, owned=owned)
 
 

@@ -7,7 +7,7 @@ slots s1            up
 
 from collections.abc import Callable
 
-from chaosreprise.history import Answer, Coverage, Effect, Fault, History, Observe, Report, Submit
+from chaosreprise.history import Answer, Coverage, Effect, Fault, History, Observe, Report, Stream, Submit
 
 WIDTH = 66
 SECOND = 1e9
@@ -63,6 +63,9 @@ def draw(history: History) -> str:
             lane(f"rows {event.id}").put(hi, f"{event.state}{owner}")
         elif isinstance(event, Observe):
             lane(f"{event.source}.{event.signal}").put(hi, f"{event.value:g}")
+        elif isinstance(event, Stream):
+            begun = next(one.hi for one in history.events if isinstance(one, Stream) and one.stream == event.stream)
+            lane(event.stream).put(hi, event.state, begun / SECOND if event.state != "open" else None)
     _spans(history, lane)
     left = max(len(label) for label in lanes) + 1
     lines = [f"{'s':<{left}}{_axis(seconds, scale)}"]
@@ -75,13 +78,15 @@ def draw(history: History) -> str:
 
 def _called(submit: Submit, answer: Answer | None) -> str:
     session = submit.session or (answer.session if answer else None) or ""
-    return f"{submit.cmd} {submit.op} {session}".rstrip()
+    return f"{submit.cmd} {'list' if submit.op == 'read' and not session else submit.op} {session}".rstrip()
 
 
 def _command(lane: Lane, submit: Submit, answer: Answer | None) -> None:
     """From its submission to its answer."""
     word = "" if answer is None else {"ok": "ok", "fail": "refused", "info": "unclear"}[answer.outcome]
-    if answer is not None and answer.status:
+    if answer is not None and answer.listed is not None:
+        word = ",".join(answer.listed) or "empty"
+    elif answer is not None and answer.status:
         word = str(answer.status)
     lane.put((answer or submit).hi / SECOND, f">{word}", submit.lo / SECOND)
 

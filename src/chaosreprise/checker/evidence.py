@@ -9,9 +9,10 @@ from chaosreprise.checker.coverage import RUNNERS, WARDEN
 from chaosreprise.checker.life import ONLINE
 from chaosreprise.checker.verdict import Doubt
 from chaosreprise.history import History, Observe, Phase
-from chaosreprise.history.events import HALT, INTERRUPTED, Op
+from chaosreprise.history.events import HALT, INTERRUPTED, UNMADE, Op
 
 AGAIN = "run the experiment again"
+JOURNAL = "see the journal for the step of the method that failed"
 
 
 def processes(case: Case) -> list[Doubt]:
@@ -79,9 +80,16 @@ def faults(case: Case) -> list[Doubt]:
         for life in case.lives
         if (trouble := life.trouble())
     ]
+    if not found:
+        found = [
+            Doubt(what=told.get("kind", "faults"), why=f"it was asked for and not made: {told.get('why')}", do=JOURNAL)
+            for event in case.table.observed
+            if (event.source, event.signal) == ("owner", UNMADE)
+            for told in [event.value if isinstance(event.value, dict) else {}]
+        ]
     if not any(life.proven is not None for life in case.lives) and not found:
         why = "nothing was broken: no fault is proven in this history"
-        found.append(Doubt(what="faults", why=why, do="see the journal for the step of the method that failed"))
+        found.append(Doubt(what="faults", why=why, do=JOURNAL))
     return found
 
 

@@ -1,21 +1,22 @@
 """Exposure: which commands crossed what was broken while it surely was. Without them nothing was tested.
 
 *during*: submitted surely after the fault was proven, and surely before its undo began or the platform saw the agent back.
-*in flight*: submitted surely before it was proven, and not surely finished then. Only commands count that were accepted or
-happened (a refused one tests nothing), are not exempt, and cross the broken component: for an agent, the session's row named
-it when the command was sent (a start: the row that it made). A held fault needs n *during* of each kind in the contract's
-`exposure`, a crash or restart n *in flight*; 0 lost of n excludes, with 95 % confidence, only loss rates above
-1 - 0.05 ** (1/n).
+*in flight*: submitted surely before it struck, and not surely finished when it was proven (for a restart: when it was asked to
+end). Only commands count that were accepted or happened (a refused one tests nothing), are not exempt, and cross the broken
+component: for an agent, or its link, the session's row named it when the command was sent, and was watched then (a start: the
+row that it made). Where the store is away, or read-only, nothing should be accepted: there every call counts that reached the
+platform, and its answer is what is tested. A held fault needs n *during* of each kind in the contract's `exposure`, a crash or
+restart n *in flight*; 0 lost of n accepted ones excludes, with 95 % confidence, only loss rates above 1 - 0.05 ** (1/n).
 """
 
 from collections.abc import Iterator
 
-from chaosreprise.checker import exempt, outcome
+from chaosreprise.checker import exempt, moments, outage, outcome
 from chaosreprise.checker.attribution import shows_repeat
 from chaosreprise.checker.case import Case
-from chaosreprise.checker.life import ONLINE, Life
+from chaosreprise.checker.life import LINKS, ONLINE, Life
 from chaosreprise.checker.verdict import Doubt, FaultTold, KindExposure, Span, excludes_above
-from chaosreprise.history.events import Fault
+from chaosreprise.history.events import STORE, Fault
 
 SESSIONS = "sessions/"
 
@@ -43,6 +44,8 @@ def window(case: Case, life: Life) -> tuple[int, int]:
     if life.proven is None or life.lasted_until is None:
         return 0, -1
     lo, hi = life.proven.hi, life.lasted_until
+    if life.component.startswith(LINKS) and not life.away:
+        return lo, hi  # an agent whose link is slow, or comes and goes, may well be online
     before = None
     for report in case.reports.agents.get(life.agent or "", ()):
         if report.state == ONLINE and before not in (None, ONLINE) and report.hi > lo:
@@ -55,19 +58,20 @@ def rows_during(case: Case, life: Life) -> Iterator[int]:
     lo, hi = window(case, life)
     commands = case.commands
     for row, submitted in enumerate(commands.lo):
-        if lo <= submitted and commands.hi[row] <= hi and _counts(case, row, life):
+        if lo <= submitted and commands.hi[row] <= hi and (_tried(case, row, life) or _counts(case, row, life)):
             yield row
 
 
 def rows_in_flight(case: Case, life: Life) -> Iterator[int]:
-    if life.proven is None:
+    struck = life.struck
+    if life.proven is None or struck is None:
         return
     commands = case.commands
     for row, submitted in enumerate(commands.hi):
         if submitted > life.proven.lo:
             continue
         effect = case.attributed.effect_of[row]
-        if (effect is None or effect.lo >= life.proven.hi) and _counts(case, row, life):
+        if (effect is None or effect.lo >= struck) and _counts(case, row, life):
             yield row
 
 
@@ -84,8 +88,6 @@ def doubts(case: Case) -> list[Doubt]:
     found = []
     for pool in _pools(case):
         found += _missing(case, pool)
-        for life in pool:
-            found += _unknown_agents(case, life)
     return found
 
 
@@ -110,6 +112,7 @@ def _told(case: Case, life: Life) -> FaultTold:
         undoing=_span(case, life.states.get("undoing")),
         undone=_span(case, life.undone),
         by=life.undone.by if life.undone else None,
+        moment=waited.say if (waited := moments.of(life)) is not None else None,
         exposure=_filled(case, exposure, in_flight, during),
     )
 
@@ -139,15 +142,23 @@ def _filled(
             found[kind] = KindExposure(shows_repeat=shows_repeat(case.attributed.entries.get(kind)))
         found[kind].in_flight += row in in_flight
         found[kind].during += row in during
-    for exposure in found.values():
-        exposure.excludes_above = excludes_above(exposure.n)
+    for name, exposure in found.items():
+        measured = in_flight if exposure.measure == "in_flight" else during
+        happened = sum(case.commands.op[row] == name and outcome.happened(case, row) is True for row in measured)
+        exposure.excludes_above = excludes_above(happened)
     return found
+
+
+def _tried(case: Case, row: int, life: Life) -> bool:
+    """Whether the platform answered while nothing could be kept."""
+    asked = case.commands.op[row] != "read" and STORE in case.commands.path[row]
+    return asked and outage.takes_no_writes(life) and outage.surely_in(case, row, life) and outage.answered(case, row)
 
 
 def _counts(case: Case, row: int, life: Life) -> bool:
     if case.commands.op[row] == "read" or not crosses(case, row, life):
         return False
-    if not outcome.happened(case, row):
+    if not outcome.happened(case, row) or not _owner_known(case, row, life):
         return False
     return case.attributed.effect_of[row] is not None or exempt.reason(case, row) is None
 
@@ -156,6 +167,8 @@ def crosses(case: Case, row: int, life: Life) -> bool:
     """Whether the command's path crosses the broken component; for an agent its session's row must say so as well."""
     path, session = case.commands.path[row], case.commands.session[row]
     agent = life.agent
+    if life.partial:
+        return False
     if agent is None:
         return life.component in path
     if session is None:
@@ -193,18 +206,18 @@ def _wrong_ones(case: Case, pool: list[Life], kind: str) -> str:
     ]
     refused = sum(commands.outcome[row] == "fail" for row in sent)
     elsewhere = sum(not any(crosses(case, row, life) for life in pool) for row in sent)
-    reasons = [f"{n} {words}" for n, words in ((elsewhere, "crossed others"), (refused, "were refused")) if n]
+    unseen = sum(not any(_owner_known(case, row, life) for life in pool) for row in sent)
+    words = {"crossed others": elsewhere, "were refused": refused, "were sent while nobody saw whose they were": unseen}
+    reasons = [f"{n} {word}" for word, n in words.items() if n]
     return f" ({len(sent)} were sent then: {', '.join(reasons)})" if reasons else ""
 
 
-def _unknown_agents(case: Case, life: Life) -> list[Doubt]:
-    """An agent's exposure rests on the rows that name it: they must have been watched while it was broken."""
-    if life.agent is None or life.proven is None:
-        return []
-    lo = life.began if life.began is not None else life.proven.lo
-    hi = life.healing.lo if life.healing is not None else life.proven.hi
-    gaps = [gap for source in sorted(case.reports.sources) for gap in case.watch.gaps(source, lo, hi)]
-    return [case.gap_doubt(gap, f": it is not known which sessions were on {life.component}") for gap in gaps]
+def _owner_known(case: Case, row: int, life: Life) -> bool:
+    """An agent's exposure rests on the row that names it: that must have been watched when the command was sent."""
+    if life.agent is None or case.commands.op[row] == "start":
+        return True
+    lo, hi = case.commands.lo[row], case.commands.hi[row] + 1
+    return not any(case.watch.gaps(source, lo, hi) for source in case.reports.sources)
 
 
 def kinds_not_exposed(case: Case) -> list[str]:

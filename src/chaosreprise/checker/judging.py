@@ -8,7 +8,7 @@ False beats unknown beats true. What crashes is unknown, never a pass.
 from collections.abc import Callable
 from typing import Final
 
-from chaosreprise.checker import accepted, evidence, exposure, tell
+from chaosreprise.checker import accepted, evidence, exposure, moments, outage, tell
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.check import Check
 from chaosreprise.checker.registry import checks
@@ -20,8 +20,24 @@ ALWAYS: Final[tuple[Condition, ...]] = (evidence.required, evidence.processes, e
 CONDITIONS: Final[dict[Stage, tuple[Condition, ...]]] = {
     "baseline": (*ALWAYS, evidence.cycles),
     "during": ALWAYS,
-    "clean": (*ALWAYS, evidence.faults, evidence.settled, evidence.sources, evidence.successes),
-    "end": (*ALWAYS, evidence.faults, evidence.settled, evidence.sources, evidence.successes),
+    "clean": (
+        *ALWAYS,
+        evidence.faults,
+        moments.doubts,
+        outage.leaks,
+        evidence.settled,
+        evidence.sources,
+        evidence.successes,
+    ),
+    "end": (
+        *ALWAYS,
+        evidence.faults,
+        moments.doubts,
+        outage.leaks,
+        evidence.settled,
+        evidence.sources,
+        evidence.successes,
+    ),
 }
 EXPOSED: Final[tuple[Stage, ...]] = ("clean", "end")
 

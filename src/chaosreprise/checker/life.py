@@ -7,22 +7,40 @@ run is unknown when a fault was injected but not proven, is not undone, was undo
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from chaosreprise.history.events import Fault, State
+from chaosreprise.history.events import AWAY, Fault, State
+from chaosreprise.moments.commands import agent_of
 
-MOMENTARY = ("crash", "restart")
+RESTART = "restart"
+MOMENTARY = ("crash", RESTART)
 ACTED: tuple[State, ...] = ("injected", "proven", "undoing", "undone", "leaked")
 ENDS: tuple[State, ...] = ("leaked", "clean", "moot")
-AGENTS = "agents/"
+AGENTS, LINKS = "agents/", "links/"
 ONLINE = "online"
+CUT_OFF = ("freeze", "blackhole", "refuse", "hang")
+"""The same of faults on a link, where they hit both directions of all its connections."""
 AGAIN = "run the experiment again"
-BY_ITSELF = ("lease", "keeper")
+BY_ITSELF = ("lease", "keeper", "server", "database", "somebody else")
+"""Who may have ended a fault long before that was noticed."""
 UNDONE_BY = {
     "lease": (
         "it was undone by its lease: the run was hung",
         "find out what the run waited for, or give the fault a longer planned time",
     ),
     "guard": ("it was undone by the guard before its time", "see whether the platform is well before the next run"),
+    "server": (
+        "it ended before its time: the proxy's server had lost it, as one does that restarts",
+        f"see why that server restarted, then {AGAIN}",
+    ),
+    "database": (
+        "it ended before its time: the database had ended a session that held it",
+        f"see in the database's log why, then {AGAIN}",
+    ),
+    "somebody else": (
+        "it ended before its time: somebody else had changed what it had changed",
+        f"find out who changes the platform's settings, then {AGAIN}",
+    ),
     "stop": ("it was undone by `chaos reprise stop` before its time", AGAIN),
 }
 
@@ -42,8 +60,33 @@ class Life:
         return self.kind.rpartition(".")[2] in MOMENTARY
 
     @property
+    def struck(self) -> int | None:
+        """When it surely had struck. Who is asked to end works on until it has: that belongs to the restart."""
+        event = self.states.get("injected") if self.kind.endswith(f".{RESTART}") else None
+        event = event or self.proven
+        return None if event is None else event.hi
+
+    @property
     def agent(self) -> str | None:
-        return self.component.removeprefix(AGENTS) if self.component.startswith(AGENTS) else None
+        """Whose sessions are concerned: those of an agent that is broken itself, or whose link to the control plane is."""
+        return agent_of(self.component)
+
+    @property
+    def away(self) -> bool:
+        """Whether it leaves its component, or the agent behind its link, out of the world while it is on."""
+        group, _, verb = self.kind.rpartition(".")
+        if f"{group}/" != LINKS:
+            return verb in AWAY
+        return verb in CUT_OFF and self.seen("direction", "both") == "both" and not self.partial
+
+    @property
+    def partial(self) -> bool:
+        """Whether it hits some connections of a link and not others: which commands crossed those, nobody knows."""
+        return bool(self.seen("spared", 0))
+
+    def seen(self, what: str, otherwise: Any) -> Any:
+        """What its proof says."""
+        return ((self.proven.proof if self.proven else None) or {}).get(what, otherwise)
 
     @property
     def proven(self) -> Fault | None:
@@ -67,8 +110,14 @@ class Life:
 
     @property
     def began(self) -> int | None:
-        """The first moment at which it may have done something; None for one that was only planned."""
-        return min((event.lo for state, event in self.states.items() if state != "planned"), default=None)
+        """The first moment at which it may have done something; None for one that was only planned.
+
+        One that waited for its moment did nothing before it came.
+        """
+        idle: tuple[State, ...] = ("planned",)
+        if (injected := self.states.get("injected")) is not None and injected.moment is not None:
+            idle = ("planned", "armed")
+        return min((event.lo for state, event in self.states.items() if state not in idle), default=None)
 
     @property
     def over(self) -> bool:
@@ -88,9 +137,7 @@ class Life:
         if self.began is None or (self.over and not any(state in self.states for state in ACTED)):
             return None
         if self.proven is None and "injected" not in self.states:
-            return "it was armed and never made: its moment did not come, or its injection failed", (
-                "see logs/warden.log for why; keep more sessions in reserve if too few commands were in flight"
-            )
+            return self._never_made()
         if self.proven is None:
             return (
                 "it was injected but not proven: the fault did not bite",
@@ -104,6 +151,16 @@ class Life:
         if not self.over:
             return "nobody saw its target whole again", "run `chaos reprise heal`, then the experiment again"
         return None
+
+    def _never_made(self) -> tuple[str, str]:
+        """Its moment is named where it waited for one."""
+        told = [event.moment for event in self.states.values() if event.moment is not None]
+        if not told:
+            return "it was armed and never made: its moment did not come, or its injection failed", (
+                "see logs/warden.log for why; keep more sessions in reserve if too few commands were in flight"
+            )
+        why = told[-1].why or f"nothing says that its moment came ({told[-1].say})"
+        return f"it was armed and never made: {why}", "wait longer (`within_s`), or for something that happens"
 
 
 def lives(events: Iterable[Fault]) -> list[Life]:

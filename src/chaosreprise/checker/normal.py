@@ -1,8 +1,9 @@
 """Back to normal latency: since the undo of a fault began, when the platform answered as fast again as before the fault.
 
 What is looked at are the steps and reads, which the load sends all along at intended times: its other commands come in
-bursts, and wait for what is broken, which *drained* tells. Of them those whose recorded path crosses the broken component;
-where these are too few, as for an agent that no step crosses, all. Latency counts from the submission until the answer was read.
+bursts, and wait for what is broken, which *drained* tells; a list takes the longer the more there is. Of them those whose
+recorded path crosses the broken component; where these are too few, as for an agent that no step crosses, all. Latency counts
+from the submission until the answer was read.
 
 *Slow* is what took longer than TOLERANCE times the QUANTILE of its own kind in the baseline (the phase of that name, or all
 that was sent before the first fault), and more than SLACK_NS longer, since a busy machine adds as much to anything; and what
@@ -107,8 +108,9 @@ def _series(case: Case, life: Life) -> tuple[list[int], dict[Op, float], str]:
 
 
 def _rows(case: Case) -> list[int]:
-    """All steps and reads, in the order of submission."""
-    return [row for row, op in enumerate(case.commands.op) if op in KINDS]
+    """All steps and reads of a session, in the order of submission."""
+    commands = case.commands
+    return [row for row, op in enumerate(commands.op) if op in KINDS and commands.session[row] is not None]
 
 
 def _bounds(case: Case, rows: Sequence[int]) -> dict[Op, float]:

@@ -12,6 +12,8 @@ from chaosreprise.checker.coverage import Gap
 from chaosreprise.checker.matching import sweep
 from chaosreprise.checker.table import FINISHED
 
+UNCONNECTED = "unconnected"  # the rule of a call that reached nobody
+
 
 def resolve(case: Case) -> dict[int, bool | None]:
     """For each unclear command but reads: whether it happened; None: nobody knows."""

@@ -12,11 +12,12 @@ from collections.abc import Iterable
 
 from chaosreprise.checker import exposure as exposures
 from chaosreprise.checker import normal as latency
+from chaosreprise.checker import outage, outcome
 from chaosreprise.checker.attribution import Transition
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.life import ONLINE, Life
 from chaosreprise.checker.verdict import Recovery, Span
-from chaosreprise.history.events import Fault
+from chaosreprise.history.events import LIFECYCLE, Fault
 
 PROVEN = "proven"
 UNDOING = "undoing"
@@ -88,6 +89,12 @@ def _success(case: Case, life: Life, found: Recovery) -> None:
         return
     rows = {*exposures.rows_during(case, life), *exposures.rows_in_flight(case, life)}
     rows = {row for row in rows if case.attributed.level(case.commands.op[row]) != "none"}
+    if outage.takes_no_writes(
+        life
+    ):  # what was not accepted leaves nothing to drain, and steps do not wait for the store
+        rows = {row for row in rows if outcome.happened(case, row) and case.commands.op[row] in LIFECYCLE}
+        if not rows:
+            return
     effects = [case.attributed.effect_of[row] for row in rows]
     missing = sum(effect is None for effect in effects)
     after = sorted(_after(effects, healing), key=lambda effect: effect.hi)

@@ -14,7 +14,6 @@ from chaosreprise.checker.case import Case
 from chaosreprise.checker.life import AGENTS, ONLINE, Life
 from chaosreprise.history.statements import When
 
-AWAY = ("take_away", "pause")  # the faults that leave an agent's process, or its answers, out of the world
 NO_AGENT: When = "no-agent-online"
 GROUPS: dict[When, str] = {
     "agent-broken": AGENTS,
@@ -72,7 +71,7 @@ def _reported_away(case: Case, agent: str) -> Iterator[tuple[int, int]]:
 
 def _taken_away(case: Case, agent: str) -> Iterator[tuple[int, int]]:
     for life in case.lives:
-        if life.agent == agent and life.kind.rpartition(".")[2] in AWAY:
+        if life.agent == agent and life.away:
             lo, hi = exposure.window(case, life)
             yield lo + case.contract.offline_ns, hi
 

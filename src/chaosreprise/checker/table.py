@@ -20,6 +20,7 @@ from chaosreprise.history.events import (
     Outcome,
     Phase,
     Report,
+    Stream,
     Submit,
     Timed,
 )
@@ -38,6 +39,7 @@ class Commands:
     op: list[Op] = field(default_factory=list)
     key: list[str] = field(default_factory=list)
     session: list[str | None] = field(default_factory=list)
+    user: list[str | None] = field(default_factory=list)
     path: list[list[str]] = field(default_factory=list)
     lo: list[int] = field(default_factory=list)
     hi: list[int] = field(default_factory=list)
@@ -58,6 +60,7 @@ class Commands:
         self.op.append(event.op)
         self.key.append(event.key)
         self.session.append(event.session)
+        self.user.append(event.user)
         self.path.append(event.path)
         self.lo.append(event.lo)
         self.hi.append(event.hi)
@@ -116,10 +119,14 @@ class Reports:
     commands: dict[str, list[Report]] = field(default_factory=lambda: defaultdict(list))
     sessions: dict[str, list[Report]] = field(default_factory=lambda: defaultdict(list))
     agents: dict[str, list[Report]] = field(default_factory=lambda: defaultdict(list))
+    frames: dict[str, list[Report]] = field(default_factory=lambda: defaultdict(list))
     sources: set[str] = field(default_factory=set)
     count: int = 0
 
     def add(self, event: Report) -> None:
+        if event.about == "frame":  # which nobody says: it was seen
+            self.frames[event.id].append(event)
+            return
         about = {"command": self.commands, "session": self.sessions, "agent": self.agents}[event.about]
         about[event.id].append(event)
         self.sources.add(event.source)
@@ -156,6 +163,7 @@ class Table:
     faults: list[Fault] = field(default_factory=list)
     phases: list[Phase] = field(default_factory=list)
     observed: list[Observe] = field(default_factory=list)
+    streams: list[Stream] = field(default_factory=list)
 
 
 def number(value: object) -> float | None:
@@ -180,6 +188,7 @@ def build(events: Iterable[Timed]) -> Table:
         Fault: table.faults.append,
         Phase: table.phases.append,
         Observe: table.observed.append,
+        Stream: table.streams.append,
     }
     for event in events:
         sink[type(event)](event)

@@ -16,10 +16,11 @@ from chaosreprise.history import (
     Phase,
     Report,
     Segment,
+    Stream,
     Submit,
     Timed,
 )
-from chaosreprise.history.events import Attribution, Mark, Op, Outcome, State
+from chaosreprise.history.events import Attribution, Mark, Op, Outcome, Refusal, State
 
 SECOND = 1_000_000_000
 SETTLE_S = 2.0
@@ -31,7 +32,8 @@ ATTRIBUTION = [
     Attribution(op="stop", ledger="slots", level="counted", mark="gone", repeat=False),
     Attribution(op="step", ledger="workspaces", level="keyed", mark="e"),
 ]
-PROMISES = {"durable": True, "at_most_once": True, "order": True, "coalesce": False}
+PROMISES = {"durable": True, "at_most_once": True, "order": True, "streams": True, "coalesce": False}
+ABSENT = Refusal(id="not-found", status=404, absent=True)
 WATCHED = ("recorder", "load", "slots", "workspaces", "rows")
 
 
@@ -64,19 +66,21 @@ class Tiny:
         made: str | None = None,
         status: int | None = None,
         error: str | None = None,
+        listed: list[str] | None = None,
     ) -> str:
-        """A command and its answer, `took` seconds later; None: none came. `made`: the session of a start."""
+        """A command and its answer, `took` seconds later; None: none came. `made`: the session of a start. A refusal with status 404
+        says that there is no such session; a read without a session is answered with what is `listed`."""
         self._count += 1
         cmd = f"c{self._count}"
         path = ["control-plane", "database", *([f"agents/{agent}"] if agent else [])]
         lo = round(at * SECOND)
         self._events.append(Submit(lo=lo, hi=lo, cmd=cmd, op=op, session=session, key=cmd, intended=lo, path=path))
         if took is not None:
-            rule = "wrong-state" if outcome == "fail" else None
+            rule = None if outcome != "fail" else "not-found" if status == ABSENT.status else "wrong-state"
             answered = Answer(
                 lo=lo, hi=round((at + took) * SECOND), cmd=cmd, outcome=outcome, id=f"p{self._count}", rule=rule
             )
-            answered.session, answered.status, answered.error = made, status, error
+            answered.session, answered.status, answered.error, answered.listed = made, status, error, listed
             self._events.append(answered)
         return cmd
 
@@ -111,6 +115,14 @@ class Tiny:
     def sample(self, at: float, source: str, signal: str, value: float) -> None:
         moment = round(at * SECOND)
         self._events.append(Observe(lo=moment, hi=moment, source=source, signal=signal, value=value))
+
+    def held(self, session: str, since: float, until: float, state: str, *path: str) -> None:
+        """A stream of a session over these components, that was `closed` or `broke`: then it was last alive a tenth of a second before."""
+        for which, at, width in (("open", since, 0.0), (state, until, SOON if state == "broke" else 0.0)):
+            hi = round(at * SECOND)
+            lo = hi - round(width * SECOND)
+            told = Stream(lo=lo, hi=hi, stream=f"stream {session}", state=which, session=session, path=list(path))  # type: ignore[arg-type]
+            self._events.append(told)
 
     def broken(self, component: str, since: float, until: float, kind: str = "agents.take_away") -> None:
         """A fault that is proven at `since`, and undone at `until`."""
@@ -154,7 +166,7 @@ class Tiny:
     def history(self) -> History:
         stated: dict[str, Any] = {
             "sha": "", "seed": 1, "require": [], "optional": [], "exposure": {}, "objectives": [],
-            "settle_ns": round(SETTLE_S * SECOND), "promises": PROMISES, "claims": [], "refusals": [],
+            "settle_ns": round(SETTLE_S * SECOND), "promises": PROMISES, "claims": [], "refusals": [ABSENT],
             "attribution": ATTRIBUTION, "bounds": dict.fromkeys(("start", "stop", "hibernate", "wake", "step"), SECOND),
             "offline_ns": SECOND, "known": [],
         }  # fmt: skip

@@ -12,7 +12,7 @@ from chaosreprise.history.events import Level
 
 Value = Literal["true", "false", "unknown"]
 Stage = Literal["baseline", "during", "clean", "end"]
-Label = Literal["silent", "reported", "stuck", "stale", "answer", "hang"]
+Label = Literal["silent", "reported", "stuck", "stale", "answer", "hang", "accepted", "denied", "shrunk"]
 Span = tuple[float, float]
 
 VERSION = 1
@@ -138,7 +138,7 @@ class KindExposure(msgspec.Struct, kw_only=True):
 
 
 class FaultTold(msgspec.Struct, kw_only=True):
-    """One fault: when it was proven and undone, by whom, how it ended, and what it was exposed to."""
+    """One fault: when it was proven and undone, by whom, how it ended, and what it was exposed to. `moment`: what it waited for."""
 
     fault: str
     kind: str
@@ -148,6 +148,7 @@ class FaultTold(msgspec.Struct, kw_only=True):
     undoing: Span | None = None
     undone: Span | None = None
     by: str | None = None
+    moment: str | None = None
     exposure: dict[str, KindExposure] = {}
 
 

@@ -4,20 +4,29 @@
 to the ledger before `inject`, and whoever finds it there (the warden, the owner, the next run) must be able to `undo`.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from chaosreprise.platform.links import LinkAt
 from chaosreprise.procs import Incarnation
 
 Target = dict[str, Any]
 
 
 class Context(NamedTuple):
-    """What a fault may use. `owners` (the warden and its run): when all are dead, a hold at the keeper ends."""
+    """What a fault may use. `owners` (the warden and its run): when all are dead, a hold at the keeper ends.
+
+    `links` by their names as components, `platform_file` and `later` (it strikes at a moment to come) are for planning:
+    undoing knows all from the target.
+    """
 
     keeper: str | None
     owners: list[Incarnation]
+    links: Mapping[str, LinkAt] = {}
+    platform_file: str | None = None
+    later: bool = False
 
 
 class Arguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
@@ -46,6 +55,10 @@ class Fault(Protocol):
     undo_s: float
     """The longest time that `undo` and `verify` need together."""
     arguments: type[Arguments]
+
+    def asks(self, group: str) -> tuple[str, ...]:
+        """Settings of the platform file without which it can't be made on a component of this group."""
+        ...
 
     async def plan(self, context: Context, on: str, args: dict[str, Any]) -> Target:
         """The exact target, and what undo needs. Changes nothing. Raises BadInput, NotPossible or NotAllowed."""

@@ -25,6 +25,7 @@ from chaosreprise.faults.base import Context
 from chaosreprise.faults.ledger import Record, lock
 from chaosreprise.faults.lives import Lives, Tell
 from chaosreprise.history import Fault, Writer
+from chaosreprise.moments import patience_s
 from chaosreprise.procs import peer_uid
 
 __all__ = ["Healed", "Warden", "exchange", "heal", "heal_all", "lock", "take_over"]
@@ -90,13 +91,14 @@ class Warden:
         history: pathlib.Path,
         platform_file: str | None,
         observe: bool = False,
+        guarded: bool = True,
         stack_fd: int | None = None,
         log: pathlib.Path | None = None,
     ) -> Self:
         """Start a warden; returns when it listens. `stack_fd` keeps an owned stack alive as long as the warden lives.
 
-        `platform_file` says what may be broken: without one everything may, so None must be said. Its standard error goes to
-        `log`, by default `<history>/../logs/warden.log`.
+        `platform_file` says what may be broken: without one everything may, so None must be said; `guarded` as False: it only
+        says how it can be reached. Its standard error goes to `log`, by default `<history>/../logs/warden.log`.
         """
         log = log or history.parent / "logs" / "warden.log"
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -104,6 +106,7 @@ class Warden:
         command = [sys.executable, "-P", "-m", "chaosreprise.faults.warden", "--run", run, "--platform", platform_id]
         command += ["--history", str(history), "--owner-fd", str(read_end), *(["--keeper", keeper] if keeper else [])]
         command += [*(["--platform-file", platform_file] if platform_file else []), *(["--observe"] if observe else [])]
+        command += [] if guarded else ["--unguarded"]
         try:
             with log.open("ab") as stderr:
                 process = subprocess.Popen(
@@ -185,7 +188,7 @@ class Warden:
 
     def _ask(self, request: protocol.Request) -> dict[str, Any]:
         """One request on a connection of its own; asked twice, since the same id gives the same answer."""
-        deadline = time.monotonic() + ANSWER_S
+        deadline = time.monotonic() + ANSWER_S + patience_s(request.at)
         for last in (False, True):
             try:
                 return exchange(self._address, request, deadline)

@@ -11,15 +11,18 @@ import pathlib
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
+from chaosreprise.clock import SECOND
 from chaosreprise.errors import NotAllowed
 from chaosreprise.faults import registry
 from chaosreprise.faults.lives import ACTIVE, Lives
 from chaosreprise.history import Coverage, Fault, Observe
+from chaosreprise.history.events import AWAY, STORE
 
 if TYPE_CHECKING:
     from chaosreprise.faults.facts import Lookout
     from chaosreprise.faults.guard import Watch
 
+AGAIN_S = 1.0
 OBSERVE_ONLY = "this run only observes (REPRISE_OBSERVE): nothing is broken in it"
 
 
@@ -69,19 +72,28 @@ class Gate:
         return await self._watch.until_suffering(self._looked)
 
     @contextlib.asynccontextmanager
-    async def admitted(self, fault: str, kind: str, on: str, hold_ns: int, lives: Lives) -> AsyncIterator[None]:
-        """The fault may begin. Raises NotAllowed when it may not, and Unreachable when that can't be told."""
+    async def admitted(
+        self, fault: str, kind: str, on: str, hold_ns: int, lives: Lives, waits_ns: int = 0
+    ) -> AsyncIterator[None]:
+        """The fault may begin, now or when it has waited. Raises NotAllowed when it may not, and Unreachable when that can't be told."""
         if self._observe:
             raise NotAllowed(OBSERVE_ONLY)
         async with self._one_at_a_time:
             if self._file is not None:
-                seconds = hold_ns / 1e9 + registry.get(kind).undo_s
-                await self._check(fault, kind, on, seconds, lives)
+                await self._check(fault, kind, on, hold_ns + waits_ns, lives)
             self._begun[fault] = on
         try:
             yield
         finally:
             del self._begun[fault]
+
+    async def until_refused(self, fault: str, kind: str, on: str, hold_ns: int, lives: Lives) -> None:
+        """For one that was let in and waits: look again each second, and raise when it may not begin any more."""
+        while True:
+            await asyncio.sleep(AGAIN_S)
+            if self._file is not None:
+                async with self._one_at_a_time:
+                    await self._check(fault, kind, on, hold_ns, lives)
 
     async def close(self) -> None:
         if self._lookout is not None:
@@ -89,7 +101,7 @@ class Gate:
         if self._watch is not None:
             await self._watch.close()
 
-    async def _check(self, fault: str, kind: str, on: str, seconds: float, lives: Lives) -> None:
+    async def _check(self, fault: str, kind: str, on: str, hold_ns: int, lives: Lives) -> None:
         from chaosreprise.faults.safety import Intent, check  # noqa: PLC0415
 
         await self._opened.wait()
@@ -97,5 +109,12 @@ class Gate:
         assert self._lookout is not None
         others = {record.fault: record.on for record in lives.all() if record.state in ACTIVE} | self._begun
         others.pop(fault, None)
-        facts = await self._lookout.look([on], list(others.values()))
+        away = any(record.state == "proven" and _takes_store_away(record.kind) for record in lives.all())
+        facts = await self._lookout.look([on], list(others.values()), store_away=away)
+        seconds = hold_ns / SECOND + registry.get(kind).undo_s
         check(self._lookout.platform, [Intent(kind, on, seconds)], facts)
+
+
+def _takes_store_away(kind: str) -> bool:
+    group, _, verb = kind.partition(".")
+    return group == STORE and verb in AWAY

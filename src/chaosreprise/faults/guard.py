@@ -49,7 +49,7 @@ class Budget:
 
     def fault(self, event: Fault) -> None:
         component, lo, hi = self._faults.get(event.fault, (event.component, event.lo, None))
-        if event.state != "planned":
+        if event.state != "planned" and not (event.state == "armed" and event.moment is not None):  # it waits yet
             self._faults[event.fault] = component, lo, event.hi if hi is None and event.state in AFTER else hi
 
     def load(self, event: Submit | Answer) -> None:

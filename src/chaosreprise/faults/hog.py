@@ -6,9 +6,7 @@ in its command line. Each is started in a session of its own, since Linux shares
 """
 
 import asyncio
-import contextlib
 import os
-import pathlib
 import signal
 import subprocess
 import sys
@@ -16,7 +14,7 @@ import time
 
 from chaosreprise.clock import boottime
 from chaosreprise.errors import Unreachable
-from chaosreprise.procs import Incarnation, die_with_parent, incarnation, send_signal
+from chaosreprise.procs import Incarnation, die_with_parent, marked, send_signal
 
 MODULE = "chaosreprise.faults.hog"
 ENDS_WITHIN_S = 2.0
@@ -34,24 +32,17 @@ def start(mark: str, processor: int, lease_end: int) -> "subprocess.Popen[bytes]
     )
 
 
-def find(mark: str) -> list[Incarnation]:
+def find(mark: str, module: str = MODULE) -> list[Incarnation]:
     """All that carry this mark and live."""
-    wanted = [MODULE.encode(), mark.encode()]
-    found = []
-    for entry in pathlib.Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                if (entry / "cmdline").read_bytes().split(b"\0")[3:5] == wanted:
-                    found.append(incarnation(int(entry.name)))
-    return [inc for inc in found if inc is not None]
+    return marked(module, mark)
 
 
-async def end(mark: str) -> None:
+async def end(mark: str, module: str = MODULE) -> None:
     """None of this mark lives afterwards. Raises Unreachable when one can't be ended."""
     deadline = time.monotonic() + ENDS_WITHIN_S
-    while left := find(mark):
+    while left := find(mark, module):
         if time.monotonic() > deadline:
-            raise Unreachable(f"process {left[0].pid}, which uses up a processor for fault {mark}, does not end")
+            raise Unreachable(f"process {left[0].pid}, which works for fault {mark}, does not end")
         for inc in left:
             send_signal(inc, signal.SIGKILL)
         await asyncio.sleep(LOOK_EVERY_S)

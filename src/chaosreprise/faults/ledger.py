@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from chaosreprise.errors import BadInput, NotAllowed, RepriseError, RunBroken
-from chaosreprise.history.events import State
+from chaosreprise.history.events import Awaited, State
 from chaosreprise.paths import boot_id, slug, state_dir
 from chaosreprise.procs import Incarnation
 
@@ -33,7 +33,7 @@ class Record(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A fault at the moment when it reached a state, with all that undoing it needs.
 
     `lo` and `hi` are CLOCK_MONOTONIC, `lease_end` is CLOCK_BOOTTIME, all in ns of `boot`. `on` is the component, `by`
-    is who undid it.
+    is who undid it, `moment` what it waited for.
     """
 
     platform: str
@@ -51,6 +51,7 @@ class Record(msgspec.Struct, kw_only=True, omit_defaults=True):
     by: str | None = None
     proof: dict[str, Any] | None = None
     say: str | None = None
+    moment: Awaited | None = None
 
     @property
     def mark(self) -> str:

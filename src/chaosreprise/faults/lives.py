@@ -13,12 +13,12 @@ from typing import Any
 import msgspec
 
 from chaosreprise.clock import SECOND, boottime
-from chaosreprise.errors import NotAllowed, NotPossible, RepriseError, RunBroken, complain
+from chaosreprise.errors import NotAllowed, NotPossible, NotProven, RepriseError, RunBroken, complain
 from chaosreprise.faults import ledger, registry
 from chaosreprise.faults.base import Context
 from chaosreprise.faults.ledger import Record
-from chaosreprise.faults.moments import Sent
 from chaosreprise.history.events import Fault, State
+from chaosreprise.moments import Waiting
 from chaosreprise.stack.client import StackEnded
 
 SPARE_S = 10.0
@@ -63,19 +63,24 @@ class Lives:
             return await self._plan(fault, kind, on, args)
 
     async def inject(
-        self, fault: str, kind: str, on: str, hold_ns: int, args: dict[str, Any], moment: Sent | None = None
+        self, fault: str, kind: str, on: str, hold_ns: int, args: dict[str, Any], waiting: Waiting | None = None
     ) -> Record:
-        """Break it, once armed at its moment; returns when that is proven. If not, it has been undone when this raises."""
+        """Break it, once armed at its moment; returns when that is proven. If not, it has been undone when this raises.
+
+        `hold_ns` is all the time that it may take: until its moment comes, and until its undo begins.
+        """
         async with self._lock(fault):
-            record = await self._plan(fault, kind, on, args)
+            record = await self._plan(fault, kind, on, args, later=waiting is not None)
             if record.state == "proven":
                 return record
             what = registry.get(kind)
+            if waiting is not None:
+                await waiting.open()
             lease_end = boottime() + hold_ns + int((what.undo_s + SPARE_S) * SECOND)
-            record = self._reach(record, "armed", lease_end=lease_end)
+            record = self._reach(record, "armed", lease_end=lease_end, moment=waiting and waiting.stated)
             try:
-                if moment is not None:
-                    await moment.come()
+                if waiting is not None:
+                    record = await self._wait(record, waiting)
                 lo = time.monotonic_ns()
                 await what.inject(self._context, record.mark, record.target, lease_end)
                 record = self._reach(record, "injected", lo=lo)
@@ -85,6 +90,18 @@ class Lives:
                 undone = await self._undo(fault, "warden")
                 known = error if isinstance(error, RepriseError) else RunBroken(f"{kind} on {on} crashed: {error!r}")
                 raise type(known)(f"{known}; it has been undone ({undone.state})") from error
+
+    async def _wait(self, record: Record, waiting: Waiting) -> Record:
+        """The record with how its moment came. What does not come is kept with it, and nothing is broken."""
+        try:
+            came = await waiting.come(record.hi)
+            if boottime() >= record.lease_end:
+                raise NotProven("its lease ended while it waited for its moment")
+        except RepriseError as error:
+            missed = msgspec.structs.replace(waiting.stated, why=str(error))
+            self._records[record.fault] = msgspec.structs.replace(record, moment=missed)
+            raise
+        return msgspec.structs.replace(record, moment=came)
 
     async def undo(self, fault: str, by: str) -> Record:
         """Make it whole, and see that it is. Does nothing for a fault that is over, or was planned only."""
@@ -101,7 +118,7 @@ class Lives:
         now = boottime()
         return [r.fault for r in self.all() if r.state in ("armed", "injected", "proven") and now >= r.lease_end]
 
-    async def _plan(self, fault: str, kind: str, on: str, args: dict[str, Any]) -> Record:
+    async def _plan(self, fault: str, kind: str, on: str, args: dict[str, Any], later: bool = False) -> Record:
         known = self._records.get(fault)
         if known is not None and ((known.kind, known.on) != (kind, on) or known.state not in ("planned", "proven")):
             raise NotAllowed(
@@ -111,7 +128,7 @@ class Lives:
             return known
         self._check_free(fault, on)
         now = time.monotonic_ns()
-        target = await registry.get(kind).plan(self._context, on, args)
+        target = await registry.get(kind).plan(self._context._replace(later=later), on, args)
         if known is not None and known.target.get("inc") != target.get("inc"):
             raise NotPossible(
                 f"{on} is another process than the one that fault {fault!r} was planned for: plan it again under another name"
@@ -151,8 +168,9 @@ class Lives:
             await what.verify(context, record.mark, record.target)
         except StackEnded as error:
             return self._reach(record, "moot", needed=False, say=str(error))
-        except RepriseError as error:
-            return self._reach(record, "leaked", needed=False, say=str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is on record as not whole
+            say = str(error) if isinstance(error, RepriseError) else f"undoing it crashed: {error!r}"
+            return self._reach(record, "leaked", needed=False, say=say)
         return self._reach(record, "clean", needed=False)
 
     def _reach(
@@ -186,6 +204,7 @@ class Lives:
             by=record.by,
             lease_end=record.lease_end or None,
             proof=record.proof,
+            moment=record.moment if _tells_moment(record) else None,
         )
         try:
             self._tell(event)
@@ -195,3 +214,9 @@ class Lives:
 
     def _lock(self, fault: str) -> asyncio.Lock:
         return self._locks.setdefault(fault, asyncio.Lock())
+
+
+def _tells_moment(record: Record) -> bool:
+    """Since when it counts, how it came; or, once there is no more hope, why it did not."""
+    never = record.moment is not None and record.moment.came is None
+    return record.state in ("armed", "injected") or (record.state == "undoing" and never)

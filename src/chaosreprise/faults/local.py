@@ -8,12 +8,13 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from chaosreprise.errors import BadInput, NotPossible, NotProven, Unreachable
+from chaosreprise.faults import greeting
 from chaosreprise.faults.base import Arguments, Context, Target
 from chaosreprise.procs import (
     ESTABLISHED,
@@ -35,13 +36,12 @@ GROUPS = ("agents", "sessions", "control-plane", "database")
 NEEDS = 'local processes under a keeper (components.GROUP with how = "process")'
 SESSIONS = "sessions/"
 BACK_S = 15.0
+AGAIN_S = 0.1
 WHOLE_S = 2.0  # longer than the end of a process that is asked nicely takes
 GONE_S = 2.0
 UNHARMED_S = 0.5  # a signal that was sent has surely been felt by then
 LOOK_EVERY_S = 0.002
 MAPPED = "0000000000000000FFFF0000"  # an IPv4 address in /proc/net/tcp6
-STARTUP = b"\0\0\0\x16\0\3\0\0user\0reprise\0\0"  # PostgreSQL's first message: length, version 3.0, a user
-RECOVERING = b"57P03"
 
 
 class Part(msgspec.Struct, kw_only=True):
@@ -54,6 +54,7 @@ class Part(msgspec.Struct, kw_only=True):
     held_by: str | None
     last_hold: protocol.LastHold | None
     port: int | None
+    homes: list[int] = []
 
 
 class Process(msgspec.Struct, kw_only=True):
@@ -81,6 +82,9 @@ class OnProcess:
     survives = False
     """Whether the process lives through it."""
     arguments: type[Arguments] = Arguments
+
+    def asks(self, group: str) -> tuple[str, ...]:
+        return ()
 
     async def plan(self, context: Context, on: str, args: dict[str, Any]) -> Target:
         if args and not self.arguments.__struct_fields__:
@@ -116,6 +120,35 @@ async def keeper(context: Context) -> AsyncIterator[AsyncKeeper]:
         yield connected
 
 
+@contextlib.asynccontextmanager
+async def keeper_if_any(context: Context) -> AsyncIterator[AsyncKeeper | None]:
+    """The platform's keeper, where it has one. Raises StackEnded when that is dead, and with it what it ran."""
+    if context.keeper is None:
+        yield None
+        return
+    async with keeper(context) as connected:
+        yield connected
+
+
+async def patiently(
+    connected: AsyncKeeper | None, ask: Callable[..., Awaitable[Any]], *given: Any, for_s: float = BACK_S
+) -> Any:
+    """A server may just be coming back: one that is away is asked again for `for_s`, as long as its stack is there.
+
+    Raises StackEnded when that is gone, with everything that it ran.
+    """
+    until = time.monotonic() + for_s
+    while True:
+        try:
+            return await ask(*given)
+        except Unreachable:
+            if time.monotonic() > until:
+                raise
+        if connected is not None:
+            await connected.status()
+        await asyncio.sleep(AGAIN_S)
+
+
 async def part(keeper: AsyncKeeper, name: str) -> Part:
     """Raises NotPossible when there is no such component."""
     if name.startswith(SESSIONS):
@@ -131,13 +164,17 @@ async def part(keeper: AsyncKeeper, name: str) -> Part:
                 held_by=one.held_by,
                 last_hold=one.last_hold,
                 port=one.listen,
+                homes=one.homes,
             )
     expected = ", ".join([*(one.name for one in components), f"{SESSIONS}NAME"])
     raise NotPossible(f"{name!r} is no component of this stack: expected one of {expected}")
 
 
 async def plan(context: Context, on: str) -> Process:
-    """The one process of a component that is up and free of faults."""
+    """The one process of a component that is up and free of faults.
+
+    An agent whose link is broken may have no connection yet if it is to be hit when it has one again.
+    """
     async with keeper(context) as connected:
         found = await part(connected, on)
     if found.held_by is not None or not found.up or found.inc is None:
@@ -145,13 +182,21 @@ async def plan(context: Context, on: str) -> Process:
             f"{on} is {found.state}, held by {found.held_by or 'nobody'}: only what is up and free can be broken"
         )
     process = look(on, found.inc)
-    if on.startswith("agents/") and not process.homes:
+    if on.startswith("agents/") and not process.homes and not context.later:
         raise NotPossible(f"{on} (pid {found.inc.pid}) has no connection to anywhere: its loss could not be proven")
     return process
 
 
 async def hold(
-    context: Context, mark: str, process: Process, lease_end: int, *, down: bool, mends: list[AnyMend] | None = None
+    context: Context,
+    mark: str,
+    process: Process,
+    lease_end: int,
+    *,
+    down: bool,
+    mends: Sequence[AnyMend] = (),
+    env: dict[str, str] | None = None,
+    left: list[str] | None = None,
 ) -> None:
     """The keeper knows of the fault from here on. Raises NotPossible when the component changed after it was planned."""
     async with keeper(context) as connected:
@@ -163,7 +208,9 @@ async def hold(
                 owners=context.owners,
                 lease_end=lease_end,
                 down=down,
-                mends=mends or [],
+                mends=list(mends),
+                env=env or {},
+                left=left or [],
             )
         except Conflict as error:
             raise NotPossible(f"{error}: it changed after it was planned, so nothing was done") from error
@@ -229,7 +276,7 @@ async def until_back(connected: AsyncKeeper, process: Process, unharmed_s: float
             while True:
                 found = await part(connected, process.component)
                 if found.inc != process.inc or time.monotonic() > unharmed_after:
-                    lacks = await _lacks(found, process)
+                    lacks = await lacks_of(found, process)
                     if lacks is None:
                         return
                 await asyncio.sleep(LOOK_EVERY_S * 5)
@@ -274,18 +321,26 @@ def _ended(found: Part) -> bool:
     return found.name.startswith(SESSIONS) and found.state != "up"
 
 
-async def _lacks(found: Part, process: Process) -> str | None:
+async def lacks_of(found: Part, process: Process) -> str | None:
     """What this life still lacks to be whole."""
     if _ended(found):
         return None
     if found.inc is None or not found.up or not is_alive(found.inc):  # the keeper may not have reaped it yet
         return f"it is {found.state}"
-    if found.name.startswith("agents/") and not set(look(found.name, found.inc).homes) & set(process.homes):
-        return f"it was started again but has no connection to {', '.join(map(_readable, process.homes))}"
+    if found.name.startswith("agents/") and not _is_home(look(found.name, found.inc).homes, found, process):
+        homes = [f"port {port}" for port in found.homes] or [_readable(home) for home in process.homes] or ["anywhere"]
+        return f"it was started again but has no connection to {' or '.join(homes)}"
     for port in process.ports if found.name == "database" else []:
         if not await _lets_in(port):
             return f"port {port} lets no client in yet"
     return None
+
+
+def _is_home(remotes: list[str], found: Part, process: Process) -> bool:
+    """Whether it is connected where it says that it belongs, else to where its former life was, if it was anywhere."""
+    if found.homes:
+        return any(int(remote.rpartition(":")[2], 16) in found.homes for remote in remotes)
+    return bool(set(remotes) & set(process.homes) if process.homes else remotes)
 
 
 def _taken(found: Part | None, process: Process) -> str:
@@ -298,17 +353,8 @@ def _taken(found: Part | None, process: Process) -> str:
 
 
 async def _lets_in(port: int) -> bool:
-    """Whether PostgreSQL is through with its recovery: anything but 57P03 is an answer of a database that serves."""
-    with contextlib.suppress(OSError, TimeoutError):
-        async with asyncio.timeout(UNHARMED_S):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            try:
-                writer.write(STARTUP)
-                answer = await reader.read(1000)
-            finally:
-                writer.close()
-            return bool(answer) and RECOVERING not in answer
-    return False
+    """Whether PostgreSQL is through with its recovery: anything else that it says is an answer of a database that serves."""
+    return await greeting.greet("127.0.0.1", port, UNHARMED_S) not in (None, greeting.RECOVERING)
 
 
 def _plain(address: str) -> str:

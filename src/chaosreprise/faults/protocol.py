@@ -10,6 +10,8 @@ import msgspec
 from chaosreprise.errors import BadInput, NotAllowed, NotPossible, NotProven, RepriseError, RunBroken, Unreachable
 from chaosreprise.faults.ledger import Record
 from chaosreprise.faults.lives import Busy
+from chaosreprise.history.events import Awaited
+from chaosreprise.moments import At
 
 Verb = Literal["plan", "inject", "undo", "status", "halt", "bye"]
 ERRORS: dict[str, type[RepriseError]] = {
@@ -21,7 +23,7 @@ class Request(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_def
     """`inject` and `plan` need fault, kind and on; `undo` a fault; `status` without one tells of all.
 
     `halt` (by the run, or by `chaos reprise stop`) undoes everything and injects nothing any more; `bye` also ends the
-    warden. `hold_ns` is how long it is meant to last, `after` how many commands of each kind must be sent before it strikes.
+    warden. `hold_ns` is how long it is meant to last, `at` the moment at which it strikes, else at once.
     """
 
     id: int
@@ -31,7 +33,7 @@ class Request(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_def
     on: str = ""
     hold_ns: int = 0
     args: dict[str, Any] = {}
-    after: dict[str, int] = {}
+    at: At | None = None
     by: Literal["run", "stop"] = "run"
 
 
@@ -49,6 +51,7 @@ class Told(msgspec.Struct, kw_only=True):
     by: str | None = None
     proof: dict[str, Any] | None = None
     say: str | None = None
+    moment: Awaited | None = None
 
 
 def told(record: Record) -> dict[str, Any]:

@@ -9,11 +9,12 @@ from typing import Any
 
 import msgspec
 
-from chaosreprise.faults import registry
-from chaosreprise.faults.local import GROUPS
+from chaosreprise.faults import local, registry
 from chaosreprise.faults.registry import Entry
+from chaosreprise.platform.links import GROUP
 
 COMMAND = "python -m chaosreprise.faults.reference > docs/faults.md"
+GROUPS = (*local.GROUPS, GROUP)
 YES, NO = "x", ""
 TOP = f"""\
 # Faults
@@ -21,8 +22,8 @@ TOP = f"""\
 Made by `{COMMAND}` from the faults' own modules in `src/chaosreprise/faults/kinds/`, one a file; `chaos reprise faults`
 prints the same. A test fails when this page is not what is made.
 
-A fault's kind is its group and its name: `agents.crash` on `agents/a1`, `sessions.crash` on `sessions/NAME`. A component is
-named, not a mechanism; where a fault has no way to be made it is refused in one sentence before anything is touched.
+A fault's kind is its group and its name: `agents.crash` on `agents/a1`, `sessions.crash` on `sessions/NAME`, `links.latency` on `links/database`. A
+component is named, not a mechanism; where a fault has no way to be made it is refused in one sentence before anything is touched.
 Until a fault is *proven* nothing counts as broken, and one that can't be proven is undone and refused. Each is undone by
 the run, else by its warden, by its lease, by the keeper when both are dead, or by `chaos reprise heal`.
 
@@ -68,7 +69,7 @@ def _argument(field: msgspec.inspect.Field) -> dict[str, Any]:
     told = getattr(field.type, "extra_json_schema", None) or {}
     return {
         "name": field.name,
-        "default": field.default,
+        "default": None if field.required else field.default,
         "means": told.get("title", ""),
         "expected": told.get("description", ""),
     }
@@ -86,14 +87,14 @@ def _section(record: dict[str, Any]) -> str:
         f"- **undone**: {record['undone']}; within {record['undone_within_s']:g} s",
         f"- **needs** {record['needs']}",
         "- **arguments**: "
-        + ("; ".join(f"`{a['name']}` = {a['default']:g}: {_words(a)}" for a in record["arguments"]) or "none"),
+        + ("; ".join(f"`{a['name']}`{_default(a)}: {_words(a)}" for a in record["arguments"]) or "none"),
     ]
     about = f"\n{record['about']}\n" if record["about"] else ""
     return f"\n## {record['name']}\n{record['does']}\n{about}\n" + "\n".join(lines) + "\n"
 
 
 def _block(record: dict[str, Any]) -> str:
-    arguments = [f"{a['name']} = {a['default']:g}: {_words(a)}" for a in record["arguments"]] or ["none"]
+    arguments = [f"{a['name']}{_default(a)}: {_words(a)}" for a in record["arguments"]] or ["none"]
     told = {
         "hits": ", ".join(record["kinds"]),
         "arguments": f"\n{'':18}".join(arguments),
@@ -104,6 +105,16 @@ def _block(record: dict[str, Any]) -> str:
     return "\n".join(
         [f"{record['name']}: {record['does']}", *(f"    {name:<14}{value}" for name, value in told.items())]
     )
+
+
+def _default(argument: dict[str, Any]) -> str:
+    """Nothing where it must be given."""
+    value = argument["default"]
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return f" = {msgspec.json.encode(value).decode()}"
+    return f" = {value:g}"
 
 
 def _words(argument: dict[str, Any]) -> str:

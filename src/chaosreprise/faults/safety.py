@@ -17,6 +17,7 @@ from chaosreprise.platform.file import Platform
 PERMISSION = "REPRISE_PRODUCTION"
 ROUNDING = 1e-9
 MANY = ("agents", "sessions")  # groups of many components, of which a share can be broken; the others are one of a kind
+LINK = "links/"
 
 
 class Intent(NamedTuple):
@@ -57,8 +58,10 @@ def check(platform: Platform, intents: Sequence[Intent], facts: Facts) -> None:
     _check_windows(platform, intents, facts)
     _check_at_once(platform, intents, facts)
     ons = dict.fromkeys(intent.on for intent in intents if intent.on != intent.unnamed)
-    for group in dict.fromkeys(_group(on) for on in ons):
-        _check_group(platform, [on for on in ons if _group(on) == group], group, facts)
+    behind = [name for on in ons if on.startswith(LINK) and (name := on.removeprefix(LINK)) in facts.whole]
+    counted = dict.fromkeys([*ons, *behind])  # an agent without its link is as good as broken
+    for group in dict.fromkeys(map(_group, counted)):
+        _check_group(platform, [on for on in counted if _group(on) == group], group, facts)
     for on in ons:
         _check_foreign(platform, on, facts)
 
@@ -138,7 +141,8 @@ def _check_at_once(platform: Platform, intents: Sequence[Intent], facts: Facts) 
 def _check_group(platform: Platform, ons: Sequence[str], group: str, facts: Facts) -> None:
     """Whoever broke it: what is not whole now counts as broken."""
     members = {name for name in facts.whole if _group(name) == group}
-    down = {name for name in members if not facts.whole[name]} | {on for on in facts.broken if on in members}
+    hit = {on for on in facts.broken if on in members} | {on.removeprefix(LINK) for on in facts.broken}
+    down = {name for name in members if not facts.whole[name] or name in hit}
     unknown = [on for on in ons if on not in members]
     if unknown:
         raise _no(platform, f"{unknown[0]} is not there: what share of {group} is broken can't be told")
@@ -146,7 +150,7 @@ def _check_group(platform: Platform, ons: Sequence[str], group: str, facts: Fact
     besides = down - set(ons)
     already = f" ({', '.join(sorted(besides))} is not whole now)" if besides else ""
     allow = platform.file.allow
-    ours = {on for on in facts.broken if on in members} | set(ons)
+    ours = {name for name in members if name in hit} | set(ons)
     if len(ours) > allow.count:
         raise _no(
             platform, f"allow.count = {allow.count}: {len(ours)} of {len(members)} {group} would be broken by this run"

@@ -9,6 +9,7 @@ It refuses what `gate` does not let in, and when the guard sees the platform suf
 import argparse
 import asyncio
 import contextlib
+import functools
 import os
 import pathlib
 import secrets
@@ -21,14 +22,17 @@ from typing import Any
 
 import msgspec
 
+from chaosreprise.clock import SECOND
 from chaosreprise.errors import NotAllowed, RepriseError, Unreachable, complain
 from chaosreprise.faults import ledger, protocol
 from chaosreprise.faults.base import Context
 from chaosreprise.faults.gate import Gate
 from chaosreprise.faults.lives import Lives
-from chaosreprise.faults.moments import Sent
 from chaosreprise.history import Coverage, Fault, Observe, Timed, Writer
 from chaosreprise.history.events import HALT
+from chaosreprise.moments import At, Waiting, patience_s
+from chaosreprise.moments.waiting import Recorded
+from chaosreprise.platform.links import OfFile
 from chaosreprise.procs import Incarnation, incarnation, myself, peer_uid, send_signal
 
 LEASES_EVERY_S = 0.1
@@ -188,16 +192,20 @@ class Warden:
 
     async def _inject(self, request: protocol.Request) -> ledger.Record:
         self._check_halted()
-        async with self._gate.admitted(request.fault, request.kind, request.on, request.hold_ns, self._lives):
+        intent = request.fault, request.kind, request.on, request.hold_ns
+        waits_ns = int(patience_s(request.at) * SECOND)
+        async with self._gate.admitted(*intent, self._lives, waits_ns):
             self._check_halted()
-            return await self._lives.inject(
-                request.fault,
-                request.kind,
-                request.on,
-                request.hold_ns,
-                request.args,
-                Sent(self._history, request.after),
-            )
+            if request.at is None:
+                return await self._lives.inject(*intent, request.args)
+            with contextlib.closing(self._waiting(request.at, intent)) as waiting:
+                whole = request.hold_ns + waits_ns
+                return await self._lives.inject(*intent[:3], whole, request.args, waiting)
+
+    def _waiting(self, at: At, intent: tuple[str, str, str, int]) -> Waiting:
+        """While it waits, what lets it in is looked at again."""
+        still = functools.partial(self._gate.until_refused, *intent, self._lives)
+        return Waiting(at, [intent[2]], [Recorded(self._history)], still)
 
     def _check_halted(self) -> None:
         if self._halted is not None:
@@ -231,12 +239,20 @@ def main() -> int:
 
 async def _run(arguments: argparse.Namespace, writer: Writer) -> None:
     owner = incarnation(os.getppid())  # if it is dead already, end of file on its pipe tells
-    context = Context(arguments.keeper, [myself()] if owner is None else [myself(), owner])
+    owners = [myself()] if owner is None else [myself(), owner]
+    file = arguments.platform_file
+    context = Context(arguments.keeper, owners, OfFile(file) if file else {}, file)
 
     def record(event: Timed) -> None:
         writer.write(event, at_once=True)
 
-    gate = Gate(arguments.platform_file, arguments.run, arguments.history, record, arguments.observe)
+    gate = Gate(
+        None if arguments.unguarded else arguments.platform_file,
+        arguments.run,
+        arguments.history,
+        record,
+        arguments.observe,
+    )
 
     def tell(event: Fault) -> None:
         gate.fault(event)
@@ -266,7 +282,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m chaosreprise.faults.warden")
     parser.add_argument("--run", required=True)
     parser.add_argument("--platform", required=True, help="what the ledger of faults is filed under")
-    parser.add_argument("--platform-file", help="says what may be broken; without it everything may")
+    parser.add_argument("--platform-file", help="says what may be broken, and by which ways; without it everything may")
+    parser.add_argument("--unguarded", action="store_true", help="everything may be broken: for tests of faults")
     parser.add_argument("--observe", action="store_true", help="refuse every injection")
     parser.add_argument("--keeper", help="address of the keeper, if the platform has one")
     parser.add_argument("--history", type=pathlib.Path, required=True)

@@ -14,6 +14,7 @@ from chaosreprise.history.events import (
     Phase,
     Report,
     Segment,
+    Stream,
     Submit,
     Timed,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "Recording",
     "Report",
     "Segment",
+    "Stream",
     "Submit",
     "Tail",
     "Timed",

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from chaosreprise.history import statements
-from chaosreprise.history.statements import Edge, Known, Objective, Situation
+from chaosreprise.history.statements import Claim, Edge, Known, Objective, Situation
 
 Time = Annotated[int, Meta(ge=0, lt=2**62, description="nanoseconds, from 0 to below 2**62")]
 Op = statements.Op
@@ -21,7 +21,13 @@ State = Literal["planned", "armed", "injected", "proven", "undoing", "undone", "
 Level = Literal["keyed", "counted", "state", "none"]
 
 VERSION = 1
+STORE, STORE_LINK = "database", "links/database"
+AWAY = ("take_away", "pause", "refuse", "hang")
+"""The verbs of faults that leave nothing there, or nothing that answers, until they are undone."""
 INTERRUPTED = "interrupted"  # signal of `owner`: what broke the run off
+MOMENT = "moment"
+"""Signal of `owner`: what a batch of commands waits for; {batch, victims, moment}, the last an `Awaited`."""
+UNMADE = "unmade"  # signal of `owner`: a fault that the method asked for could not be made; {kind, why}
 STALLED = "stalled"  # signal of `load`: it stood still from `lo` to `hi`
 HALT = "halt"  # signal of `warden`: somebody ended the run before its time; {by, why}
 LIFECYCLE: tuple[Op, ...] = ("start", "hibernate", "wake", "stop")
@@ -63,12 +69,16 @@ class Attribution(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Refusal(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One entry of the refusal table: an answer of this status (and body, a regular expression) proves that nothing was done."""
+    """One entry of the refusal table: an answer of this status (and body, a regular expression) proves that nothing was done.
+
+    `absent`: it says that the session does not exist.
+    """
 
     id: str
     status: int
     body: str = ""
     ops: list[Op] = []
+    absent: bool = False
 
 
 class Contract(Event, tag="contract"):
@@ -82,7 +92,7 @@ class Contract(Event, tag="contract"):
     objectives: list[Objective]
     settle_ns: Time
     promises: dict[str, Any]
-    claims: list[Any]
+    claims: list[Claim]
     refusals: list[Refusal]
     attribution: list[Attribution]
     bounds: dict[str, Time]
@@ -105,7 +115,8 @@ class Phase(Timed, tag="phase"):
 class Submit(Timed, tag="submit"):
     """One attempt of one operation, written before its first byte leaves. `intended` is when the plan wanted it sent.
 
-    `path` are the components that it crosses, for a lifecycle command also the agent that the session's row names.
+    `path` are the components that it crosses, for a lifecycle command also the agent that the session's row names. A read
+    without a session asks for the list of those that `user` may see.
     """
 
     cmd: str
@@ -121,7 +132,7 @@ class Answer(Timed, tag="answer"):
     """`lo` is when the first byte had left at the earliest, `hi` when the answer was read.
 
     `session` is the session that a start made, `id` the platform's own id of the command. `rule` is the entry of the
-    refusal table behind a `fail`, or `unconnected`.
+    refusal table behind a `fail`, or `unconnected`. `listed` are the sessions of a list that was whole.
     """
 
     cmd: str
@@ -132,6 +143,7 @@ class Answer(Timed, tag="answer"):
     id: str | None = None
     error: str | None = None
     result: str | None = None
+    listed: list[str] | None = None
 
 
 class Effect(Timed, tag="effect"):
@@ -147,10 +159,13 @@ class Effect(Timed, tag="effect"):
 
 
 class Report(Timed, tag="report"):
-    """What the platform says about itself. `id` is its own id of the command, session or agent."""
+    """What the platform says about itself. `id` is its own id of the command, session or agent.
+
+    About a `frame`: what passed on a link that our own proxy reads along; `id` is that of the command in it.
+    """
 
     source: str
-    about: Literal["command", "session", "agent"]
+    about: Literal["command", "session", "agent", "frame"]
     id: str
     state: str
     owner: str | None = None
@@ -173,8 +188,26 @@ class Coverage(Timed, tag="coverage"):
     why: str
 
 
+class Awaited(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A moment that is waited for: `at` as the experiment states it, `say` in words.
+
+    `came`: when the last thing that was missing had happened at the latest; `cmds`: the commands that it is about. `why`:
+    why it did not come.
+    """
+
+    at: Any
+    say: str
+    came: Time | None = None
+    cmds: list[str] = []
+    why: str | None = None
+
+
 class Fault(Timed, tag="fault"):
-    """A state that a fault reached. `lease_end` is CLOCK_BOOTTIME; `by` says who undid it (run, owner, warden, keeper, lease, guard, stop, heal)."""
+    """A state that a fault reached. `lease_end` is CLOCK_BOOTTIME; `by` says who undid it (run, owner, warden, keeper, lease, guard, stop, heal),
+    or who had ended it before (server, database, somebody else).
+
+    `moment`: what it waited for between `armed` and `injected`.
+    """
 
     fault: str
     kind: str
@@ -184,6 +217,20 @@ class Fault(Timed, tag="fault"):
     by: str | None = None
     lease_end: int | None = None
     proof: dict[str, Any] | None = None
+    moment: Awaited | None = None
 
 
-AnyEvent = Segment | Contract | Phase | Submit | Answer | Effect | Report | Observe | Coverage | Fault
+class Stream(Timed, tag="stream"):
+    """A connection that is held open to a session: `open`, then `closed` by us, or `broke`: last seen alive, first seen broken.
+
+    `path` are the components that it crosses, as in a submission.
+    """
+
+    stream: str
+    state: Literal["open", "closed", "broke"]
+    session: str | None = None
+    path: list[str] = []
+    why: str | None = None
+
+
+AnyEvent = Segment | Contract | Phase | Submit | Answer | Effect | Report | Observe | Coverage | Fault | Stream

@@ -63,25 +63,40 @@ def schema() -> dict[str, Any]:
 
 
 class Tail:
-    """Follows a growing history, all its segments or one: each call of `new` yields what was added since, file by file."""
+    """Follows a growing history, all its segments or one: each call of `new` yields what was added since, file by file.
 
-    def __init__(self, folder: pathlib.Path, writer: str = "*") -> None:
-        self._folder = folder
+    `most`: not more bytes of a file than about so many in one call; the next ones give the rest.
+    """
+
+    def __init__(self, folder: pathlib.Path, writer: str = "*", most: int = -1) -> None:
+        self._folder, self._most = folder, most
         self._pattern = f"{writer}.jsonl"
         self._offsets: dict[pathlib.Path, int] = {}
         self._lines: dict[pathlib.Path, int] = {}
 
     def new(self) -> Iterator[AnyEvent]:
-        for path in sorted(self._folder.glob(self._pattern)):
+        for path in self._paths():
             offset = self._offsets.get(path, 0)
             with path.open("rb") as file:
                 file.seek(offset)
-                data = file.read()
+                data = file.read(self._most)
+                if len(data) == self._most:
+                    data += file.readline()
             whole = data.rfind(b"\n") + 1
             self._offsets[path] = offset + whole
             for line in data[:whole].splitlines():
                 number = self._lines[path] = self._lines.get(path, 0) + 1
                 yield _decode(path, number, line)
+
+    def _paths(self) -> list[pathlib.Path]:
+        """The segments that have grown; one that is named is not looked for, which would cost more than reading it."""
+        if "*" in self._pattern:
+            return sorted(self._folder.glob(self._pattern))
+        path = self._folder / self._pattern
+        try:
+            return [path] if path.stat().st_size > self._offsets.get(path, 0) else []
+        except FileNotFoundError:
+            return []
 
 
 def _segments_in(place: pathlib.Path) -> list[pathlib.Path]:

@@ -48,6 +48,20 @@ class Situation(msgspec.Struct, kw_only=True, omit_defaults=True):
     within_s: Within
 
 
+class Claim(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A signal by which the platform says that a component is there: while the signal has one of the values `says`.
+
+    `signal`: of a sampled one `source.signal`; `source.agents` is what a source of reports says of agents, each of them for itself, and then
+    `component` is empty. `within_s`: how long after it was surely away the signal may still say that it is there.
+    """
+
+    name: Text
+    signal: Text
+    says: Annotated[list[bool | int | float | str], Meta(min_length=1, description="a list of at least one value")]
+    within_s: Within
+    component: str = ""
+
+
 class Edge(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A change of a session's state that is legal, and what makes it: a kind of command, or `platform` for its own work.
 

@@ -33,6 +33,9 @@ def _parser() -> argparse.ArgumentParser:
     prepare.add_argument("folder", type=pathlib.Path)
     prepare.add_argument("--agents", type=int, default=3)
     prepare.add_argument("--users", type=int, default=12)
+    prepare.add_argument("--control-planes", type=int, default=1)
+    prepare.add_argument("--disk-mib", type=int, default=0, help="of a small file system for the database; 0: none")
+    prepare.add_argument("--regions", type=int, default=1, help="which agents belong to, in turn")
     prepare.add_argument("--heartbeat-s", type=float, default=1.0)
     prepare.add_argument("--reconcile-s", type=float, default=0.5)
     prepare.add_argument(
@@ -47,11 +50,16 @@ def _parser() -> argparse.ArgumentParser:
     listing.set_defaults(run=_defects)
     control = commands.add_parser("control-plane", help="run the control plane (for the keeper)")
     control.add_argument("folder", type=pathlib.Path)
+    control.add_argument("name", help="which one of several")
     control.set_defaults(run=_control)
     agent = commands.add_parser("agent", help="run an agent (for the keeper)")
     agent.add_argument("folder", type=pathlib.Path)
     agent.add_argument("name")
     agent.set_defaults(run=_agent)
+    disk = commands.add_parser("disk", help="keep a small file system for the database (for the keeper)")
+    disk.add_argument("folder", type=pathlib.Path)
+    disk.add_argument("--mib", type=int, required=True)
+    disk.set_defaults(run=_disk)
     database = commands.add_parser("postgres", help="become PostgreSQL where namespaces are refused (for the keeper)")
     database.add_argument("data", type=pathlib.Path)
     database.add_argument("--port", type=int, required=True)
@@ -89,13 +97,19 @@ def _defects(arguments: argparse.Namespace) -> None:
 def _control(arguments: argparse.Namespace) -> None:
     from chaosreprise.lab.control import main as control
 
-    control(arguments.folder)
+    control(arguments.folder, arguments.name)
 
 
 def _agent(arguments: argparse.Namespace) -> None:
     from chaosreprise.lab.agent import main as agent
 
     agent(arguments.name, arguments.folder)
+
+
+def _disk(arguments: argparse.Namespace) -> None:
+    from chaosreprise.lab.disk import main as disk
+
+    disk(arguments.folder, arguments.mib)
 
 
 def _postgres(arguments: argparse.Namespace) -> None:

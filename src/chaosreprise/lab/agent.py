@@ -2,20 +2,25 @@
 
 It keeps nothing of its own: what has been applied stands in the slots, what is to be done comes from the control plane,
 and both survive it. Every connection begins from scratch, so losing it and dying are the same case. It writes no ledger.
+A seam for planted defects.
 """
 
 import asyncio
 import contextlib
+import os
 import pathlib
 import signal
 import socket
-from typing import Any
+import time
+from collections.abc import Awaitable
+from typing import Any, Protocol
 
 import aiohttp
 import msgspec
 
 from chaosreprise.errors import RepriseError, Unreachable
 from chaosreprise.lab import defects
+from chaosreprise.lab.doors import Doors
 from chaosreprise.lab.frames import Frames
 from chaosreprise.lab.hands import Hands, LoggedSlots, Order
 from chaosreprise.lab.lane import Lane
@@ -29,6 +34,12 @@ CALL_LIMIT_S = 5.0
 CAPACITY = {"maxSessions": 64, "cpu": "64", "memory": "128Gi", "storage": "100Gi"}
 
 
+class Saying(Protocol):
+    """The part of a connection by which an agent speaks."""
+
+    def send_str(self, data: str, /) -> Awaitable[None]: ...
+
+
 class Agent:
     def __init__(self, name: str, folder: pathlib.Path, settings: Settings) -> None:
         self._name, self._folder, self._settings = name, folder, settings
@@ -38,32 +49,36 @@ class Agent:
         self._serving: set[str] = set()  # sessions that this life has brought up: a figure for the heartbeat, no more
 
     async def run(self) -> None:
-        """Stay connected for ever; between attempts wait, longer each time, at most backoff_s."""
+        """Stay connected for ever, to one control plane after the other; between attempts wait, longer each time, at most backoff_s."""
         headers = {"X-Agent-API-Key": secret(self._folder, f"agents/{self._name}")}
         limit = aiohttp.ClientTimeout(total=CALL_LIMIT_S)
+        doors = Doors(self._settings.doors_of(self._name), self._settings.offline_s)
         backoff = FIRST_BACKOFF_S
-        async with aiohttp.ClientSession(
-            f"{self._settings.control_url}/api/v1/", headers=headers, timeout=limit
-        ) as http:
+        async with aiohttp.ClientSession(headers=headers, timeout=limit) as http:
             while True:
                 try:
-                    await self._register(http)
-                    async with http.ws_connect("agents/connect", params={"agent_id": self._name}) as link:
+                    await self._register(http, doors.here)
+                    async with http.ws_connect(
+                        f"{doors.here}/connect", params={"agent_id": self._name}, heartbeat=doors.silence_s
+                    ) as link:
                         backoff = FIRST_BACKOFF_S
+                        doors.reached()
                         await self._serve(link)
                 except (aiohttp.ClientError, OSError, TimeoutError, Unreachable):
                     pass
+                doors.turn()
                 await asyncio.sleep(min(backoff, self._settings.backoff_s))
                 backoff *= 2
 
-    async def _register(self, http: aiohttp.ClientSession) -> None:
+    async def _register(self, http: aiohttp.ClientSession, url: str) -> None:
         info = {
             "agentId": self._name,
             "platform": PLATFORM,
+            "region": self._settings.region_of(self._name),
             "capacity": CAPACITY,
-            "metadata": {"host": socket.gethostname()},
+            "metadata": {"host": socket.gethostname(), "pid": os.getpid(), "time": time.time()},
         }
-        async with http.post("agents/register", json=info) as answer:
+        async with http.post(f"{url}/register", json=info) as answer:
             answer.raise_for_status()
 
     async def _serve(self, link: aiohttp.ClientWebSocketResponse) -> None:
@@ -96,21 +111,22 @@ class Agent:
                 if message["type"] == "command":
                     commands.put_nowait(message["payload"])
 
-    async def _beat(self, link: aiohttp.ClientWebSocketResponse) -> None:
+    async def _beat(self, link: Saying) -> None:
         while True:
             beat = {"status": "online", "activeSessions": len(self._serving), "capacity": CAPACITY}
             await _say(link, "heartbeat", beat)
             await asyncio.sleep(self._settings.heartbeat_s)
 
-    async def _work(
-        self, link: aiohttp.ClientWebSocketResponse, hands: Hands, commands: "asyncio.Queue[dict[str, Any]]"
-    ) -> None:
+    async def _work(self, link: Saying, hands: Hands, commands: "asyncio.Queue[dict[str, Any]]") -> None:
         await self._lane.work(commands, lambda command: self._do(link, hands, command))
 
-    async def _do(self, link: aiohttp.ClientWebSocketResponse, hands: Hands, command: dict[str, Any]) -> None:
+    async def _acknowledge(self, link: Saying, command: dict[str, Any]) -> None:
+        await _say(link, "ack", {"commandId": command["commandId"]})
+
+    async def _do(self, link: Saying, hands: Hands, command: dict[str, Any]) -> None:
         number, payload = command["commandId"], command["payload"]
         order = Order(payload["sessionId"], command["action"], payload["seq"], payload)
-        await _say(link, "ack", {"commandId": number})
+        await self._acknowledge(link, command)
         try:
             done = await hands.do(order)
         except Unreachable:
@@ -131,7 +147,7 @@ class Agent:
 
 def main(name: str, folder: pathlib.Path) -> None:
     with contextlib.suppress(asyncio.CancelledError, KeyboardInterrupt):
-        asyncio.run(_run(Agent(name, folder, load(folder))))
+        asyncio.run(_run(defects.chosen().of(Agent)(name, folder, load(folder))))
 
 
 async def _run(agent: Agent) -> None:
@@ -142,5 +158,5 @@ async def _run(agent: Agent) -> None:
     await agent.run()
 
 
-async def _say(link: aiohttp.ClientWebSocketResponse, kind: str, payload: dict[str, Any]) -> None:
+async def _say(link: Saying, kind: str, payload: dict[str, Any]) -> None:
     await link.send_str(msgspec.json.encode({"type": kind, "payload": payload}).decode())

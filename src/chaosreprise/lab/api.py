@@ -1,7 +1,7 @@
 """The control plane over HTTP: login, sessions, steps, agents. What is decided is decided in `store`; here it gets its status.
 
-Without the database every call that needs it answers 500 within the database's limit, never "not found" and never from
-a cache. Errors are `{error, message}`.
+Without the database every call that needs it answers 503 within the database's limit, never "not found" and never from
+a cache; streams that are open stay so. Errors are `{error, message}`.
 """
 
 import asyncio
@@ -16,12 +16,14 @@ from aiohttp import web
 from chaosreprise import __version__
 from chaosreprise.lab import auth, quota, views
 from chaosreprise.lab.database import Row, StoreAway
+from chaosreprise.lab.others import Others
 from chaosreprise.lab.refusals import Refused, bad_request
 from chaosreprise.lab.requests import AgentInfo, Create, Heartbeat, Login, Step, read
 from chaosreprise.lab.roster import FILTERS, Roster
-from chaosreprise.lab.sockets import PING_S, Link, Switchboard
+from chaosreprise.lab.sockets import Link, Switchboard
 from chaosreprise.lab.steps import Steps
 from chaosreprise.lab.store import HIBERNATE, STOP, WAKE, Change, Store
+from chaosreprise.lab.streams import CLOSING_S, Streams
 
 LONGEST_BODY = 16 << 20
 PUBLIC = ("/health", "/version", "/api/v1/auth/login", "/api/v1/agents/")
@@ -29,9 +31,18 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Api:
-    def __init__(self, secret: str, store: Store, roster: Roster, switchboard: Switchboard, steps: Steps) -> None:
+    def __init__(
+        self,
+        secret: str,
+        store: Store,
+        roster: Roster,
+        switchboard: Switchboard,
+        others: Others,
+        steps: Steps,
+        streams: Streams,
+    ) -> None:
         self._secret, self._store, self._roster, self._switchboard = secret, store, roster, switchboard
-        self._steps = steps
+        self._others, self._steps, self._streams = others, steps, streams
         self._last_step = 0
 
     def application(self) -> web.Application:
@@ -47,6 +58,7 @@ class Api:
             web.delete("/api/v1/sessions/{name}", self._changing(STOP, "Session termination in progress")),
             web.put("/api/v1/sessions/{name}/hibernate", self._changing(HIBERNATE, "Session hibernation in progress")),
             web.put("/api/v1/sessions/{name}/wake", self._changing(WAKE, "Session wake in progress")),
+            web.get("/api/v1/sessions/{name}/stream", self.stream),
             web.post("/sessions/{name}/steps", self.step),
             web.get("/api/v1/admin/agents", self.agents),
             web.get("/api/v1/admin/agents/{agent}", self.agent),
@@ -60,8 +72,9 @@ class Api:
         return _json({"status": "healthy", "service": "reprise-lab"})
 
     async def agent_health(self, request: web.Request) -> web.Response:
-        """Beyond the contract, for the keeper: 200 while this agent is connected."""
-        connected = request.match_info["agent"] in self._switchboard.connected()
+        """Beyond the contract, for the keeper: 200 while this agent is connected, to whichever control plane."""
+        agent = request.match_info["agent"]
+        connected = agent in self._switchboard.connected() or await self._others.have(agent)
         return _json({"connected": connected}, 200 if connected else 503)
 
     async def version(self, _: web.Request) -> web.Response:
@@ -116,6 +129,18 @@ class Api:
         await self._store.record_step(number, session, command)
         return _json({"id": number, "status": "accepted", "stdout": said.stdout, "stderr": said.stderr}, 202)
 
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        """A connection that stays open for as long as the session's process does."""
+        session = request.match_info["name"]
+        stream = await self._streams.open(session)
+        try:
+            socket = web.WebSocketResponse(timeout=CLOSING_S)
+            await socket.prepare(request)
+            await self._streams.pass_on(session, stream, socket)
+        finally:
+            stream.writer.close()
+        return socket
+
     async def agents(self, request: web.Request) -> web.Response:
         rows = await self._roster.agents({name: request.query[name] for name in FILTERS if request.query.get(name)})
         return _json({"agents": [views.agent(row, with_approval=True) for row in rows], "total": len(rows)})
@@ -155,7 +180,7 @@ class Api:
         if not self._switchboard.ready.is_set():
             raise StoreAway("the control plane is still waiting for its database")
         await self._authenticate(key, agent)
-        socket = web.WebSocketResponse(heartbeat=PING_S)
+        socket = web.WebSocketResponse(autoping=False)
         await socket.prepare(request)
         if isinstance(request.transport, asyncio.Transport):
             await self._switchboard.serve(Link(agent, socket, request.transport))
@@ -194,7 +219,7 @@ class Api:
         except Refused as refused:
             return _json({"error": refused.error, "message": refused.message}, refused.status)
         except StoreAway as away:
-            return _json({"error": "Database unavailable", "message": str(away)}, 500)
+            return _json({"error": "Database unavailable", "message": str(away)}, 503)
 
 
 def _json(value: Any, status: int = 200) -> web.Response:

@@ -1,11 +1,12 @@
-"""One request to a session's interpreter, on a connection of its own. The other end is `session`.
+"""One request to a session's interpreter, or a stream from it, on a connection of its own. The other end is `session`.
 
 Refuses to guess: whatever goes wrong after the request has left is InterpreterLost, since the code may have run. An
 interpreter that crashed comes back at its place without its memory, which nobody would see: so each life has a name.
 """
 
 import asyncio
-from typing import Literal
+import contextlib
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -31,6 +32,14 @@ class _Request(msgspec.Struct, omit_defaults=True):
     id: str
     life: str | None = None
     code: str | None = None
+    stream: bool = False
+
+
+class Stream(NamedTuple):
+    """A connection that stays open while the session's process lives."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
 
 
 async def ping(port: int, token: str, limit_s: float) -> Said:
@@ -38,26 +47,40 @@ async def ping(port: int, token: str, limit_s: float) -> Said:
     return await _ask(port, _Request(token, "ping"), limit_s)
 
 
-async def run(port: int, token: str, life: str, number: str, code: str, limit_s: float) -> Said:
-    """Run `code` in this life: status `lost` says that it is over and that nothing has run. Raises InterpreterLost."""
-    return await _ask(port, _Request(token, number, life, code), limit_s)
+async def run(port: int, token: str, life: str, number: str, code: str, limit_s: float, link: int) -> Said:
+    """Run `code` in this life: status `lost` says that it is over and that nothing has run. Raises InterpreterLost.
+
+    By a link at the port `link`, which is told first where to lead.
+    """
+    return await _ask(link, _Request(token, number, life, code), limit_s, b"%d\n" % port)
 
 
-async def _ask(port: int, request: _Request, limit_s: float) -> Said:
-    """Wait for the answer at most `limit_s` seconds."""
-    try:
-        async with asyncio.timeout(limit_s):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=LONGEST_ANSWER)
-            try:
-                writer.write(msgspec.json.encode(request) + b"\n")
-                line = await reader.readline()
-            finally:
-                writer.close()
-        said = msgspec.json.decode(line, type=Said)
-    except TimeoutError as error:
-        raise InterpreterLost(f"the session did not answer within {limit_s:g} s") from error
-    except (OSError, ValueError) as error:  # ValueError: no line, half a line, or too long a one
-        raise InterpreterLost(f"the session's process is gone ({type(error).__name__})") from error
-    if said.status == "refused" or said.id != request.id:
-        raise InterpreterLost("another process answers at the session's port")
+async def stream(port: int, token: str, limit_s: float, link: int) -> Stream:
+    """A connection by a link that the session keeps open from here on; its caller closes it. Raises InterpreterLost."""
+    return (await _answered(link, _Request(token, "stream", stream=True), limit_s, b"%d\n" % port))[1]
+
+
+async def _ask(port: int, request: _Request, limit_s: float, first: bytes = b"") -> Said:
+    said, connection = await _answered(port, request, limit_s, first)
+    connection.writer.close()
     return said
+
+
+async def _answered(port: int, request: _Request, limit_s: float, first: bytes = b"") -> tuple[Said, Stream]:
+    """Wait for the answer at most `limit_s` seconds; whoever gets the connection closes it."""
+    with contextlib.ExitStack() as undo:
+        try:
+            async with asyncio.timeout(limit_s):
+                connection = Stream(*await asyncio.open_connection("127.0.0.1", port, limit=LONGEST_ANSWER))
+                undo.callback(connection.writer.close)
+                connection.writer.write(first + msgspec.json.encode(request) + b"\n")
+                line = await connection.reader.readline()
+            said = msgspec.json.decode(line, type=Said)
+        except TimeoutError as error:
+            raise InterpreterLost(f"the session did not answer within {limit_s:g} s") from error
+        except (OSError, ValueError) as error:  # ValueError: no line, half a line, or too long a one
+            raise InterpreterLost(f"the session's process is gone ({type(error).__name__})") from error
+        if said.status == "refused" or said.id != request.id:
+            raise InterpreterLost("another process answers at the session's port")
+        undo.pop_all()
+    return said, connection

@@ -24,6 +24,11 @@ from agent_commands c
 where c.command_id = %(command)s and c.agent_id = %(agent)s and s.id = c.session_id
   and {counts}
 returning s.id"""
+_SENT = """
+with holder as (select agent_id from agents where link = %(link)s), marked as (
+  update agent_commands set status = 'sent', sent_at = %(now)s, updated_at = %(now)s
+  where command_id = any(%(commands)s) and status = 'pending' and agent_id in (select agent_id from holder))
+select 1 from holder"""
 CURRENT = "(c.payload->>'seq')::integer = s.command_seq and s.state = any(%(follows)s)"
 
 
@@ -33,7 +38,7 @@ class Outbox:
     counts: ClassVar[str] = CURRENT
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self.database = database
 
     async def unfinished(self, agent: str) -> list[Command]:
         """All that this agent has not finished, in the order of acceptance."""
@@ -45,13 +50,19 @@ class Outbox:
     async def finished(self, agent: str) -> list[Command]:
         return await self._commands("status = 'completed'", agent)
 
-    async def sent(self, commands: list[Command]) -> None:
-        """They are about to leave. Those that had left before keep their time."""
-        await self._database.do(
-            "update agent_commands set status = 'sent', sent_at = %(now)s, updated_at = %(now)s "
-            "where command_id = any(%(commands)s) and status = 'pending'",
-            {"commands": [command.id for command in commands], "now": now()},
+    async def sent(self, commands: list[Command], link: str) -> bool:
+        """They are about to leave by this connection; those that had left before keep their time. False: they must not.
+
+        One statement, and so one moment: whoever claims the agent later finds all that could be marked here, and hands it over
+        anew. Marked by a connection that is none any more, a command would wait for the next one.
+        """
+        row = await self.database.one(
+            _SENT, {"commands": [command.id for command in commands], "now": now(), "link": link}
         )
+        return row is not None
+
+    async def dismissed(self) -> None:
+        """The control plane was asked to end. What is open stays so: whoever has its agents next hands it over anew."""
 
     async def acknowledged(self, agent: str, command: str) -> None:
         """The agent has it; a session that waits for its start is starting."""
@@ -70,7 +81,7 @@ class Outbox:
                 values,
             )
 
-        await self._database.run(work)
+        await self.database.run(work)
 
     async def reported(self, agent: str, command: str, state: str, pod: Row) -> None:
         """The state of a session after a command, and where its interpreter listens if it has one."""
@@ -95,11 +106,11 @@ class Outbox:
                 endpoint = (session["id"], pod["port"], pod["token"], pod["life"])
                 await connection.execute("insert into endpoints values (%s, %s, %s, %s)", endpoint)
 
-        await self._database.run(work)
+        await self.database.run(work)
 
     async def completed(self, agent: str, command: str) -> bool:
         """Whether this is what completed it."""
-        changed = await self._database.do(
+        changed = await self.database.do(
             "update agent_commands set status = 'completed', completed_at = %(now)s, updated_at = %(now)s "
             f"where command_id = %(command)s and agent_id = %(agent)s and {OPEN}",
             {"agent": agent, "command": command, "now": now()},
@@ -123,8 +134,8 @@ class Outbox:
                     (values["now"], row["session_id"], row["payload"]["seq"]),
                 )
 
-        await self._database.run(work)
+        await self.database.run(work)
 
     async def _commands(self, condition: str, agent: str) -> list[Command]:
         query = f"select {COMMAND_COLUMNS} from agent_commands where agent_id = %s and {condition} order by position"
-        return [Command(*row.values()) for row in await self._database.all(query, (agent,))]
+        return [Command(*row.values()) for row in await self.database.all(query, (agent,))]

@@ -8,7 +8,6 @@ one that promises more makes them wrong.
 import contextlib
 import os
 import pathlib
-import random
 import secrets
 import shutil
 import socket
@@ -17,12 +16,14 @@ from typing import NamedTuple
 
 from chaosreprise.errors import BadInput, NotPossible
 from chaosreprise.faults import registry
-from chaosreprise.lab import auth, defects, postgres, quota, schema, settings
+from chaosreprise.lab import auth, defects, links, postgres, quota, schema, settings
+from chaosreprise.lab.links import Links
 from chaosreprise.lab.settings import Settings
 from chaosreprise.stack.spec import FILE as STACK_FILE
 from chaosreprise.stack.spec import ComponentSpec, Ready, SessionSpec, StackSpec
 from chaosreprise.stack.spec import save as save_stack
 
+A_LAB = 64  # ports, and more than most labs need
 PORTS = range(20_000, 32_768)  # below the ports that Linux gives to clients, so that none of them takes ours in between
 KEEPER_BACKOFF_S = 0.2
 SLOWEST_COMMAND_S = (
@@ -32,9 +33,11 @@ SLOWEST_COMMAND_S = (
 # 5 s until waiting commands act 0.5 s passed at most; 1.3 s where the control plane had lacked file descriptors, since
 # asyncio accepts again after 1 s.
 BOUND_S = 10  # what its real likes promise for a stop; a start on a busy machine needs 5 s
+LIMITS = (("agents", 1, 64), ("users", 1, 1000), ("control_planes", 1, 8), ("regions", 1, 8), ("disk_mib", 0, 65536))
+LEAST_DISK_MIB = 128  # a new cluster takes 40, its log grows to some 80
 EVERYTHING = 100  # more faults at once than a run makes
 GROUPS = ("agents", "sessions", "control-plane", "database")
-MADE = ("secrets", "data", settings.FILE, "platform.toml", STACK_FILE)
+MADE = ("secrets", "data", "disk", settings.FILE, "platform.toml", STACK_FILE, links.CONFIG, links.BEHIND)
 
 
 class Options(NamedTuple):
@@ -42,6 +45,9 @@ class Options(NamedTuple):
 
     agents: int = 3
     users: int = 12
+    control_planes: int = 1
+    regions: int = 1
+    disk_mib: int = 0
     heartbeat_s: float = 1.0
     reconcile_s: float = 0.5
     backoff_s: float = 0.2
@@ -64,8 +70,15 @@ def prepare(folder: pathlib.Path, options: Options) -> None:
         if there:
             raise BadInput(f"{folder}: holds {there[0]} already: name a folder without a lab")
         undo.callback(_remove_made, folder)
-        _fill(folder, _settings(options), options.defect)
+        _fill(folder, *decided(options), options.defect)
         undo.pop_all()
+
+
+def decided(options: Options) -> tuple[Settings, Links]:
+    """What a lab with these options is like; its ports are free now."""
+    ports = _free_ports(2 + options.control_planes + links.ports_needed(options.agents, options.control_planes))
+    lab = _settings(options, ports)
+    return lab, links.decide(ports, lab)
 
 
 def _remove_made(folder: pathlib.Path) -> None:
@@ -78,31 +91,47 @@ def _remove_made(folder: pathlib.Path) -> None:
 
 def _check(options: Options) -> None:
     defects.named(options.defect)
-    for name, low, high in (("agents", 1, 64), ("users", 1, 1000)):
+    for name, low, high in LIMITS:
         if not low <= getattr(options, name) <= high:
-            raise BadInput(f"--{name} {getattr(options, name)}: expected a number from {low} to {high}")
+            raise BadInput(
+                f"--{name.replace('_', '-')} {getattr(options, name)}: expected a number from {low} to {high}"
+            )
     for name in ("heartbeat_s", "reconcile_s", "backoff_s"):
         if not 0.02 <= getattr(options, name) <= 60:
             raise BadInput(f"--{name.replace('_', '-')} {getattr(options, name):g}: expected seconds from 0.02 to 60")
 
+    if 0 < options.disk_mib < LEAST_DISK_MIB:
+        raise BadInput(f"--disk-mib {options.disk_mib}: expected 0, or at least {LEAST_DISK_MIB}")
 
-def _settings(options: Options) -> Settings:
-    control_port, database_port = _free_ports(2)
+
+def _settings(options: Options, ports: list[int]) -> Settings:
+    """Takes the ports that it needs out of `ports`."""
+    agents = [f"a{number}" for number in range(1, options.agents + 1)]
+    each = range(options.control_planes)
     return Settings(
         id=f"lab-{secrets.token_hex(3)}",
-        agents=[f"a{number}" for number in range(1, options.agents + 1)],
+        agents=agents,
         users=[f"user{number:02d}" for number in range(1, options.users + 1)],
         heartbeat_s=options.heartbeat_s,
         reconcile_s=options.reconcile_s,
         backoff_s=options.backoff_s,
-        control_port=control_port,
-        database_port=database_port,
+        control_port=ports.pop(),
+        database_port=ports.pop(),
+        links={name: [ports.pop()] for name in links.SHARED}
+        | {links.of_agent(agent): [ports.pop() for _ in each] for agent in agents},
+        agent_ports={agent: [ports.pop() for _ in each] for agent in agents},
+        more_control_ports=[ports.pop() for _ in each[1:]],
+        disk_mib=options.disk_mib,
+        disk_port=ports.pop(),
+        number_of_regions=options.regions,
     )
 
 
 def _free_ports(count: int) -> list[int]:
+    """Those that follow a place of this process's own: who prepares a lab at the same time draws others, taken or not yet."""
     found: list[int] = []
-    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
+    first = os.getpid() * A_LAB % len(PORTS)
+    for port in (*PORTS[first:], *PORTS[:first]):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
@@ -114,8 +143,12 @@ def _free_ports(count: int) -> list[int]:
     raise NotPossible(f"no {count} free ports of 127.0.0.1 from {PORTS.start} to {PORTS.stop - 1}")
 
 
-def _fill(folder: pathlib.Path, lab: Settings, defect: str | None) -> None:
+def _fill(folder: pathlib.Path, lab: Settings, through: Links, defect: str | None) -> None:
     way = postgres.way()
+    if lab.disk_mib and way is not postgres.Way.NAMESPACE:
+        raise NotPossible(
+            f"--disk-mib {lab.disk_mib}: no small file system can be mounted here: user namespaces are refused"
+        )
     passwords = {role: secrets.token_hex(16) for role in (schema.OWNER, schema.READER)}
     keys = {agent: secrets.token_hex(32) for agent in lab.agents}
     admin = secrets.token_urlsafe(12)
@@ -123,28 +156,32 @@ def _fill(folder: pathlib.Path, lab: Settings, defect: str | None) -> None:
     key_hashes = {agent: auth.hash_key(key) for agent, key in keys.items()}
     rows = schema.new_database(passwords, lab.users, auth.hash_password(admin), key_hashes)
     postgres.make_cluster(folder / "data", folder / "secrets" / "superuser", way, rows)
+    (folder / "disk").mkdir()
     settings.save(folder, lab)
-    (folder / "platform.toml").write_text(platform_file(lab))
-    save_stack(folder, _stack(folder, lab, way, {defects.VARIABLE: defect} if defect else {}))
+    links.write(folder, lab, through)
+    (folder / "platform.toml").write_text(platform_file(lab, through))
+    save_stack(folder, _stack(folder, lab, through, way, {defects.VARIABLE: defect} if defect else {}))
 
 
 def _write_secrets(
     folder: pathlib.Path, lab: Settings, passwords: dict[str, str], keys: dict[str, str], admin: str
 ) -> None:
     (folder / "agents").mkdir(parents=True)
-    dsn = f"postgresql://{{}}:{{}}@127.0.0.1:{lab.database_port}/{postgres.DATABASE}?sslmode=disable&gssencmode=disable"
+    dsn = f"postgresql://{{}}:{{}}@127.0.0.1:{{}}/{postgres.DATABASE}?sslmode=disable&gssencmode=disable"
+    superuser, direct = secrets.token_hex(16), lab.database_port  # who watches, or breaks, is no part of it
     values = {
         "admin": admin,
         "token": secrets.token_hex(32),
-        "superuser": secrets.token_hex(16),
-        "control.dsn": dsn.format(schema.OWNER, passwords[schema.OWNER]),
-        "reader.dsn": dsn.format(schema.READER, passwords[schema.READER]),
+        "superuser": superuser,
+        "superuser.dsn": dsn.format(postgres.SUPERUSER, superuser, direct),
+        "control.dsn": dsn.format(schema.OWNER, passwords[schema.OWNER], lab.links["database"][0]),
+        "reader.dsn": dsn.format(schema.READER, passwords[schema.READER], direct),
     } | {f"agents/{agent}": key for agent, key in keys.items()}
     for name, value in values.items():
         (folder / name).write_text(value)
 
 
-def _stack(folder: pathlib.Path, lab: Settings, way: postgres.Way, defect: dict[str, str]) -> StackSpec:
+def _stack(folder: pathlib.Path, lab: Settings, through: Links, way: postgres.Way, defect: dict[str, str]) -> StackSpec:
     env = defect | {
         "SSL_CERT_FILE": os.devnull
     }  # aiohttp loads them all when it is imported, and here nobody needs one
@@ -158,29 +195,50 @@ def _stack(folder: pathlib.Path, lab: Settings, way: postgres.Way, defect: dict[
         ready=Ready(tcp=lab.database_port),
         stop_signal="QUIT",  # PostgreSQL's immediate shutdown: what ends here is not used again
         userns=way is postgres.Way.NAMESPACE,
+        within="disk" if lab.disk_mib else "",
+        after=["disk"] if lab.disk_mib else [],
     )
-    control = ComponentSpec(
-        name="control-plane",
-        command=[*lab_command, "control-plane", str(folder)],
-        env=env,
-        listen=lab.control_port,
-        ready=Ready(http=f"{lab.control_url}/health"),
+    disk = ComponentSpec(
+        name="disk",
+        command=[*lab_command, "disk", str(folder), "--mib", str(lab.disk_mib)],
+        listen=lab.disk_port,
+        ready=Ready(http=f"http://127.0.0.1:{lab.disk_port}/"),
     )
+    control = [
+        ComponentSpec(
+            name=name,
+            command=[*lab_command, "control-plane", str(folder), name],
+            env=env,
+            listen=port,
+            ready=Ready(http=f"http://127.0.0.1:{port}/health"),
+        )
+        for name, port in lab.control_planes.items()
+    ]
     agents = [
         ComponentSpec(
             name=f"agents/{agent}",
             command=[*lab_command, "agent", str(folder), agent],
             env=env,
-            ready=Ready(http=f"{lab.control_url}/health/agents/{agent}"),
+            ready=Ready(
+                http=[f"http://127.0.0.1:{port}/health/agents/{agent}" for port in lab.control_planes.values()]
+            ),
+            homes=lab.doors_of(agent) if lab.more_control_ports else [],
             backoff_s=KEEPER_BACKOFF_S,
         )
         for agent in lab.agents
     ]
     session = [sys.executable, "-I", "-S", str(pathlib.Path(__file__).with_name("session.py"))]
-    return StackSpec(v=1, id=lab.id, session=SessionSpec(command=session), components=[database, control, *agents])
+    first = links.components(folder, through)  # beside the rest, whose own start takes longer
+    return StackSpec(
+        v=1,
+        id=lab.id,
+        session=SessionSpec(command=session),
+        components=[*first, *([disk] if lab.disk_mib else []), database, *control, *agents],
+        links=[f"links/{name}" for name in lab.links],
+    )
 
 
-def platform_file(lab: Settings) -> str:
+def platform_file(lab: Settings, through: Links) -> str:
     """platform.toml, which is all that Reprise is told of a lab. Its paths are relative to it."""
     return f"""\
 version = 1
@@ -192,11 +250,11 @@ host = "{socket.gethostname()}"
 stack = "{lab.id}"
 
 [control]
-url = "{lab.control_url}"
+url = "{lab.url("clients")}"
 user = "admin"
 password = {{ file = "secrets/admin" }}
 template = "{settings.TEMPLATE}"
-steps = "{lab.control_url}"
+steps = "{lab.url("clients")}"
 
 [evidence.rows]
 kind = "sql"
@@ -213,12 +271,18 @@ kind = "files"
 path = "workspaces"
 hz = 50
 
-{_components()}
+{_components()}{links.tables(lab, through)}{_regions(lab)}
 {_limits(lab)}"""
 
 
 def _components() -> str:
-    return "".join(f'[components.{group}]\nhow = "process"\nkeeper = "keeper.json"\n\n' for group in GROUPS)
+    tables = [f'[components.{group}]\nhow = "process"\nkeeper = "keeper.json"\n' for group in GROUPS]
+    return "\n".join([*tables[:-1], f'{tables[-1]}admin = {{ file = "secrets/superuser.dsn" }}\n\n'])
+
+
+def _regions(lab: Settings) -> str:
+    lists = {name: ", ".join(f'"{agent}"' for agent in agents) for name, agents in lab.regions.items()}
+    return "[regions]\n" + "".join(f"{name} = [{agents}]\n" for name, agents in lists.items())
 
 
 def _limits(lab: Settings) -> str:

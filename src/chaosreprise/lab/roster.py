@@ -1,4 +1,8 @@
-"""Agents as rows: who they are, whether they are online, when they were heard last. A seam for planted defects."""
+"""Agents as rows: who they are, whether they are online, when they were heard last, and who has them.
+
+An agent is where its newest connection is, at whichever control plane: `claim` says so, and what an older connection says
+of it afterwards does not count. A seam for planted defects.
+"""
 # ruff: noqa: S608 - what is put together here are constants and names of this package, never input
 
 from datetime import datetime, timedelta
@@ -13,10 +17,17 @@ from chaosreprise.lab.store import now
 FILTERS = ("platform", "status", "region")
 
 
+class Superseded(Exception):
+    """The agent has a newer connection than this one, perhaps at another control plane."""
+
+
 class Roster:
-    def __init__(self, database: Database, fresh_s: float) -> None:
+    """`here`: the name of this control plane."""
+
+    def __init__(self, database: Database, fresh_s: float, here: str) -> None:
         self._database = database
         self._fresh_s = fresh_s
+        self._here = here
 
     async def agent(self, name: str) -> Row | None:
         return await self._database.one("select * from agents where agent_id = %s", (name,))
@@ -36,30 +47,45 @@ class Roster:
         assert row is not None
         return row
 
-    async def heard(self, agent: str, heartbeat: Heartbeat) -> datetime:
-        """The time that is written down."""
-        at = now()
+    async def claim(self, agent: str, link: str) -> None:
+        """This connection is the agent from now on."""
         await self._database.do(
+            "update agents set control_plane = %s, link = %s, updated_at = %s where agent_id = %s",
+            (self._here, link, now(), agent),
+        )
+
+    async def heard(self, agent: str, heartbeat: Heartbeat, link: str | None = None) -> datetime:
+        """The time that is written down. Raises Superseded when the agent has another connection than `link` by now."""
+        at = now()
+        changed = await self._database.do(
             "update agents set status = %(status)s, last_heartbeat = %(at)s, updated_at = %(at)s, "
-            "capacity = coalesce(%(capacity)s, capacity) where agent_id = %(agent)s",
+            "capacity = coalesce(%(capacity)s, capacity) "
+            "where agent_id = %(agent)s and coalesce(%(link)s::varchar = link, true)",
             {
                 "agent": agent,
+                "link": link,
                 "status": heartbeat.status,
                 "at": at,
                 "capacity": Jsonb(heartbeat.capacity) if heartbeat.capacity else None,
             },
         )
+        if not changed:
+            raise Superseded(f"agent {agent} has a newer connection")
         return at
 
-    async def offline(self, agent: str) -> None:
+    async def offline(self, agent: str, link: str) -> None:
+        """This connection has ended: so is the agent, unless it has another one."""
         await self._database.do(
-            "update agents set status = 'offline', updated_at = %s where agent_id = %s", (now(), agent)
+            "update agents set status = 'offline', updated_at = %s where agent_id = %s and link = %s",
+            (now(), agent, link),
         )
 
     async def all_offline(self) -> None:
-        """At the start of the control plane nobody is connected to it."""
+        """At the start of this control plane nobody is connected to it."""
         await self._database.do(
-            "update agents set status = 'offline', updated_at = %s where status <> 'offline'", (now(),)
+            "update agents set status = 'offline', updated_at = %s "
+            "where status <> 'offline' and coalesce(control_plane, %s) = %s",
+            (now(), self._here, self._here),
         )
 
     async def stale_offline(self) -> list[str]:

@@ -1,8 +1,9 @@
 """The lab's tables, as the contract names them, and the rows that a new lab begins with.
 
 Times are `timestamp` without zone, in UTC, written by the control plane's clock. Beyond the contract: `position` (the
-order of commands), `command_seq` (how many commands a session has had), and `endpoints`, which only the control plane
-may read, since it holds the tokens of the sessions' interpreters, and which life of theirs is known.
+order of commands), `command_seq` (how many commands a session has had), `control_plane` and `link` (who has the agent, by
+which of its connections), and `endpoints`, which only the control plane may read, since it holds the tokens of the
+sessions' interpreters, and which life of theirs is known.
 """
 # ruff: noqa: S608 - what is put together here are constants and names of this package, never input
 
@@ -27,7 +28,7 @@ create table templates (
 create table agents (
   id uuid primary key default gen_random_uuid(), agent_id varchar not null unique, platform varchar, region varchar,
   status varchar not null default 'offline' check (status in ('online', 'offline', 'draining')), capacity jsonb,
-  last_heartbeat timestamp, cluster_id varchar, cluster_name varchar, metadata jsonb,
+  last_heartbeat timestamp, cluster_id varchar, cluster_name varchar, metadata jsonb, control_plane varchar, link varchar,
   approval_status varchar not null default 'pending', approved_at timestamp, approved_by varchar,
   api_key_hash varchar, api_key_last_used_at timestamp,
   created_at timestamp not null default {NOW}, updated_at timestamp not null default {NOW});

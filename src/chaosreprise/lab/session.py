@@ -4,7 +4,8 @@ Started as a file by the keeper (`python -I -S session.py`), so it imports nothi
 it: a session starts in some 25 ms. It serves the listening socket at file descriptor 3, one JSON line a request:
 `{"token", "id", "life", "code"}` -> `{"id", "life", "status", "stdout", "stderr"}`; without `code` it is a ping. Who shows
 another token than $REPRISE_SESSION_TOKEN gets `refused`, who means another life of this session `lost`, and nothing runs.
-What the code raises is text in stderr, as in a terminal.
+What the code raises is text in stderr, as in a terminal. A request with `"stream": true` makes its connection a stream: it
+stays open beside everything else for as long as this process lives, and says a number now and then.
 """
 
 import io
@@ -19,6 +20,7 @@ TOKEN = "REPRISE_SESSION_TOKEN"
 SILENCE_S = 5.0  # a client that connects and says nothing must not keep the others waiting
 ACCEPT_AGAIN_S = 0.05
 READING_S = 30.0  # nor one that does not read its answer
+BEAT_S = 0.25
 
 Namespace = dict[str, object]
 
@@ -39,8 +41,7 @@ def run(code: str, namespace: Namespace) -> tuple[str, str]:
     return out.getvalue(), err.getvalue()
 
 
-def answer(line: bytes, token: str, life: str, namespace: Namespace) -> dict[str, object]:
-    request = json.loads(line)
+def answer(request: dict[str, str], token: str, life: str, namespace: Namespace) -> dict[str, object]:
     said: dict[str, object] = {"id": request.get("id"), "life": life, "status": "completed", "stdout": "", "stderr": ""}
     if request.get("token") != token:
         said["status"] = "refused"
@@ -56,10 +57,34 @@ def serve(connection: socket.socket, token: str, life: str, namespace: Namespace
     connection.settimeout(SILENCE_S)
     with connection, connection.makefile("rb") as lines:
         for line in lines:
-            said = json.dumps(answer(line, token, life, namespace)).encode() + b"\n"
+            request = json.loads(line)
+            said = answer(request, token, life, namespace)
             connection.settimeout(READING_S)
-            connection.sendall(said)
+            connection.sendall(json.dumps(said).encode() + b"\n")
+            if request.get("stream") and said["status"] == "completed":
+                stream(connection.dup())
+                return
             connection.settimeout(SILENCE_S)
+
+
+def stream(connection: socket.socket) -> None:
+    import threading  # noqa: PLC0415 - only a session that somebody looks at pays
+
+    threading.Thread(target=beat, args=(connection,), daemon=True).start()
+
+
+def beat(connection: socket.socket) -> None:
+    """Count until the other end is gone, or reads nothing any more."""
+    connection.settimeout(READING_S)
+    number = 0
+    with connection:
+        try:
+            while True:
+                connection.sendall(b"%d\n" % number)
+                number += 1
+                time.sleep(BEAT_S)
+        except OSError:
+            return
 
 
 def main() -> None:

@@ -12,12 +12,16 @@ from chaosreprise.errors import BadInput
 FILE = "lab.json"
 TEMPLATE = "python"
 NAMESPACE = "lab"
+CONTROL_PLANE = "control-plane"
 PLATFORM = "docker"
+HEARTBEATS_A_PING = 3.6  # a real control plane sends a ping every 54 s at one heartbeat in 15 s
 MISSED_HEARTBEATS = 3  # a real control plane calls an agent offline after 45 s at one heartbeat in 30 s or less
 
 
 class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """One lab. Times in seconds."""
+    """One lab. Times in seconds. `links`: the ports of each link, as whoever uses it connects there; `agent_ports`: where the
+    control plane listens for each agent, at the other end of its link; of several control planes one each.
+    """
 
     id: str
     agents: list[str]
@@ -27,6 +31,12 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     backoff_s: float
     control_port: int
     database_port: int
+    links: dict[str, list[int]]
+    agent_ports: dict[str, list[int]]
+    more_control_ports: list[int] = []
+    number_of_regions: int = 1
+    disk_mib: int = 0
+    disk_port: int = 0
 
     @property
     def offline_s(self) -> float:
@@ -38,8 +48,40 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         return self.offline_s + 2 * self.reconcile_s
 
     @property
+    def ping_s(self) -> float:
+        return HEARTBEATS_A_PING * self.heartbeat_s
+
+    @property
     def control_url(self) -> str:
+        """Of the first control plane, without a link: for the keeper, which asks whether it is there."""
         return f"http://127.0.0.1:{self.control_port}"
+
+    @property
+    def control_planes(self) -> dict[str, int]:
+        """The port of each by its name; the first one has the name that an only one has."""
+        others = {f"{CONTROL_PLANE}/{number}": port for number, port in enumerate(self.more_control_ports, 2)}
+        return {CONTROL_PLANE: self.control_port} | others
+
+    @property
+    def regions(self) -> dict[str, list[str]]:
+        """The agents of each region."""
+        found: dict[str, list[str]] = {}
+        for agent in self.agents:
+            found.setdefault(self.region_of(agent), []).append(agent)
+        return found
+
+    def region_of(self, agent: str) -> str:
+        return f"r{self.agents.index(agent) % self.number_of_regions + 1}"
+
+    def doors_of(self, agent: str) -> list[int]:
+        """The ports where this agent connects, in turn: agents begin at different control planes, as behind a balancer."""
+        ports = self.links[f"agents/{agent}"]
+        first = self.agents.index(agent) % len(ports)
+        return ports[first:] + ports[:first]
+
+    def url(self, link: str) -> str:
+        """The control plane, by this link."""
+        return f"http://127.0.0.1:{self.links[link][0]}"
 
 
 def save(folder: pathlib.Path, settings: Settings) -> None:

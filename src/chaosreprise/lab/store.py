@@ -66,9 +66,12 @@ def now() -> datetime:
 
 
 class Store:
-    def __init__(self, database: Database, fresh_s: float) -> None:
+    """`here`: the name of this control plane."""
+
+    def __init__(self, database: Database, fresh_s: float, here: str) -> None:
         self._database = database
         self._fresh_s = fresh_s
+        self._here = here
 
     async def user(self, name: str) -> Row | None:
         return await self._database.one("select * from users where username = %s and active", (name,))
@@ -107,17 +110,20 @@ class Store:
         return await self._database.run(work)
 
     async def place(self, connection: Connection, connected: Sequence[str]) -> str:
-        """The least loaded agent among those that are connected, online and heard of. The lock holds until the end."""
+        """The least loaded agent among those that are connected, online and heard of. The lock holds until the end.
+
+        Who is connected to another control plane stands in the rows; for one's own connections one knows better.
+        """
         await connection.execute("select pg_advisory_xact_lock(%s)", (PLACEMENT_LOCK,))
         row = await one(
             connection,
             f"""select a.agent_id, count(s.id) as active
             from agents a left join sessions s on s.agent_id = a.agent_id and s.{ACTIVE}
-            where a.agent_id = any(%s) and a.status = 'online' and a.approval_status = 'approved' and a.last_heartbeat >= %s
+            where (a.agent_id = any(%s) or a.control_plane <> %s) and a.status = 'online' and a.approval_status = 'approved' and a.last_heartbeat >= %s
             group by a.agent_id, a.capacity
             having count(s.id) < coalesce((a.capacity->>'maxSessions')::integer, {DEFAULT_MAX_SESSIONS})
             order by active, a.agent_id limit 1""",
-            (list(connected), now() - timedelta(seconds=self._fresh_s)),
+            (list(connected), self._here, now() - timedelta(seconds=self._fresh_s)),
         )
         if row is None:
             raise no_agents()

@@ -5,6 +5,8 @@ from typing import Any
 
 from chaosreprise.lab.database import Row
 
+STREAMS = "websocket"  # through the control plane, at `streamingPath`
+
 
 def session(row: Row) -> dict[str, Any]:
     seen = {"lastActivity": instant(row["last_activity"])} if row["last_activity"] else {}
@@ -20,9 +22,9 @@ def session(row: Row) -> dict[str, Any]:
         "platform": row["platform"],
         "activeConnections": 0,
         "createdAt": instant(row["created_at"]),
-        "streamingProtocol": "",
+        "streamingProtocol": STREAMS,
         "streamingPort": 0,
-        "streamingPath": "",
+        "streamingPath": f"/api/v1/sessions/{row['id']}/stream",
         "tags": row["tags"],
         "status": {
             "phase": row["state"].capitalize(),

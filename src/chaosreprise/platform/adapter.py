@@ -13,7 +13,7 @@ import msgspec
 from chaosreprise.errors import BadInput
 from chaosreprise.history import Answer
 from chaosreprise.history.events import Attribution, Op, Refusal
-from chaosreprise.history.statements import Edge
+from chaosreprise.history.statements import Claim, Edge
 from chaosreprise.observe import Source
 from chaosreprise.platform.file import Platform
 
@@ -40,6 +40,17 @@ class Description(msgspec.Struct, kw_only=True):
     offline_ns: int
     sources: list[str]
     states: list[Edge] = []
+    claims: list[Claim] = []
+    links: list[str] = []
+    read_along: list[str] = []  # agents on whose links it is seen what they and the control plane say to each other
+
+
+class Broken(msgspec.Struct, frozen=True):
+    """A held connection broke at some moment from its last sign of life to when that was noticed."""
+
+    lo: int
+    hi: int
+    why: str
 
 
 class Component(msgspec.Struct, kw_only=True):
@@ -52,6 +63,18 @@ class Component(msgspec.Struct, kw_only=True):
     reason: str | None = None
 
 
+class Held(Protocol):
+    """A connection that is held to a session. `path` are the components that it crosses."""
+
+    path: list[str]
+
+    async def broken(self) -> Broken:
+        """Waits until it breaks by itself."""
+        ...
+
+    async def close(self) -> None: ...
+
+
 class Adapter(Protocol):
     def describe(self) -> Description: ...
 
@@ -62,7 +85,14 @@ class Adapter(Protocol):
     async def close(self) -> None: ...
 
     async def perform(self, operation: Operation) -> Answer:
-        """One attempt. Whatever the platform does is an answer: ok, fail (it surely did not happen) or info."""
+        """One attempt. Whatever the platform does is an answer: ok, fail (it surely did not happen) or info.
+
+        A read without a session asks for the list of all that this user may see.
+        """
+        ...
+
+    async def hold(self, session: str) -> Held | None:
+        """A connection that stays open to this session until it breaks or is closed; None where there is no such thing."""
         ...
 
     def keys(self, count: int) -> list[str]:
@@ -70,6 +100,10 @@ class Adapter(Protocol):
         ...
 
     def sources(self) -> list[Source]: ...
+
+    def frames(self) -> list[Source]:
+        """What reads along on the links to agents; none where nobody can."""
+        ...
 
     def components(self) -> list[Component]: ...
 

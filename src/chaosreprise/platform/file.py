@@ -5,23 +5,28 @@ reference only, `{env = "X"}` or `{file = "path"}` with paths relative to the fi
 """
 
 import pathlib
+import re
 import tomllib
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from chaosreprise.errors import BadInput
+from chaosreprise.errors import BadInput, shown
 from chaosreprise.platform import limits
 from chaosreprise.platform.limits import Allow, Guard, Identity
 from chaosreprise.platform.values import (
     Agents,
+    ControlPlanes,
     Count,
     Hertz,
     Hidden,
+    Mebibytes,
     Name,
+    NumberOfRegions,
     Path,
     Seconds,
+    Secret,
     Strict,
     Text,
     Url,
@@ -34,8 +39,16 @@ from chaosreprise.settings import TOO_MUCH, convert, read_text
 class Lab(Strict, frozen=True):
     agents: Agents = 3
     users: Users = 12
+    control_planes: ControlPlanes = 1
+    regions: NumberOfRegions = 1
+    disk_mib: Mebibytes = 0
     heartbeat_s: Annotated[float, Meta(ge=0.05, le=60, description="seconds from 0.05 to 60")] = 1.0
     reconcile_s: Annotated[float, Meta(ge=0.02, le=60, description="seconds from 0.02 to 60")] = 0.5
+
+    def parts(self) -> str:
+        """What it is made of, for people."""
+        several = "s" if self.control_planes > 1 else ""
+        return f"PostgreSQL, {self.control_planes} control plane{several}, {self.agents} agents"
 
 
 class Control(Strict, frozen=True):
@@ -54,8 +67,25 @@ class Evidence(Strict, frozen=True):
 
 
 class Components(Strict, frozen=True):
+    """`admin`: the connection string of an administrator of the platform's PostgreSQL, for faults by SQL; of `database` only."""
+
     how: Literal["process", "none"]
     keeper: Path | None = None
+    admin: Hidden | None = None
+
+
+class Link(Strict, frozen=True):
+    """Where a link goes through a Toxiproxy: the server's HTTP API, and the name of the proxy there; several, where one end has
+    several places, such as two control planes.
+
+    `taps`: the HTTP API of a proxy server of ours that stands before it, or is it, and has the proxies under the same names.
+    """
+
+    admin: Url
+    proxy: Text | Annotated[list[Text], Meta(min_length=1)]
+    token: Hidden | None = None
+    taps: Url | None = None
+    taps_token: Hidden | None = None
 
 
 class Budget(Strict, frozen=True):
@@ -92,6 +122,7 @@ class Promises(Strict, frozen=True):
     durable: bool = True
     at_most_once: bool = True
     order: bool = True
+    streams: bool = True
     coalesce: bool = False
     files: bool = True
     memory: bool = False
@@ -107,6 +138,8 @@ class PlatformFile(Strict, frozen=True):
     control: Control | None = None
     evidence: dict[str, Evidence] = msgspec.field(default_factory=dict)
     components: dict[str, Components] = msgspec.field(default_factory=dict)
+    regions: dict[str, list[Text]] = msgspec.field(default_factory=dict)
+    links: dict[str, Link] = msgspec.field(default_factory=dict)
     allow: Allow = Allow()
     guard: Guard = Guard()
     budget: Budget = Budget()
@@ -126,7 +159,23 @@ class Platform(msgspec.Struct, frozen=True):
         """What its faults and its lock are filed under: the name and the host, so that two files of one name do not meet by chance."""
         return f"{self.file.name}@{self.file.identity.host or self.file.identity.context or 'local'}"
 
+    def has(self, setting: str) -> bool:
+        """Whether `table.name.setting` of the file, or a shorter one, is set."""
+        found: Any = self.file
+        for name in setting.split("."):
+            found = found.get(name) if isinstance(found, dict) else getattr(found, name, None)
+        return found is not None
 
+    @property
+    def admin(self) -> Secret | None:
+        """Where the connection string of the database's administrator stands, its path absolute: for a fault's ledger."""
+        database = self.file.components.get(DATABASE)
+        secret = database.admin if database else None
+        return Secret(file=str(self.folder.absolute() / secret.file)) if secret and secret.file else secret
+
+
+DATABASE = "database"
+LINK = re.compile(r"clients|database|sessions|agents/[A-Za-z0-9._-]{1,63}")
 OF_EMBEDDED = {"version", "kind", "name", "lab"}
 EMBEDDED = Platform("embedded", pathlib.Path(), PlatformFile(version=1, kind="embedded", name="embedded", lab=Lab()))
 
@@ -174,7 +223,18 @@ def _check(where: str, file: PlatformFile) -> None:
         raise BadInput(f"{where}: budget.users = []: name the users whose sessions may be made")
     _check_needs(where, "evidence", {"sql": "dsn", "files": "path"}, "kind", file.evidence)
     _check_needs(where, "components", {"process": "keeper"}, "how", file.components)
+    _check_links(where, file.links)
     limits.check(where, file.allow, file.guard)
+
+
+def _check_links(where: str, links: dict[str, Link]) -> None:
+    for name, link in links.items():
+        if not LINK.fullmatch(name):
+            raise BadInput(
+                f"{where}: links.{shown(name)}: expected clients, database, sessions or agents/NAME, which is what a link leads to"
+            )
+        check_url(where, f"links.{name}.admin", link.admin)
+        check_url(where, f"links.{name}.taps", link.taps)
 
 
 def _check_needs(where: str, table: str, needs: dict[str, str], by: str, entries: dict[str, Any]) -> None:
@@ -182,3 +242,5 @@ def _check_needs(where: str, table: str, needs: dict[str, str], by: str, entries
         choice = getattr(entry, by)
         if choice in needs and getattr(entry, needs[choice]) is None:
             raise BadInput(f'{where}: {table}.{name}.{needs[choice]} is missing: {by} = "{choice}" needs it')
+        if name != DATABASE and getattr(entry, "admin", None) is not None:
+            raise BadInput(f"{where}: {table}.{name}.admin goes only with {table}.{DATABASE}: leave it out")

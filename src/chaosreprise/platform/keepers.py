@@ -13,7 +13,11 @@ def components(platform: Platform) -> list[Component]:
     """What the platform file names under `components`: each with its incarnation, or with the reason why it has no handle."""
     found = []
     for group, how in platform.file.components.items():
-        if how.keeper is None:
+        if how.admin is not None and how.keeper is None:
+            found.append(
+                Component(name=group, group=group)
+            )  # by SQL; a fault on its process is refused by whoever plans it
+        elif how.keeper is None:
             found.append(Component(name=group, group=group, reason=f'components.{group}.how = "{how.how}"'))
         else:
             with Keeper(read_file(platform.folder / how.keeper).socket) as keeper:

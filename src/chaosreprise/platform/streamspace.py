@@ -5,7 +5,6 @@ just above 128 MiB, since that comes back over HTTP and SQL and stands in the sp
 start, stop, hibernate and wake come from the `slots` ledger, those of steps from `workspaces`. How rows are read: `streamspace_rows`.
 """
 
-import re
 import time
 import zlib
 from typing import Any
@@ -14,31 +13,22 @@ import httpx
 
 from chaosreprise.errors import BadInput, NotPossible
 from chaosreprise.history import Answer
-from chaosreprise.history.events import Attribution, Op, Refusal
+from chaosreprise.history.events import Attribution
+from chaosreprise.history.statements import Claim
 from chaosreprise.observe import FileSource, FolderSource, Source
-from chaosreprise.platform import keepers
-from chaosreprise.platform.adapter import SECONDS, Component, Description, Operation
+from chaosreprise.platform import frames, keepers, links, proxies, streamspace_streams
+from chaosreprise.platform.adapter import SECONDS, Component, Description, Held, Operation
 from chaosreprise.platform.file import Platform
 from chaosreprise.platform.ledgers import LEDGER_FILE, slots_parser, step_code, workspaces_parser
+from chaosreprise.platform.streamspace_answers import REFUSALS, UNCONNECTED, judged
 from chaosreprise.platform.streamspace_sessions import Sessions, login
 from chaosreprise.platform.streamspace_states import STATES
 
 TIMEOUT_S = 30.0
 BASE_MEMORY = 128 * 2**20  # the smallest that a create may ask for
 KEYS_A_RUN = 4096
+WRITTEN_S = 1.0  # until what a platform knows of its agents stands in its rows, on a busy machine
 TAG = "reprise"
-COMMAND_ID = re.compile(r"command: (cmd-[0-9a-f-]+)")
-UNCONNECTED = "unconnected"
-REFUSALS = [
-    Refusal(id="bad-request", status=400),
-    Refusal(id="no-token", status=401),
-    Refusal(id="quota", status=403, body="Quota exceeded", ops=["start"]),
-    Refusal(id="not-found", status=404),
-    Refusal(id="not-allowed", status=405),
-    Refusal(id="wrong-state", status=409),
-    Refusal(id="gone", status=410, ops=["step"]),
-    Refusal(id="no-agents", status=503, body="No agents available", ops=["start"]),
-]
 
 
 def adapter(platform: Platform, run: str) -> "StreamSpace":
@@ -88,6 +78,18 @@ class StreamSpace:
             offline_ns=int(self._timing.offline_s * SECONDS),
             sources=list(evidence),
             states=STATES,
+            claims=[
+                Claim(
+                    name=f"agents in {name}",
+                    signal=f"{name}.agents",
+                    says=["online"],
+                    within_s=self._timing.offline_s + WRITTEN_S,
+                )
+                for name, entry in evidence.items()
+                if entry.kind == "sql"
+            ],
+            links=list(links.of(self._platform)),
+            read_along=frames.agents(links.of(self._platform).values()),
         )
 
     async def open(self) -> None:
@@ -115,6 +117,20 @@ class StreamSpace:
             return Answer(lo=sent, hi=time.monotonic_ns(), cmd=operation.cmd, outcome="info", error=repr(error))
         return self._judge(operation, answer, sent, time.monotonic_ns())
 
+    async def hold(self, session: str) -> Held | None:
+        """Its stream, where it is one that is spoken here."""
+        try:
+            said = (await self._http.get(f"/api/v1/sessions/{session}")).json()
+            protocol, way = said["streamingProtocol"], said["streamingPath"]
+        except (httpx.TransportError, ValueError, KeyError, TypeError):
+            return None
+        if protocol != streamspace_streams.PROTOCOL or not way:
+            return None
+        token = {"Authorization": self._http.headers["Authorization"]}
+        url = str(self._http.base_url.join(way))
+        path = ["control-plane", f"sessions/{session}", *links.held(list(links.of(self._platform)))]
+        return await streamspace_streams.hold(url, token, path)
+
     def sources(self) -> list[Source]:
         from chaosreprise.platform.streamspace_rows import Rows, RowSource  # noqa: PLC0415 - only the recorder needs psycopg
 
@@ -130,8 +146,14 @@ class StreamSpace:
                 found.append(FileSource(name, path, evidence.hz, slots_parser(self._key_of)))
         return found
 
+    def frames(self) -> list[Source]:
+        from chaosreprise.platform.streamspace_frames import read  # noqa: PLC0415 - only the recorder needs it
+
+        along = [link for link in links.of(self._platform).values() if frames.agents([link])]
+        return [frames.FrameSource(along, read)] if along else []
+
     def components(self) -> list[Component]:
-        return keepers.components(self._platform)
+        return keepers.components(self._platform) + proxies.components(self._platform)
 
     def identity(self) -> dict[str, str]:
         return keepers.identity(self._platform) or {"host": httpx.URL(self._control.url).host}
@@ -160,7 +182,7 @@ class StreamSpace:
             case "stop":
                 return "DELETE", session, None
             case "read":
-                return "GET", session, None
+                return "GET", session if operation.session else "/api/v1/sessions", None
             case "step":
                 if self._steps is None:
                     raise NotPossible(
@@ -184,49 +206,4 @@ class StreamSpace:
         }
 
     def _judge(self, operation: Operation, answer: httpx.Response, lo: int, hi: int) -> Answer:
-        status, text = answer.status_code, answer.text
-        judged = Answer(lo=lo, hi=hi, cmd=operation.cmd, outcome="info", status=status)
-        if status < 300:
-            _read_success(operation, answer, judged)
-        elif rule := _refusal(operation.op, status, text):
-            judged.outcome, judged.rule, judged.error = "fail", rule.id, text[:200]
-        else:
-            judged.error = text[:200]
-        return judged
-
-
-def _read_success(operation: Operation, answer: httpx.Response, judged: Answer) -> None:
-    """Fill in what a 2xx says. A step counts as answered only if its own key came back: another step's answer proves nothing."""
-    try:
-        body = answer.json()
-    except ValueError:
-        judged.error = f"status {answer.status_code} without JSON"
-        return
-    judged.outcome = "ok"
-    match operation.op:
-        case "start":
-            judged.session = body.get("name")
-            found = COMMAND_ID.search((body.get("status") or {}).get("message") or "")
-            judged.id = found[1] if found else None
-        case "hibernate" | "wake" | "stop":
-            judged.id = body.get("commandId")
-        case "read":
-            judged.result = body.get("state")
-        case "step":
-            judged.id = body.get("id")
-            if operation.key not in (body.get("stdout") or ""):
-                judged.outcome, judged.error = (
-                    "info",
-                    f"the answer does not carry the step's key: stderr {str(body.get('stderr'))[-150:]!r}",
-                )
-
-
-def _refusal(op: Op, status: int, text: str) -> Refusal | None:
-    return next(
-        (
-            rule
-            for rule in REFUSALS
-            if rule.status == status and (not rule.ops or op in rule.ops) and re.search(rule.body, text)
-        ),
-        None,
-    )
+        return judged(operation, answer, self.tag, Answer(lo=lo, hi=hi, cmd=operation.cmd, outcome="info"))

@@ -2,7 +2,8 @@
 
 Reads only, each look one short transaction with a statement timeout. Rows that have reached their last state are not read
 again until the last look, which reads all: a late change of a final row must not escape. A missing table or column is
-named: evidence that is not there must not look like evidence of nothing.
+named: evidence that is not there must not look like evidence of nothing. Only where there are several control planes, which
+are not all alike, rows must say which one has an agent.
 """
 
 import asyncio
@@ -22,7 +23,9 @@ STATEMENT_TIMEOUT_MS = 2000
 UNSEEN_S = STATEMENT_TIMEOUT_MS / 1000  # no longer than the slowest look: what rows said for a shorter time may escape
 FINAL = {"command": ("completed", "failed"), "session": ("terminated", "failed"), "agent": ()}
 QUERIES = {
-    "agent": "select a.agent_id, a.status, a.agent_id, null, null, null from agents a where a.approval_status = 'approved' and not a.agent_id = any(%(final)s)",
+    "agent": """
+        select a.agent_id, a.status, a.agent_id, to_jsonb(a)->>'control_plane', null, null
+        from agents a where a.approval_status = 'approved' and not a.agent_id = any(%(final)s)""",
     "session": """
         select s.id, s.state, a.agent_id, s.memory, s.user_id, null
         from sessions s left join agents a on s.agent_id::text in (a.id::text, a.agent_id)
@@ -33,7 +36,7 @@ QUERIES = {
         where %(tag)s = any(s.tags) and not c.command_id = any(%(final)s)
         order by c.created_at""",
 }
-NAMES = {"agent": (), "session": ("key", "user"), "command": ("session", "action", "error")}
+NAMES = {"agent": ("control_plane",), "session": ("key", "user"), "command": ("session", "action", "error")}
 
 
 class Rows:

@@ -12,6 +12,7 @@ import httpx
 
 from chaosreprise.errors import BadInput, NotPossible, Unreachable
 from chaosreprise.platform.file import Platform
+from chaosreprise.platform.links import OF_AGENTS
 
 if TYPE_CHECKING:
     import psycopg
@@ -94,7 +95,7 @@ class Sessions:
         asked = {
             "tag": self._tag,
             "ended": list(ENDED),
-            "agent": component.removeprefix(AGENTS) if component.startswith(AGENTS) else None,
+            "agent": component.rpartition("/")[2] if component.startswith((AGENTS, OF_AGENTS)) else None,
             "session": component.removeprefix(SESSIONS) if component.startswith(SESSIONS) else None,
         }
         kept = self._rows is not None

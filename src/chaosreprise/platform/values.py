@@ -16,6 +16,9 @@ from chaosreprise.errors import BadInput, shown
 from chaosreprise.settings import read_text
 
 Agents = Annotated[int, Meta(ge=1, le=64, description="a whole number from 1 to 64")]
+ControlPlanes = Annotated[int, Meta(ge=1, le=8, description="a whole number from 1 to 8")]
+NumberOfRegions = Annotated[int, Meta(ge=1, le=8, description="a whole number from 1 to 8")]
+Mebibytes = Annotated[int, Meta(ge=0, le=65536, description="a whole number of MiB from 0 to 65536")]
 Users = Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")]
 Count = Annotated[int, Meta(ge=0, le=1_000_000, description="a whole number from 0 to 1000000")]
 Seconds = Annotated[float, Meta(ge=0, le=86400, description="seconds from 0 to 86400")]

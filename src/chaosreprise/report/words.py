@@ -64,7 +64,8 @@ def exposed(exposure: dict[str, KindExposure]) -> str:
     parts = []
     for number, (kind, told) in enumerate(wanted):
         words = "excludes loss above " if number == 0 else ""
-        power = f"({words}{percent(told.excludes_above)})" if told.n else f"(of {told.need} needed)"
+        accepted = "none accepted" if told.excludes_above is None else f"{words}{percent(told.excludes_above)}"
+        power = f"({accepted})" if told.n else f"(of {told.need} needed)"
         parts.append(f"{kind} {told.n} {power}")
     return f"{', '.join(parts)}, at 95 %" if parts else "nothing was asked to be"
 
@@ -82,10 +83,11 @@ def evidence(told: Evidence) -> str:
 
 def fault(told: FaultTold) -> str:
     """One fault in a line."""
+    when = f" {told.moment}" if told.moment else ""
     if told.proven is None:
-        return f"{told.component} ({told.kind}): not proven, {told.end}"
+        return f"{told.component} ({told.kind}){when}: not proven, {told.end}"
     until = told.undoing or told.undone
-    text = f"{told.component} ({told.kind}), proven at {moment(told.proven)} s"
+    text = f"{told.component} ({told.kind}){when}, proven at {moment(told.proven)} s"
     text += f", undone from {moment(until)} s" if until else ", never undone"
     return text + (f" by {told.by}" if told.by else "") + f", {told.end}"
 

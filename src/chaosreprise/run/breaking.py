@@ -10,16 +10,20 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any
 
-from chaosreprise.errors import NotPossible
+from chaosreprise.errors import NotPossible, RepriseError
 from chaosreprise.faults import registry
 from chaosreprise.faults.client import Warden
+from chaosreprise.moments.commands import agent_of
 from chaosreprise.run.child import Child
-from chaosreprise.run.method import Wanted
+from chaosreprise.run.method import SESSIONS, Wanted
 from chaosreprise.run.observing import Pretender
 from chaosreprise.run.plan import FaultPlan, RunPlan
 
 log = logging.getLogger("chaostoolkit")
-ARMED_TICK_S = 0.002
+ARMED_TICK_S, BACK_TICK_S = 0.002, 0.05
+BACK_S = 60.0  # what is not back by then is said by whoever waits for its undo
+STRUCK = ("injected", "proven", "undoing", "undone")
+OVER = ("clean", "moot", "leaked")
 
 
 class Breaker:
@@ -32,8 +36,13 @@ class Breaker:
 
     def inject(self, planned: FaultPlan) -> list[dict[str, Any]]:
         components = self._components(planned)
+        turns = [[component] for component in components] if planned.wanted.one_by_one else [components]
+        return [told for turn in turns for told in self._turn(planned, turn)]
+
+    def _turn(self, planned: FaultPlan, components: list[str]) -> list[dict[str, Any]]:
+        """Those that are hit at once; momentary ones are back when it returns."""
         numbers = {component: f"f{next(self._numbers)}" for component in components}
-        told = self._strike(planned.wanted, numbers, planned.agents)
+        told = self._strike(planned, numbers)
         if registry.get(planned.wanted.kind).momentary:
             told = self._side_by_side(self._undo_one, components)
         return told
@@ -43,7 +52,7 @@ class Breaker:
         meant = [
             component
             for component in list(self.faults)
-            if group in ("", registry.group_of(component)) and which in ("", component, component.partition("/")[2])
+            if group in ("", registry.group_of(component)) and _is_meant(component, which)
         ]
         return self._side_by_side(self._undo_one, meant)
 
@@ -51,9 +60,22 @@ class Breaker:
         """The components that are broken at this moment."""
         return [
             component
-            for component, number in self.faults.items()
+            for component, number in list(self.faults.items())
             if self._warden.request("status", fault=number)["state"] == "proven"
         ]
+
+    def until_back(self) -> int:
+        """Wait until each momentary fault that has struck is over; when the last fault of all was, in ns of CLOCK_MONOTONIC, or 0."""
+        deadline = time.monotonic() + BACK_S
+        while True:
+            try:
+                known = self._warden.request("status").get("faults", [])
+            except RepriseError:
+                return 0  # nobody can say: so does the history
+            struck = [one for one in known if one["state"] in STRUCK and registry.get(one["kind"]).momentary]
+            if not struck or time.monotonic() > deadline:
+                return max((one["hi"] for one in known if one["state"] in OVER), default=0)
+            time.sleep(BACK_TICK_S)
 
     def _components(self, planned: FaultPlan) -> list[str]:
         """What a fault hits; sessions have their names now that the load has made them."""
@@ -67,13 +89,21 @@ class Breaker:
             )
         return [f"sessions/{name}" for name in names]
 
-    def _strike(self, wanted: Wanted, numbers: dict[str, str], agents: list[str]) -> list[dict[str, Any]]:
-        """All at once; with commands in flight: once the faults are armed these are sent, and they strike among them."""
+    def _strike(self, planned: FaultPlan, numbers: dict[str, str]) -> list[dict[str, Any]]:
+        """All at once; once the faults are armed the commands are sent among which they strike, or which their moment needs."""
+        wanted = planned.wanted
+        hit = list(dict.fromkeys(agent for name in numbers if (agent := agent_of(name))))
+        agents = hit or planned.agents or self._plan.load.agents
+        prompts = wanted.prompts(len(self._plan.load.agents))
         with concurrent.futures.ThreadPoolExecutor(len(numbers)) as pool:
             striking = [pool.submit(self._inject, wanted, name, number) for name, number in numbers.items()]
-            if wanted.in_flight:
+            if wanted.in_flight or prompts:
                 self._until_armed(numbers.values(), striking)
-                self._load.ask("burst", agents=agents or self._plan.load.agents, need=self._exposure)
+            if wanted.in_flight:
+                self._load.ask("burst", agents=agents, need=self._exposure, broken=list(numbers), share=wanted.share)
+            if prompts:
+                sessions = [name.partition("/")[2] for name in numbers] if wanted.group == SESSIONS else []
+                self._load.ask("prompt", agents=agents, sessions=sessions, need=prompts)
             return [one.result() for one in striking]
 
     def _until_armed(self, numbers: Collection[str], striking: list["concurrent.futures.Future[Any]"]) -> None:
@@ -96,12 +126,15 @@ class Breaker:
             on=component,
             hold_ns=int(wanted.hold_s * 1e9),
             args=wanted.args,
-            after=self._exposure if wanted.in_flight else {},
+            at=wanted.waits_for(self._exposure),
         )
         self.faults[component] = number
         took_ms = (answer["hi"] - answer["lo"]) / 1e6
         if not answer.get("observed_only"):
-            log.info(f"fault     {wanted.kind} on {component}, proven after {took_ms:.1f} ms: {_seen(answer['proof'])}")
+            when = f" {answer['moment']['say']}" if wanted.at is not None else ""
+            log.info(
+                f"fault     {wanted.kind} on {component}{when}, proven after {took_ms:.1f} ms: {_seen(answer['proof'])}"
+            )
         return {"fault": number, **answer}
 
     def _undo_one(self, component: str) -> dict[str, Any]:
@@ -120,6 +153,12 @@ class Breaker:
             return []
         with concurrent.futures.ThreadPoolExecutor(len(components)) as pool:
             return [done.result() for done in [pool.submit(work, component) for component in components]]
+
+
+def _is_meant(component: str, which: str) -> bool:
+    """By its name, by what follows its group, or by what that begins with: `agents` are all links to agents."""
+    name = component.partition("/")[2]
+    return which in ("", component, name) or name.startswith(f"{which}/")
 
 
 def _seen(proof: dict[str, Any] | None) -> str:

@@ -12,6 +12,8 @@ from msgspec import Meta
 
 from chaosreprise import checker
 from chaosreprise.errors import BadInput, shown
+from chaosreprise.platform.file import Lab
+from chaosreprise.platform.values import Agents, ControlPlanes, Mebibytes, NumberOfRegions, Users
 from chaosreprise.run import stated
 from chaosreprise.run.stated import StatedObjective, StatedSituation
 from chaosreprise.settings import convert
@@ -27,6 +29,26 @@ class Limits(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=Tr
     baseline_s: Seconds = 3.0
 
 
+class Needs(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
+    """What the platform must have at least. The embedded one is made so, any other is refused."""
+
+    agents: Agents = 1
+    control_planes: ControlPlanes = 1
+    regions: NumberOfRegions = 1
+    disk_mib: Mebibytes = 0
+    users: Users = 1
+
+    def by_group(self) -> dict[str, int]:
+        """By groups of components, those that are not everywhere."""
+        wanted = {"agents": self.agents, "control-plane": self.control_planes}
+        return {group: number for group, number in wanted.items() if number > 1}
+
+    def lab(self, lab: Lab) -> Lab:
+        """The embedded platform, large enough."""
+        at_least = {name: max(getattr(lab, name), getattr(self, name)) for name in self.__struct_fields__}
+        return msgspec.structs.replace(lab, **at_least)
+
+
 class Arguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
     """`known`: a file of violations that are known, beside the experiment."""
 
@@ -37,6 +59,7 @@ class Arguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen
     optional: list[str] = []
     exposure: dict[Literal[WAITING], Number] = {}  # type: ignore[valid-type]
     workload: Workload = Workload()
+    needs: Needs = Needs()
     objectives: list[StatedObjective] = []
     refusals: list[StatedSituation] = []
     limits: Limits = Limits()
@@ -99,6 +122,13 @@ def _without_variables(raw: Any) -> Any:
     if isinstance(raw, list):
         return [_without_variables(value) for value in raw if not _is_variable(value)]
     return raw
+
+
+def has_variable(value: object) -> bool:
+    """Whether a variable stands anywhere in it."""
+    if isinstance(value, dict):
+        return any(map(has_variable, value.values()))
+    return any(map(has_variable, value)) if isinstance(value, list) else _is_variable(value)
 
 
 def _is_variable(value: object) -> bool:

@@ -19,6 +19,8 @@ from chaosreprise.run.interruption import interruption
 from chaosreprise.run.run import Run
 
 log = logging.getLogger("chaostoolkit")
+At = float | dict[str, Any] | None
+"""What an action takes as `at`: seconds, or an object (docs/moments.md)."""
 _open: list[Run] = []
 _passed: list[bool] = []
 
@@ -57,6 +59,12 @@ def inject(kind: str, **given: Any) -> list[dict[str, Any]]:
     """A fault of the method, for its action."""
     with activity() as run:
         return run.inject(method.wanted(kind, given))
+
+
+def send(**given: Any) -> dict[str, Any]:
+    """Commands of the load, for its action."""
+    with activity() as run:
+        return run.send(given["seconds"], given["share"], method.batch(given))
 
 
 def undo(group: str, which: str = "") -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ def describe() -> list[str]:
             pid = f"pid {component.inc.pid}" if component.inc else "no process"
             held = f"   held by fault {component.held_by}" if component.held_by else ""
             lines.append(f"  {component.name:<16} {component.state:<9} {pid:<12} restarts {component.restarts}{held}")
+        lines += [f"  {link.name:<16} held by fault {link.held_by}" for link in status.links if link.held_by]
         running = sum(len(slot.processes) for slot in status.slots)
         lines.append(
             f"  {'sessions':<16} {running} running, {sum(slot.state == 'down' for slot in status.slots)} hibernated"

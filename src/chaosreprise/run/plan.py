@@ -4,8 +4,10 @@ Refused here, before anything is broken: a required check without the evidence t
 file does not allow or that has no handle, a share of a group above the limit, a load that does not fit the budget.
 """
 
+import collections
 import hashlib
 import random
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -16,15 +18,20 @@ from chaosreprise.faults import registry, safety
 from chaosreprise.faults.safety import Facts, Intent
 from chaosreprise.history import Contract
 from chaosreprise.history.statements import Known
+from chaosreprise.moments import At, needed, patience_s, words
+from chaosreprise.moments.needs import unseen
 from chaosreprise.platform.adapter import SECONDS, Component, Description
 from chaosreprise.platform.file import Platform
 from chaosreprise.run.contract import Arguments
-from chaosreprise.run.method import ALL, Wanted
+from chaosreprise.run.method import ALL, LINKS, SEND, SESSIONS, Batch, Wanted
 from chaosreprise.workload import plan as workload
 
+Regions = dict[str, list[str]]
 AGENTS = "agents"
-SESSIONS = "sessions"
+CONTROL_PLANE = "control-plane"
 ROWS = "rows"  # what a check needs that reads the platform's own rows, whatever the file calls their evidence
+LACKING = {"states": ("states", "the states of a session"), "claims": ("claims", "a signal that claims anything")}
+"""Lists of the contract that an adapter gives: the field of its description, and what it is, in words."""
 OBSERVE_ONLY = "observe-only       nothing is broken, the same commands are sent; without REPRISE_OBSERVE it"
 
 
@@ -42,23 +49,37 @@ class FaultPlan(msgspec.Struct, kw_only=True):
         of_agents = f"{self.wanted.count} sessions of {', '.join(self.agents)}"
         what = of_agents if self.wanted.group == SESSIONS else ", ".join(self.components)
         pids = f", pid {' '.join(map(str, self.pids))}" if self.pids else ""
-        few = f" ({len(self.components)} of {self.of})" if self.wanted.group == AGENTS else ""
-        return f"would {does:<12} {what}{pids}{few}; undo: {registry.get(self.wanted.kind).way_back}"
+        some = self.agents and self.wanted.group != SESSIONS
+        few = f" ({len(self.components)} of {self.of})" if some or self.of > 1 else ""
+        few += ", one after the other" if self.wanted.one_by_one else ""
+        when = "" if self.wanted.at is None else f" {_when(self.wanted.at)}"
+        return f"would {does:<12} {what}{pids}{few}{when}; undo: {registry.get(self.wanted.kind).way_back}"
 
     def intents(self) -> list[Intent]:
         """What begins together, for `safety`."""
         kind = self.wanted.kind
         unnamed = [f"{SESSIONS}/?"] * (1 if self.wanted.count == ALL else int(self.wanted.count))
         ons = unnamed if self.wanted.group == SESSIONS else self.components
-        return [Intent(kind, on, self.wanted.hold_s + registry.get(kind).undo_s) for on in ons]
+        seconds = patience_s(self.wanted.at) + self.wanted.hold_s + registry.get(kind).undo_s
+        return [Intent(kind, on, seconds) for on in ons]
+
+    def moments(self) -> list[list[Intent]]:
+        """The same by what is on at one time."""
+        return [[intent] for intent in self.intents()] if self.wanted.one_by_one else [self.intents()]
 
 
 class RunPlan(msgspec.Struct, kw_only=True):
-    """What a run will do: its load, and each fault of the method in its order."""
+    """What a run will do: its load, each fault of the method in its order, and the commands that wait for a moment."""
 
     load: workload.Plan
     faults: list[FaultPlan]
     observe: bool = False
+    batches: list[Batch] = msgspec.field(default_factory=list)
+
+    def batch(self, batch: Batch) -> None:
+        """Raises NotAllowed for commands at a moment that the method did not show when the run was opened."""
+        if batch not in self.batches:
+            raise NotAllowed(f"{SEND} at this moment was not planned: only what the method shows is sent")
 
     def fault(self, wanted: Wanted) -> FaultPlan:
         """What was planned for this fault. Raises NotAllowed for one that the method did not show when the run was opened."""
@@ -75,13 +96,15 @@ class RunPlan(msgspec.Struct, kw_only=True):
 
     def check(self, platform: Platform, facts: Facts) -> None:
         """Raises NotAllowed when it may not be done on this platform now. Who only observes must be at the right place, too."""
-        safety.check_plan(platform, [] if self.observe else [fault.intents() for fault in self.faults], facts)
+        moments = [moment for fault in self.faults for moment in fault.moments()]
+        safety.check_plan(platform, [] if self.observe else moments, facts)
 
     def lines(self) -> list[str]:
         """For people: what would be broken, and how it is undone."""
         return [
             *([OBSERVE_ONLY] if self.observe else []),
             *(fault.line() for fault in self.faults),
+            *map(batch_line, self.batches),
             f"load               {self.load.starts} sessions, {len(self.load.users)} users; settles within {self.load.settle_s:.1f} s; seed {self.load.seed}",
         ]
 
@@ -94,24 +117,36 @@ def make(
     components: list[Component],
     seed: int,
     observe: bool = False,
+    batches: Sequence[Batch] = (),
 ) -> RunPlan:
     """Raises BadInput, NotAllowed or NotPossible with the one reason why this run can't be done here."""
     check_evidence(arguments, platform, description)
+    check_needs(arguments, platform, components)
     file = platform.file
     assert file.timing is not None
     agents = [component.name.partition("/")[2] for component in components if component.group == AGENTS]
     if not agents:
         raise NotPossible(f"{platform.path}: components.{AGENTS} is not set: the load can't be spread over agents")
-    load = make_load(arguments, platform, agents, seed)
+    load = make_load(arguments, platform, agents, seed, [*faults, *batches])
     load = msgspec.structs.replace(load, settle_s=file.timing.settle.seconds(load.queue))
     for wanted in faults if not observe else []:
         safety.check_kind(platform, wanted.kind)
     planned = [_plan(wanted, platform, load, components) for wanted in faults]
-    return RunPlan(load=load, faults=planned, observe=observe)
+    check_moments(platform, description, agents, [*faults, *batches])
+    return RunPlan(load=load, faults=planned, observe=observe, batches=list(batches))
 
 
-def make_load(arguments: Arguments, platform: Platform, agents: list[str], seed: int) -> workload.Plan:
+def make_load(
+    arguments: Arguments, platform: Platform, agents: list[str], seed: int, waiting: Sequence[Wanted | Batch]
+) -> workload.Plan:
+    """With what the moments of these faults and batches need besides."""
     budget = platform.file.budget
+    prompts: collections.Counter[str] = collections.Counter()
+    for one in waiting:
+        prompts.update(one.prompts(len(agents)))
+        for op in needed(one.at):
+            if op in workload.OPEN_LOOP and op not in one.prompts(1) and not arguments.workload.mix.get(op):
+                raise BadInput(f"workload.mix has no {op}: {_name(one)} waits for one: add it to the mix")
     return workload.make(
         arguments.workload,
         dict(arguments.exposure),
@@ -120,16 +155,44 @@ def make_load(arguments: Arguments, platform: Platform, agents: list[str], seed:
         budget.max_sessions,
         budget.max_rps,
         seed,
+        prompts,
     )
 
 
-def choose(wanted: Wanted, names: list[str], seed: int) -> list[str]:
+def check_moments(
+    platform: Platform, description: Description, agents: list[str], waiting: Sequence[Wanted | Batch]
+) -> None:
+    """Raises BadInput for a moment that nothing would show."""
+    effects = {entry.op for entry in description.attribution if entry.level != "none"}
+    rows = any(evidence.kind == "sql" for evidence in platform.file.evidence.values())
+    for one in waiting:
+        if lacks := unseen(one.at, effects, rows, frames=set(agents) <= set(description.read_along)):
+            raise BadInput(f"{platform.path}: {_name(one)} waits for what nothing shows: it needs {lacks}")
+
+
+def batch_line(batch: Batch) -> str:
+    return f"would {'send':<12} commands for {batch.seconds:g} s {_when(batch.at)}"
+
+
+def _when(at: At) -> str:
+    waits = "" if isinstance(at, float) else f", which it waits for {patience_s(at):g} s"
+    return f"{words(at)}{waits}"
+
+
+def _name(one: Wanted | Batch) -> str:
+    return SEND if isinstance(one, Batch) else one.kind
+
+
+def choose(wanted: Wanted, names: list[str], seed: int, regions: Regions | None = None) -> list[str]:
     """The components of a group that a fault hits: the named one, or the first of an order that the seed gives.
 
     The order is the same for each fault of a run, so that two faults without a name hit the same agent.
     """
+    if wanted.region:
+        names = _of_region(wanted, names, regions or {})
     if wanted.which and wanted.which not in names:
-        raise BadInput(f"{wanted.kind}: agent = {wanted.which!r}: expected one of {', '.join(sorted(names))}")
+        named = "agent" if wanted.group in (AGENTS, SESSIONS) else "which"
+        raise BadInput(f"{wanted.kind}: {named} = {wanted.which!r}: expected one of {', '.join(sorted(names))}")
     order = sorted(names)
     random.Random(f"{seed} victim").shuffle(order)
     if wanted.which:
@@ -141,28 +204,56 @@ def choose(wanted: Wanted, names: list[str], seed: int) -> list[str]:
     return order[:count]
 
 
-def shown(wanted: Wanted, agents: list[str], seed: int) -> FaultPlan:
-    """What a fault hits on a platform of which only the agents' names are known."""
-    if wanted.group in (AGENTS, SESSIONS):
-        chosen = choose(wanted if wanted.group == AGENTS else msgspec.structs.replace(wanted, count=1), agents, seed)
-        names = [f"{AGENTS}/{name}" for name in chosen] if wanted.group == AGENTS else []
+def _of_region(wanted: Wanted, names: list[str], regions: Regions) -> list[str]:
+    if wanted.region not in regions:
+        known = ", ".join(sorted(regions)) or "none: the platform file's [regions] names them"
+        raise BadInput(f"{wanted.kind}: region = {wanted.region!r}: expected one of {known}")
+    return [name for name in names if name in regions[wanted.region]]
+
+
+def shown(
+    wanted: Wanted, agents: list[str], seed: int, others: Iterable[str] = (), regions: Regions | None = None
+) -> FaultPlan:
+    """What a fault hits on a platform of which only names are known: of the agents, and of `others` that are there."""
+    if wanted.group == LINKS and wanted.link != AGENTS:
+        return FaultPlan(wanted=wanted, components=[f"{LINKS}/{wanted.link}"], agents=[], of=1)
+    if wanted.group in (AGENTS, SESSIONS, LINKS):
+        one = msgspec.structs.replace(wanted, count=1) if wanted.group == SESSIONS else wanted
+        chosen = choose(one, agents, seed, regions)
+        of = f"{LINKS}/{AGENTS}" if wanted.group == LINKS else AGENTS
+        names = [f"{of}/{name}" for name in chosen] if wanted.group != SESSIONS else []
         return FaultPlan(wanted=wanted, components=names, agents=chosen, of=len(agents))
-    return FaultPlan(wanted=wanted, components=[wanted.group], agents=[], of=1)
+    names = [name for name in others if registry.group_of(name) == wanted.group] or [wanted.group]
+    return FaultPlan(wanted=wanted, components=choose(wanted, names, seed), agents=[], of=len(names))
 
 
 def _plan(wanted: Wanted, platform: Platform, load: workload.Plan, components: list[Component]) -> FaultPlan:
     """One fault on this platform. Raises BadInput or NotPossible."""
-    if wanted.group not in platform.file.components:
+    if wanted.group == LINKS and not platform.file.links:
+        raise NotPossible(f"{platform.path}: [links] is not set: {wanted.kind} has nothing to act on")
+    if wanted.group not in platform.file.components and wanted.group != LINKS:
         raise NotPossible(f"{platform.path}: components.{wanted.group} is not set: {wanted.kind} has nothing to act on")
-    found = shown(wanted, load.agents, load.seed)
+    settings = registry.get(wanted.kind).asks(wanted.group)
+    for setting in settings:
+        if not platform.has(setting):
+            raise NotPossible(f"{platform.path}: {setting} is not set: {wanted.kind} has no way to be made")
+    needs_process = wanted.group != LINKS and not settings
     there = {component.name: component for component in components}
+    found = shown(wanted, load.agents, load.seed, there, platform.file.regions)
     for name in found.components:
         component = there.get(name)
-        if component is None or component.reason or component.inc is None:
-            reason = component.reason if component else "it is not there"
-            raise NotPossible(f"{name}: {reason or 'no process of it is running'}: {wanted.kind} can't be done")
-        found.pids.append(component.inc[2])
+        handle = component is not None and (component.inc or (component.state == "up" and not needs_process))
+        if component is None or component.reason or not handle:
+            reason = component.reason if component else f"it is not there{_links_there(wanted, there)}"
+            none = "it is disabled" if wanted.group == LINKS else "no process of it is running"
+            raise NotPossible(f"{name}: {reason or none}: {wanted.kind} can't be done")
+        found.pids += component.inc[2:3] if component.inc else []
     return found
+
+
+def _links_there(wanted: Wanted, there: dict[str, Component]) -> str:
+    names = [name.partition("/")[2] for name, component in there.items() if component.group == LINKS]
+    return f" (links are {', '.join(names)})" if wanted.group == LINKS else ""
 
 
 def contract_event(
@@ -181,7 +272,7 @@ def contract_event(
         states=description.states,
         settle_ns=int(plan.load.settle_s * SECONDS),
         promises=description.promises,
-        claims=[],
+        claims=description.claims,
         refusals=description.refusals,
         attribution=description.attribution,
         bounds=description.bounds,
@@ -193,6 +284,17 @@ def contract_event(
     )
 
 
+def check_needs(arguments: Arguments, platform: Platform, components: list[Component]) -> None:
+    """The platform is as large as the experiment wants it. Only the embedded one is made so."""
+    for group, wanted in arguments.needs.by_group().items():
+        there = sum(component.group == group for component in components)
+        if there < wanted:
+            raise NotPossible(
+                f"{platform.path}: {there} of {wanted} {group} are there that this experiment needs: "
+                "leave REPRISE_PLATFORM out, and a platform is made that has them, or name another one"
+            )
+
+
 def check_evidence(arguments: Arguments, platform: Platform, description: Description) -> None:
     there = {entry.ledger for entry in description.attribution}
     there |= {ROWS for evidence in platform.file.evidence.values() if evidence.kind == "sql"}
@@ -201,8 +303,10 @@ def check_evidence(arguments: Arguments, platform: Platform, description: Descri
             if ledger not in there:
                 need = f"the required check {check!r} can't be judged without it: add it, or make the check optional"
                 raise BadInput(f"{platform.path}: evidence.{ledger} is missing: {need}")
-        if checker.asks(check) == "states" and not description.states:
-            need = f"the required check {check!r} can't be judged without it: make it optional"
-            raise BadInput(f"{platform.path}: its adapter does not know the states of a session: {need}")
+        if lacks := LACKING.get(checker.asks(check) or ""):
+            field, words = lacks
+            if not getattr(description, field):
+                need = f"the required check {check!r} can't be judged without it: make it optional"
+                raise BadInput(f"{platform.path}: its adapter does not know {words}: {need}")
     for reason in checker.lacking(arguments.require, arguments.exposure, description.attribution):
         raise BadInput(f"{platform.path}: {reason}: make the check optional, or ask for no exposure of it")

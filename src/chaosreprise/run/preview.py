@@ -18,49 +18,64 @@ from chaosreprise import checker
 from chaosreprise.errors import BadInput, shown
 from chaosreprise.faults import facts
 from chaosreprise.platform import adapter
-from chaosreprise.platform.file import Lab, Platform, load
+from chaosreprise.platform.file import EMBEDDED, Lab, Platform, load
 from chaosreprise.run import contract, known, method, observing, plan
 from chaosreprise.run.contract import Arguments
-from chaosreprise.run.method import Wanted
+from chaosreprise.run.method import Batch, Wanted
 from chaosreprise.run.seed import read_seed
 from chaosreprise.settings import TOO_MUCH, read_text
 
 MODULE = "chaosreprise.controls"
+PLACES_A_USER = 5  # of the embedded platform, which gives them to each of its users
 
 
 def lines(experiment: str) -> list[str]:
     """The plan, a line each. Raises what the run itself would refuse."""
-    arguments, faults, configuration = read(experiment)
+    arguments, faults, batches, configuration = read(experiment)
     platform = load(contract.platform(configuration))
     known.stated(arguments.known)
     seed = read_seed(arguments.workload.seed)
     if platform.file.kind == "embedded":
-        return [*([plan.OBSERVE_ONLY] if observing.asked() else []), *_embedded(arguments, faults, platform, seed)]
+        return [
+            *([plan.OBSERVE_ONLY] if observing.asked() else []),
+            *_embedded(arguments, faults, batches, platform, seed),
+        ]
     run = f"plan-{secrets.token_hex(4)}"
     speaker = adapter.make(platform, run)
-    found = plan.make(arguments, faults, platform, speaker.describe(), speaker.components(), seed, observing.asked())
+    found = plan.make(
+        arguments, faults, platform, speaker.describe(), speaker.components(), seed, observing.asked(), batches
+    )
     found.check(platform, asyncio.run(facts.once(platform, run, found.components)))
     return found.lines()
 
 
-def _embedded(arguments: Arguments, faults: list[Wanted], platform: Platform, seed: int) -> list[str]:
+def _embedded(
+    arguments: Arguments, faults: list[Wanted], batches: list[Batch], platform: Platform, seed: int
+) -> list[str]:
     """The same for a platform that is not there yet: it has names, but no processes."""
-    lab = platform.file.lab or Lab()
+    lab = arguments.needs.lab(platform.file.lab or Lab())
     agents = [f"a{number}" for number in range(1, lab.agents + 1)]
     users = [f"user{number:02}" for number in range(1, lab.users + 1)]
-    budget = msgspec.structs.replace(platform.file.budget, users=users)
+    most = PLACES_A_USER * len(users)
+    budget = msgspec.structs.replace(platform.file.budget, users=users, max_sessions=most)
     there = msgspec.structs.replace(platform, file=msgspec.structs.replace(platform.file, budget=budget))
-    load_plan = plan.make_load(arguments, there, agents, seed)
-    planned = [plan.shown(wanted, agents, seed) for wanted in faults]
+    try:
+        load_plan = plan.make_load(arguments, there, agents, seed, [*faults, *batches])
+    except BadInput as error:
+        raise BadInput(str(error) if platform is EMBEDDED else f"{platform.path}: {error}") from error
+    controls = [plan.CONTROL_PLANE, *(f"{plan.CONTROL_PLANE}/{n}" for n in range(2, lab.control_planes + 1))]
+    regions = {f"r{n + 1}": agents[n :: lab.regions] for n in range(lab.regions)}
+    planned = [plan.shown(wanted, agents, seed, controls, regions) for wanted in faults]
     return [
-        f"would start        the embedded platform: PostgreSQL, 1 control plane, {lab.agents} agents; ended with the run",
+        f"would start        the embedded platform: {lab.parts()}; ended with the run",
         *(fault.line() for fault in planned),
+        *map(plan.batch_line, batches),
         f"load               {load_plan.starts} sessions for {len(users)} users; seed {seed}",
     ]
 
 
-def read(experiment: str) -> tuple[Arguments, list[Wanted], dict[str, Any]]:
-    """The contract, the faults and the configuration of an experiment file. Raises BadInput."""
+def read(experiment: str) -> tuple[Arguments, list[Wanted], list[Batch], dict[str, Any]]:
+    """The contract, the faults, the commands at a moment and the configuration of an experiment file. Raises BadInput."""
     text = read_text(experiment, "the experiment", "give a file such as experiments/agent-failover.json")
     try:
         raw = json.loads(text)
@@ -73,7 +88,8 @@ def read(experiment: str) -> tuple[Arguments, list[Wanted], dict[str, Any]]:
     if not isinstance(raw.get("method"), list):
         raise BadInput(f"{experiment}: method = {shown(raw.get('method'))}: expected a list of steps")
     arguments = contract.read(substitute(stated, configuration, {}), checker.known())
-    return arguments, method.faults_of(substitute(raw.get("method"), configuration, {})), configuration
+    steps = substitute(raw.get("method"), configuration, {})
+    return arguments, method.faults_of(steps), method.batches_of(steps), configuration
 
 
 def _configuration(experiment: str, raw: Any) -> dict[str, Any]:

@@ -5,10 +5,11 @@ Without `end` the history says that the recorder died: absence of an effect prov
 """
 
 import asyncio
+import contextlib
 from typing import Any
 
 from chaosreprise.clock import SystemClock
-from chaosreprise.errors import BadInput, Unreachable
+from chaosreprise.errors import BadInput, RunBroken, Unreachable
 from chaosreprise.history import Coverage, Timed, Writer
 from chaosreprise.platform import adapter, file
 from chaosreprise.serve import arguments, end_on_error, lines_of_stdin, serve
@@ -23,10 +24,13 @@ class Recorder:
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._unseen: dict[str, str] = {}  # and why, as far as that is known
+        self._flushing = False
 
-    async def watch(self, platform: str) -> dict[str, Any]:
+    async def watch(self, platform: str, frames: bool = False) -> dict[str, Any]:
+        """`frames`: also what passes on the links to agents."""
         self._cover(on=True, why="opened")
-        for source in adapter.make(file.load(platform), self._run).sources():
+        speaker = adapter.make(file.load(platform), self._run)
+        for source in [*speaker.sources(), *(speaker.frames() if frames else [])]:
             self._unseen[source.name] = "it did not answer"
             task = asyncio.create_task(source.run(self._clock, self._emit, self._stop), name=source.name)
             task.add_done_callback(end_on_error)
@@ -41,13 +45,24 @@ class Recorder:
         )
 
     def _emit(self, event: Timed) -> None:
-        """A command sent before its ledger is watched would prove nothing: `watch` answers once all are."""
+        """A command sent before its ledger is watched would prove nothing: `watch` answers once all are.
+
+        What one look sees reaches the kernel together and at once: a moment may wait for it.
+        """
         self._writer.write(event)
+        if not self._flushing:
+            self._flushing = True
+            asyncio.get_running_loop().call_soon(self._flush)
         if isinstance(event, Coverage) and event.of in self._unseen:
             if event.on:
                 del self._unseen[event.of]
             else:
                 self._unseen[event.of] = event.why
+
+    def _flush(self) -> None:
+        self._flushing = False
+        with contextlib.suppress(RunBroken):  # the next write raises it, where it ends the run
+            self._writer.flush()
 
     async def end(self) -> dict[str, Any]:
         self._stop.set()

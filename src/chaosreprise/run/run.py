@@ -8,8 +8,9 @@ verdict unknown; nothing here turns an error into a pass.
 import asyncio
 import contextlib
 import logging
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -18,20 +19,24 @@ from chaosreprise import checker, report
 from chaosreprise.checker import Stage, Verdict
 from chaosreprise.errors import NotAllowed, RepriseError, RunBroken
 from chaosreprise.faults import client as faults
-from chaosreprise.faults import facts, registry
+from chaosreprise.faults import facts
 from chaosreprise.history import Answer, Observe, Phase, Report, Submit, Tail, Writer
 from chaosreprise.history import load as load_history
-from chaosreprise.history.events import INTERRUPTED
+from chaosreprise.history.events import INTERRUPTED, UNMADE
+from chaosreprise.moments import words
+from chaosreprise.moments.commands import agent_of
+from chaosreprise.moments.needs import wants_frames
 from chaosreprise.platform import adapter
 from chaosreprise.platform.file import Lab, Platform, load
 from chaosreprise.run import known, litter, stopping
 from chaosreprise.run import plan as planning
+from chaosreprise.run.batches import Batches
 from chaosreprise.run.breaking import Breaker
 from chaosreprise.run.child import Child
 from chaosreprise.run.contract import Arguments
 from chaosreprise.run.directory import Directory, make
 from chaosreprise.run.interruption import interruption
-from chaosreprise.run.method import Wanted
+from chaosreprise.run.method import Batch, Wanted
 from chaosreprise.run.observing import Pretender
 from chaosreprise.stack import starter
 from chaosreprise.stack.client import read_file
@@ -44,9 +49,15 @@ class Run:
     """An open run. `plan` says what will be broken; `phase` where it stands."""
 
     def __init__(
-        self, arguments: Arguments, faults: list[Wanted], where: str, seed: int, observe: bool = False
+        self,
+        arguments: Arguments,
+        faults: list[Wanted],
+        where: str,
+        seed: int,
+        observe: bool = False,
+        batches: Sequence[Batch] = (),
     ) -> None:
-        self.arguments, self.wanted, self.seed, self.observe = arguments, faults, seed, observe
+        self.arguments, self.wanted, self.seed, self.observe, self.batches = arguments, faults, seed, observe, batches
         self.requested = load(where)
         self.known = known.stated(arguments.known)
         self.directory: Directory = make(arguments.name)
@@ -54,11 +65,15 @@ class Run:
         self._exits = contextlib.ExitStack()
         self._agents: dict[str, str] = {}
         self._interrupted = False
+        self._turn = threading.Lock()
+        self._sending = threading.Lock()  # the hypothesis may send commands from a thread of its own while all settles
+        self._settled_from, self._unsettled = 0, False
 
     def open(self) -> None:
         """Everything up to the end of the baseline. What was started is ended again when this raises."""
         with contextlib.ExitStack() as undo:
             self._writer = undo.enter_context(Writer(self.directory.history, "owner", self.directory.run))
+            self._batches = Batches(self._writer, self.directory.history)
             undo.callback(self._give_up)
             self._start_processes()
             self._plan()
@@ -71,11 +86,22 @@ class Run:
 
         A momentary one (crash, restart) is also waited for until its components are back.
         """
-        if self.phase == "baseline":
-            self._enter("method")
-        told = self._breaker.inject(self.plan.fault(wanted))
+        with self._turn:  # faults that wait may be asked for side by side
+            if self.phase == "baseline":
+                self._enter("method")
+        try:
+            told = self._breaker.inject(self.plan.fault(wanted))
+        except RepriseError as error:  # the method goes on: without this what it would have shown is missed by nobody
+            self._tell_unmade(wanted.kind, str(error))
+            raise
         self._back_to_quiet()
         return told
+
+    def _tell_unmade(self, kind: str, why: str) -> None:
+        now = time.monotonic_ns()
+        with self._turn:
+            value = {"kind": kind, "why": why}
+            self._writer.write(Observe(lo=now, hi=now, source="owner", signal=UNMADE, value=value), at_once=True)
 
     def undo(self, group: str, which: str = "") -> list[dict[str, Any]]:
         """Undo the faults on a group, or on one component of it; nothing when there is none, so it can be a rollback too."""
@@ -83,31 +109,62 @@ class Run:
         self._back_to_quiet()
         return told
 
-    def send(self, seconds: float) -> dict[str, Any]:
-        """Commands for the sessions of the agents that are broken, while they surely are; for all when no agent is."""
+    def send(self, seconds: float, share: float = 1.0, batch: Batch | None = None) -> dict[str, Any]:
+        """Commands for the sessions of the agents that are broken, while they surely are; for all when no agent is.
+
+        `batch`: the moment at which they are sent, else at once.
+        """
+        if batch is not None:
+            self._await_moment(batch)
+        result: dict[str, Any] = self.load.ask("send", agents=self._agents_concerned(), seconds=seconds, share=share)
+        return result
+
+    def _await_moment(self, batch: Batch) -> None:
+        self.plan.batch(batch)
+        agents, prompts = self._agents_concerned(), batch.prompts(len(self.plan.load.agents))
+        if self.observe:
+            log.info(f"observe   commands would be sent {words(batch.at)}: nothing is broken, so they are sent now")
+            return
+        self._batches.wait(
+            batch.at,
+            self._breaker.proven(),
+            lambda: prompts and self.load.ask("prompt", agents=agents, sessions=[], need=prompts),
+        )
+        log.info(f"commands  sent {words(batch.at)}")
+
+    def _agents_concerned(self) -> list[str]:
         proven = self._breaker.proven()
         if not proven:
             raise NotAllowed("no fault is proven at this moment: commands sent now would test nothing")
-        agents = [component.partition("/")[2] for component in proven if registry.group_of(component) == "agents"]
-        result: dict[str, Any] = self.load.ask("send", agents=agents or self.plan.load.agents, seconds=seconds)
-        return result
+        agents = list(dict.fromkeys(agent for component in proven if (agent := agent_of(component))))
+        return agents or self.plan.load.agents
 
     def quiet(self, seconds: float) -> dict[str, Any]:
         result: dict[str, Any] = self.load.ask("quiet", seconds=seconds)
         return result
 
     def drain(self) -> dict[str, Any]:
-        self._enter("drain")
-        result: dict[str, Any] = self.load.ask("drain")
+        with self._sending:
+            self._enter("drain")
+            self._breaker.until_back()
+            result = self._settle()
         log.info(
             f"drain     settled in {result['settled_s']:.1f} s (the platform needs {self.plan.load.settle_s:.1f} s)"
         )
         return result
 
+    def _settle(self) -> dict[str, Any]:
+        self._settled_from, self._unsettled = time.monotonic_ns(), False
+        result: dict[str, Any] = self.load.ask("drain")
+        return result
+
     def clean(self) -> dict[str, Any]:
-        self._enter("clean")
-        result: dict[str, Any] = self.load.ask("clean")
-        self._leave()
+        with self._sending:
+            if self.phase == "drain" and (self._breaker.until_back() >= self._settled_from or self._unsettled):
+                self._settle()
+            self._enter("clean")
+            result: dict[str, Any] = self.load.ask("clean")
+            self._leave()
         return result
 
     def agents_online(self) -> dict[str, str]:
@@ -119,8 +176,10 @@ class Run:
         return {agent: self._agents.get(agent, "unknown") for agent in self.plan.load.agents}
 
     def canaries(self, verb: str) -> dict[str, str]:
-        """`answers` or `cycle` of the load: what each agent's canary does."""
-        result: dict[str, str] = self.load.ask(verb)
+        """`answers` or `cycle` of the load: what each agent's canary does. Waits while everything settles."""
+        with self._sending:
+            self._unsettled = True
+            result: dict[str, str] = self.load.ask(verb)
         return result
 
     def judge(self) -> Verdict:
@@ -186,20 +245,20 @@ class Run:
         self._writer.write(Observe(lo=at, hi=at, source="owner", signal=INTERRUPTED, value=by), at_once=True)
 
     def _back_to_quiet(self) -> None:
-        if self.phase == "method" and not self._breaker.faults:
-            self._enter("quiet")
+        with self._turn:
+            if self.phase == "method" and not self._breaker.faults:
+                self._enter("quiet")
 
     def _wind_down(self) -> None:
         """What the method did not get to, then the canaries away and everything settled: no session of ours is left."""
         if self.phase in ("baseline", "method", "quiet"):
             self.drain()
-        elif self.phase == "drain":
-            self.load.ask("drain")  # the hypothesis may have sent commands since
         if self.phase == "drain":
             self.clean()
-        self._enter("close")
-        self.load.ask("close")
-        self._leave()
+        with self._sending:
+            self._enter("close")
+            self.load.ask("close")
+            self._leave()
         self.load.ask("end")
 
     def _tidy(self) -> None:
@@ -264,14 +323,10 @@ class Run:
         if self.requested.file.kind != "embedded":
             return self.requested, None
         began = time.monotonic()
-        lab = self.requested.file.lab or Lab()
-        stack = starter.start(
-            agents=lab.agents, users=lab.users, heartbeat_s=lab.heartbeat_s, reconcile_s=lab.reconcile_s, owned=True
-        )
+        lab = self.arguments.needs.lab(self.requested.file.lab or Lab())
+        stack = starter.start(**msgspec.structs.asdict(lab), owned=True)
         self._exits.callback(stack.end)
-        log.info(
-            f"platform  embedded: PostgreSQL, 1 control plane, {lab.agents} agents   ready in {time.monotonic() - began:.1f} s"
-        )
+        log.info(f"platform  embedded: {lab.parts()}   ready in {time.monotonic() - began:.1f} s")
         return load(str(stack.platform_file)), stack
 
     def _keeper(self) -> str | None:
@@ -283,7 +338,14 @@ class Run:
     def _plan(self) -> None:
         description = self.adapter.describe()
         self.plan = planning.make(
-            self.arguments, self.wanted, self.platform, description, self.adapter.components(), self.seed, self.observe
+            self.arguments,
+            self.wanted,
+            self.platform,
+            description,
+            self.adapter.components(),
+            self.seed,
+            self.observe,
+            self.batches,
         )
         asked = Pretender() if self.observe else self.warden
         self._breaker = Breaker(asked, self.load, self.plan, dict(self.arguments.exposure))
@@ -297,7 +359,9 @@ class Run:
 
     def _baseline(self) -> None:
         self._tail = Tail(self.directory.history, "recorder")
-        self.recorder.ask("watch", platform=self.platform.path)
+        waiting = [one.at for one in self.wanted] + [one.at for one in self.batches]
+        frames = any(map(wants_frames, waiting))
+        self.recorder.ask("watch", platform=self.platform.path, frames=frames)
         self.load.ask("plan", plan=msgspec.to_builtins(self.plan.load), platform=self.platform.path)
         self._mark_litter()
         self.load.ask("open")

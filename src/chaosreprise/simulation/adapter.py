@@ -7,15 +7,16 @@ from typing import Any
 from chaosreprise.clock import SECOND, Clock
 from chaosreprise.history import Answer
 from chaosreprise.history.events import Attribution, Outcome, Refusal
+from chaosreprise.history.statements import Claim
 from chaosreprise.observe import Source
-from chaosreprise.platform.adapter import Component, Description, Operation
+from chaosreprise.platform.adapter import Component, Description, Held, Operation
 from chaosreprise.platform.streamspace_states import STATES
 from chaosreprise.simulation.control import ControlPlane, Refused
-from chaosreprise.simulation.scenario import BOUND_S, OFFLINE_S
+from chaosreprise.simulation.scenario import BOUND_S, HANG, OFFLINE_S, OUTAGES, PAUSE, STORE_S, TAKE_AWAY, UP_S
 from chaosreprise.simulation.slots import Slots
 
 REFUSALS = [
-    Refusal(id="not-found", status=404),
+    Refusal(id="not-found", status=404, absent=True),
     Refusal(id="wrong-state", status=409),
     Refusal(id="no-agents", status=503, body="No agents available", ops=["start"]),
 ]
@@ -26,6 +27,10 @@ ATTRIBUTION = [
     Attribution(op="stop", ledger="slots", level="counted", mark="gone", repeat=False),
     Attribution(op="step", ledger="workspaces", level="keyed", mark="e"),
 ]
+CLAIMS = {
+    "agents": Claim(name="agents", signal="rows.agents", says=["online"], within_s=OFFLINE_S),
+    "database": Claim(name="health", signal="health.database_up", says=[1], within_s=UP_S, component="database"),
+}
 BOUNDED = ("start", "stop", "hibernate", "wake", "step")
 
 
@@ -52,13 +57,21 @@ class SimulatedAdapter:
                 "durable": True,
                 "at_most_once": True,
                 "order": True,
+                "streams": True,
                 "coalesce": self._control.scenario.coalesces,
             },
             bounds=dict.fromkeys(BOUNDED, round(BOUND_S * SECOND)),
             offline_ns=round(OFFLINE_S * SECOND),
             sources=[source.name for source in self._sources],
             states=STATES,
+            claims=self._claims(),
         )
+
+    def _claims(self) -> list[Claim]:
+        """Those that this run's fault can hold against the world."""
+        kind = self._control.scenario.kind
+        about = "database" if kind in OUTAGES else "agents" if kind in (TAKE_AWAY, PAUSE) else None
+        return [CLAIMS[about]] if about else list(CLAIMS.values())
 
     async def open(self) -> None:
         """Nobody has to log in."""
@@ -72,9 +85,12 @@ class SimulatedAdapter:
     def sources(self) -> list[Source]:
         return self._sources
 
+    def frames(self) -> list[Source]:
+        return []
+
     def components(self) -> list[Component]:
         names = [f"agents/{name}" for name in sorted(self._control.rows.agents)]
-        return [Component(name=name, group=name.partition("/")[0]) for name in [*names, "control-plane"]]
+        return [Component(name=name, group=name.partition("/")[0]) for name in [*names, "control-plane", "database"]]
 
     def identity(self) -> dict[str, str]:
         return {"host": "virtual"}
@@ -85,6 +101,9 @@ class SimulatedAdapter:
 
     async def tidy(self) -> list[str]:
         return []
+
+    async def hold(self, session: str) -> Held | None:
+        return self._control.streams.hold(session)
 
     async def perform(self, operation: Operation) -> Answer:
         sent = self._clock.now()
@@ -121,6 +140,12 @@ class SimulatedAdapter:
 
     async def _do(self, operation: Operation, answer: Answer, life: int) -> None:
         name = operation.session or ""
+        if self._control.away == HANG:
+            await asyncio.sleep(STORE_S)
+        if self._control.away:
+            answer.id = self._control.without_store(operation.op, name)
+            answer.outcome, answer.status = "ok", 202
+            return
         match operation.op:
             case "start":
                 answer.session, command = self._control.create(operation.key, operation.user or "")
@@ -128,11 +153,10 @@ class SimulatedAdapter:
             case "hibernate" | "wake" | "stop":
                 answer.id = self._control.change(name, operation.op).id
                 answer.outcome, answer.status = "ok", 202
+            case "read" if operation.session is None:
+                answer.outcome, answer.status, answer.listed = "ok", 200, self._control.listed()
             case "read":
-                if name not in self._control.rows.sessions:
-                    raise Refused(404, "Session not found")
-                answer.outcome, answer.status = "ok", 200
-                answer.result = self._control.rows.sessions[name].state
+                answer.outcome, answer.status, answer.result = "ok", 200, self._control.found(name).state
             case "step":
                 await self._step(operation.key, name, answer, life)
 

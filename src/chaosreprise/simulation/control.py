@@ -8,11 +8,13 @@ import asyncio
 import random
 from collections.abc import Callable
 
+from chaosreprise.clock import Clock
 from chaosreprise.history.events import Op
 from chaosreprise.simulation.link import Link, Said
 from chaosreprise.simulation.rows import ENDED, FOLLOWS, CommandRow, Rows, SessionRow
 from chaosreprise.simulation.scenario import Scenario
 from chaosreprise.simulation.slots import Slots
+from chaosreprise.simulation.streams import Streams
 
 PASSING: dict[Op, tuple[tuple[str, ...], str]] = {
     "hibernate": (("running",), "hibernating"),
@@ -20,6 +22,7 @@ PASSING: dict[Op, tuple[tuple[str, ...], str]] = {
     "stop": (("pending", "starting", "running", "hibernating", "hibernated", "waking", "failed"), "terminating"),
 }
 REDELIVERED_S = 0.05
+NOTICING_S = 0.15  # after which its health page says that its store is away
 
 
 class Refused(Exception):
@@ -31,13 +34,17 @@ class Refused(Exception):
 
 
 class ControlPlane:
-    def __init__(self, scenario: Scenario, rows: Rows, slots: Slots, drawn: random.Random) -> None:
+    def __init__(self, scenario: Scenario, rows: Rows, slots: Slots, drawn: random.Random, clock: Clock) -> None:
         self.scenario, self.rows, self.slots, self.random = scenario, rows, slots, drawn
         self.life = 1
         self.up = True
         self.links: dict[str, Link] = {}
         self.gone: Callable[[str], bool] = lambda agent: agent not in self.links  # what only the world knows
         self._count = 0
+        self.away: str | None = None  # how its store is away: the kind of the fault
+        self._noticed = 0.0
+        self._unwritten: list[tuple[str, Said]] = []
+        self.streams = Streams(clock)
 
     # -- what users ask for
 
@@ -60,6 +67,24 @@ class ControlPlane:
         session.seq += 1
         self.rows.session(session, passing)
         return self.store(session, op)
+
+    def found(self, name: str) -> SessionRow:
+        if name not in self.rows.sessions:
+            raise Refused(404, "Session not found")
+        return self.rows.sessions[name]
+
+    def listed(self) -> list[str]:
+        """The sessions that have not ended."""
+        return [name for name, session in self.rows.sessions.items() if session.state not in ENDED]
+
+    def without_store(self, op: Op, name: str) -> str:
+        """What is answered while the store is away: the id of a command, if it is accepted."""
+        del op, name
+        raise Refused(500, "Database unavailable")
+
+    def healthy(self) -> bool:
+        """What its health page says of its store, a moment late."""
+        return self.away is None or asyncio.get_running_loop().time() < self._noticed
 
     def connected(self) -> list[str]:
         return [name for name in sorted(self.links) if self.links[name].open and self.rows.agents.get(name) == "online"]
@@ -87,7 +112,7 @@ class ControlPlane:
 
     def accept(self, agent: str) -> Link | None:
         """A connection of an agent; None while there is nobody to connect to."""
-        if not self.up:
+        if not self.up or self.away:
             return None
         if (old := self.links.get(agent)) is not None:
             old.cut()
@@ -103,7 +128,8 @@ class ControlPlane:
         link.cut()
         if self.links.get(link.agent) is link:
             del self.links[link.agent]
-            self.rows.agent(link.agent, "offline")
+            if not self.away:
+                self.rows.agent(link.agent, "offline")
 
     def on_connect(self, agent: str) -> list[CommandRow]:
         return self.rows.unfinished(agent)
@@ -125,6 +151,9 @@ class ControlPlane:
                     asyncio.get_running_loop().call_later(later, self._again, link, command)
 
     def hear(self, agent: str, said: Said) -> None:
+        if self.away:
+            self._unwritten.append((agent, said))
+            return
         command = self.rows.commands[said.command]
         session = self.rows.sessions[command.session]
         if command.agent != agent:
@@ -163,12 +192,27 @@ class ControlPlane:
 
     # -- its own life
 
+    def lose_store(self, kind: str) -> None:
+        self.away = kind
+        self._noticed = asyncio.get_running_loop().time() + self.random.uniform(0.0, NOTICING_S)
+
+    def find_store(self) -> None:
+        """Its store is back: what could not be written is written now."""
+        self.away = None
+        for agent in list(self.rows.agents):
+            if agent not in self.links:
+                self.rows.agent(agent, "offline")
+        unwritten, self._unwritten = self._unwritten, []
+        for agent, said in unwritten:
+            self.hear(agent, said)
+
     def crash(self) -> None:
         self.up = False
         self.life += 1
         for link in list(self.links.values()):
             link.cut()
         self.links = {}
+        self.streams.cut_all("the control plane died")
 
     def begin(self) -> None:
         self.up = True

@@ -6,11 +6,11 @@ and left over, both of it true.
 
 from typing import NamedTuple
 
-from chaosreprise.simulation import careless
+from chaosreprise.simulation import careless, careless_outages
 from chaosreprise.simulation.adapter import SimulatedAdapter
 from chaosreprise.simulation.agent import Agent
 from chaosreprise.simulation.control import ControlPlane
-from chaosreprise.simulation.scenario import CRASH, PAUSE, TAKE_AWAY
+from chaosreprise.simulation.scenario import CRASH, HANG, PAUSE, REFUSE, TAKE_AWAY
 from chaosreprise.simulation.slots import Slots
 
 
@@ -38,7 +38,7 @@ _ALL = (
            ("residue",), careless.ReplayCompleted, careless.CarelessAgent),
     Defect("step-twice", "duplicate", TAKE_AWAY, "every fifth step runs twice", adapter=careless.StepTwice),
     Defect("refused-acts", "phantom", TAKE_AWAY, "a start is refused after its session was made", ("residue",), careless.RefusesLate),
-    Defect("sleepy", "phantom", TAKE_AWAY, "a session is hibernated that nobody asked to", (), careless.Sleepy),
+    Defect("sleepy", "phantom", TAKE_AWAY, "a session is hibernated that nobody asked to", ("interrupted",), careless.Sleepy),
     Defect("newest-first", "reorder", TAKE_AWAY, "what waited for an agent is delivered in the wrong order",
            ("residue", "lost"), careless.NewestFirst, careless.CarelessAgent),
     Defect("side-by-side", "reorder", TAKE_AWAY, "commands of one session are acted on side by side", ("residue", "lost"), agent=careless.SideBySide),
@@ -54,6 +54,14 @@ _ALL = (
     Defect("late-word", "lifecycle", TAKE_AWAY, "an old word overwrites a final one for a while", (), careless.LateWord),
     Defect("stays-waking", "lifecycle", CRASH, "that a session has woken is written down too late", (), careless.StaysWaking),
     Defect("internal-error", "refusal", TAKE_AWAY, "without an agent a start is answered with 500", (), careless.InternalError, all_agents=True),
+    Defect("accepts-anyway", "fail-open", REFUSE, "what is accepted while the store is away is forgotten", ("lost", "residue"), careless_outages.AcceptsAnyway),
+    Defect("not-there", "fail-open", HANG, "while the store is away a session does not exist", ("denied",), careless_outages.NotThereWithoutStore),
+    Defect("cold-cache", "denied", REFUSE, "after an outage of the store no session exists for a while", (), careless_outages.ColdCache),
+    Defect("lists-online", "denied", TAKE_AWAY, "lists leave out the sessions of an agent that is away", (), careless_outages.ListsWhatIsOnline),
+    Defect("always-healthy", "dishonest", REFUSE, "the health page calls the database up whatever happens", (), careless_outages.AlwaysHealthy),
+    Defect("never-offline", "dishonest", TAKE_AWAY, "that an agent is lost is not written down", (), careless_outages.NeverOffline),
+    Defect("streams-need-store", "interrupted", HANG, "streams are cut while the store is away", (), careless_outages.StreamsNeedStore),
+    Defect("one-for-all", "interrupted", TAKE_AWAY, "all streams are cut when one agent is lost", (), careless_outages.OneForAll),
     Defect("mute", "refusal", TAKE_AWAY, "without an agent a start is answered far too late", (), adapter=careless.Mute, all_agents=True),
 )  # fmt: skip
 DEFECTS = {defect.name: defect for defect in _ALL}

@@ -9,13 +9,14 @@ from chaosreprise.history import Answer, Phase, Submit
 from chaosreprise.simulation import loop, stated
 from chaosreprise.simulation.defects import NONE, Defect
 from chaosreprise.simulation.recording import Recorded
-from chaosreprise.simulation.scenario import BASELINE_S, CONTROL_CRASH, PAUSE, QUIET_S, SESSION_CRASH, Scenario
+from chaosreprise.simulation.scenario import BASELINE_S, CONTROL_CRASH, OUTAGES, PAUSE, QUIET_S, SESSION_CRASH, Scenario
 from chaosreprise.simulation.stage import Stage, scenario_run
 from chaosreprise.workload.load import Load
 from chaosreprise.workload.model import Model
 
 RESTART_S = 0.1
 FLAPS_S = 5.0
+STORE = "database"
 TICK_S = 0.0002
 PATIENCE_S = 5.0
 
@@ -66,6 +67,8 @@ class _Run:
         self._stage.adapter.unclear = self._scenario.unclear
         if self._scenario.momentary:
             await self._momentary()
+        elif self._scenario.kind in OUTAGES:
+            await self._outage()
         else:
             await self._held()
         self._enter("quiet")
@@ -90,6 +93,21 @@ class _Run:
             for state in ("undone", "clean"):
                 stage.fault(fault, self._scenario.kind, f"agents/{name}", state)  # type: ignore[arg-type]
 
+    async def _outage(self) -> None:
+        """The database is away for a while, and commands for the sessions of an agent are sent meanwhile."""
+        stage, kind, names = self._stage, self._scenario.kind, self._victims()
+        for state in ("planned", "armed", "injected"):
+            stage.fault("f1", kind, STORE, state)
+        stage.lose_database(kind)
+        await asyncio.sleep(0.001)
+        stage.fault("f1", kind, STORE, "proven")
+        await self._load.send(names, self._scenario.hold_s)
+        stage.fault("f1", kind, STORE, "undoing")
+        stage.find_database()
+        await self._until(lambda: all(name in stage.control.connected() for name in stage.agents))
+        for state in ("undone", "clean"):
+            stage.fault("f1", kind, STORE, state)  # type: ignore[arg-type]
+
     async def _momentary(self) -> None:
         """A crash among commands in flight; what it hit comes back by itself."""
         stage, kind = self._stage, self._scenario.kind
@@ -101,7 +119,7 @@ class _Run:
                 stage.fault(fault, kind, component, state)
         before = len(self._recorded.load.events)
         need = stated.exposure(self._scenario)
-        await self._load.burst(names, need)
+        await self._load.burst(names, need, list(faults))
         await self._until(lambda: self._sent(before, need))
         for component, fault in faults.items():
             stage.fault(fault, kind, component, "injected")

@@ -5,13 +5,17 @@ from dataclasses import dataclass, field, replace
 
 TAKE_AWAY, PAUSE, CRASH = "agents.take_away", "agents.pause", "agents.crash"
 CONTROL_CRASH, SESSION_CRASH = "control-plane.crash", "sessions.crash"
-KINDS = (TAKE_AWAY, PAUSE, CRASH, CONTROL_CRASH, SESSION_CRASH)
+REFUSE, HANG = "database.refuse", "database.hang"
+OUTAGES = (REFUSE, HANG)
+KINDS = (TAKE_AWAY, PAUSE, CRASH, CONTROL_CRASH, SESSION_CRASH, *OUTAGES)
 MOMENTARY = (CRASH, CONTROL_CRASH, SESSION_CRASH)
 BASELINE_S, HOLD_S, QUIET_S = 0.8, 1.6, 0.4
 SETTLE_S, BOUND_S, OFFLINE_S = 1.5, 1.2, 0.5
+UP_S = 0.3  # for how long the health page may call the database up that is away
+STORE_S = 0.25  # after which the control plane gives up a database that hangs
 NOTICED_S = 0.3  # after which the control plane takes a silent agent for gone
 BACKOFF_S = 0.1
-MIX = {"step": 12.0, "read": 12.0}  # a second: a run without one of each is as good as impossible
+MIX = {"step": 12.0, "read": 12.0, "list": 8.0}  # a second: a run without one of each is as good as impossible
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ class Slots:
         self._clock, self._write = clock, write
         self._slots: dict[str, Slot] = {}
         self._pids = itertools.count(100)
+        self.ended: Callable[[str], None] = lambda _: None  # who is told that a process has ended
 
     def get(self, name: str) -> Slot:
         return self._slots.setdefault(name, Slot(name))
@@ -72,6 +73,7 @@ class Slots:
             return None
         dead, gen = slot.processes.pop(), slot.gen
         self._mark(slot, "crash", dead)
+        self.ended(name)
         asyncio.get_running_loop().call_later(BACK_S, self.begin_again, slot, gen)
         return dead
 
@@ -100,6 +102,7 @@ class Slots:
         if not slot.processes:
             self._mark(slot, "down", None)
         slot.processes = []
+        self.ended(slot.name)
 
     def _changed(self, name: str, gen: int, state: str, note: int) -> Slot:
         slot = self.get(name)

@@ -37,6 +37,18 @@ class Polled:
             loop = asyncio.get_running_loop()
             loop.call_at(self._free((math.floor(loop.time() / self._every) + 1) * self._every), self._look)
 
+    def lose(self) -> None:
+        """From now on it can't be read, and that is said."""
+        now = asyncio.get_running_loop().time()
+        self._gaps.append((now, math.inf))
+        self._break_off(now)
+
+    def find(self) -> None:
+        """It can be read again."""
+        lost, _ = self._gaps.pop()
+        self._gaps.append((lost, asyncio.get_running_loop().time()))
+        self._resume()
+
     async def run(self, clock: Clock, emit: Emit, stop: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
         self._clock, self._emit, self._watches = clock, emit, True
@@ -80,6 +92,8 @@ class Polled:
 
     def _resume(self) -> None:
         now = self._clock.now()
+        if any(lo <= now / SECOND < hi - LOOK_S for lo, hi in self._gaps):
+            return
         if self._forgets:
             list(self._read(0, now))
         self._cover(now, now, on=True, why="watching")

@@ -9,6 +9,7 @@ from chaosreprise.observe import Source
 from chaosreprise.simulation.adapter import SimulatedAdapter
 from chaosreprise.simulation.agent import Agent
 from chaosreprise.simulation.defects import Defect
+from chaosreprise.simulation.health import Health
 from chaosreprise.simulation.loop import EPOCH_S, VirtualClock
 from chaosreprise.simulation.recording import Recorded, Segmented
 from chaosreprise.simulation.rows import Rows
@@ -31,13 +32,15 @@ class Stage:
         self._rows = Polled("rows", scenario.hz, self.rows.changes, stalls, self._gaps(watched, "rows"), forgets=False)
         self._ledgers = {name: self._ledger(name, stalls, self._gaps(watched, name)) for name in LEDGERS}
         self.slots = defect.slots(self.clock, self._write)
-        self.control = defect.control(scenario, self.rows, self.slots, self.random)
+        self.control = defect.control(scenario, self.rows, self.slots, self.random, self.clock)
+        self.slots.ended = lambda name: self.control.streams.cut(name, "its process ended")
         names = [f"a{number + 1}" for number in range(scenario.agents)]
         self.agents: dict[str, Agent] = {
             name: defect.agent(name, self.control, self.slots, self.random) for name in names
         }
         self.control.gone = lambda name: not self.agents[name].alive
-        sources: list[Source] = [*self._ledgers.values(), self._rows]
+        health = Health(self.control.healthy)
+        sources: list[Source] = [*self._ledgers.values(), self._rows, health]
         self.adapter: SimulatedAdapter = defect.adapter(
             scenario_run(scenario), self.control, self.slots, sources, self.clock, self.random
         )
@@ -57,6 +60,15 @@ class Stage:
         await asyncio.gather(*self._watching)
         self._cover(self.recorded.recorder, on=False, why="done")
         self._cover(self.recorded.warden, on=False, why="done")
+
+    def lose_database(self, kind: str) -> None:
+        """Nobody reads or writes a row until it is found again."""
+        self.control.lose_store(kind)
+        self._rows.lose()
+
+    def find_database(self) -> None:
+        self.control.find_store()
+        self._rows.find()
 
     def fault(self, fault: str, kind: str, component: str, state: State) -> None:
         now = self.clock.now()

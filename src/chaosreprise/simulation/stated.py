@@ -6,15 +6,28 @@ from chaosreprise.clock import SECOND
 from chaosreprise.history import Contract
 from chaosreprise.history.statements import Allowed, Situation
 from chaosreprise.platform.adapter import Description
-from chaosreprise.simulation.scenario import CONTROL_CRASH, KINDS, PAUSE, SESSION_CRASH, SETTLE_S, TAKE_AWAY, Scenario
+from chaosreprise.simulation.scenario import (
+    CONTROL_CRASH,
+    KINDS,
+    OUTAGES,
+    PAUSE,
+    SESSION_CRASH,
+    SETTLE_S,
+    TAKE_AWAY,
+    Scenario,
+)
 from chaosreprise.workload import plan as plans
 
 USERS = ["u1", "u2"]
-REQUIRE = ["lost", "phantom", "residue", "split-brain", "late", "lifecycle"]
+REQUIRE = ["lost", "phantom", "residue", "split-brain", "late", "denied"]
 HIDDEN = {
+    "lifecycle": OUTAGES,  # nobody reads the rows meanwhile
     "duplicate": (SESSION_CRASH,),  # a second hibernate would not show
-    "reorder": (CONTROL_CRASH, SESSION_CRASH),  # everything may have acted before the next one is sent
+    "reorder": (CONTROL_CRASH, SESSION_CRASH, *OUTAGES),  # everything may have acted before the next one is sent
     "misassigned": tuple(kind for kind in KINDS if kind not in (TAKE_AWAY, PAUSE)),
+    "fail-open": tuple(kind for kind in KINDS if kind not in OUTAGES),
+    "dishonest": tuple(kind for kind in KINDS if kind not in (TAKE_AWAY, PAUSE, *OUTAGES)),
+    "interrupted": (CONTROL_CRASH,),  # all streams cross it
 }
 """What these faults need not bring to light, so that it is optional there."""
 ALL_AWAY = Situation(
@@ -55,7 +68,7 @@ def contract(scenario: Scenario, said: Description) -> Contract:
         states=said.states,
         settle_ns=round(SETTLE_S * SECOND),
         promises=said.promises,
-        claims=[],
+        claims=said.claims,
         refusals=said.refusals,
         attribution=said.attribution,
         bounds=said.bounds,

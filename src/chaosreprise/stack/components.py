@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import pathlib
 import signal
+from collections.abc import Awaitable
 from urllib.parse import urlsplit
 
 from chaosreprise.errors import NotPossible
@@ -36,7 +37,14 @@ class Component:
         self._retry: asyncio.TimerHandle | None = None
         self._starts = 0
         self._ended = False
-        self.holder = Holder(spec.name, lambda inc: self._child is not None and self._child.inc == inc, self.start)
+        self._changed = False  # whether what runs was started with something of a fault's in its environment
+        self._left: list[str] = []
+        self._host: Component | None = None
+        self.holder = Holder(spec.name, lambda inc: self._child is not None and self._child.inc == inc, self._freed)
+
+    def join(self, host: "Component") -> None:
+        """Run in the namespaces of that one from now on."""
+        self._host = host
 
     def view(self) -> protocol.Component:
         if self._child is not None:
@@ -53,6 +61,7 @@ class Component:
             restarts=max(0, self._starts - 1),
             listen=self.spec.listen,
             last_hold=self.holder.last,
+            homes=self.spec.homes,
         )
 
     def start(self) -> None:
@@ -64,16 +73,29 @@ class Component:
             self._retry = asyncio.get_running_loop().call_later(READY_EVERY_S, self.start)
             return
         self._starts += 1
+        env = self.holder.env
         try:
-            self._child = self._reaper.spawn(self._program, self._died)
+            self._child = self._reaper.spawn(
+                self._program._replace(env=self._program.env | env, within=self._within()), self._died
+            )
         except NotPossible as error:
             self._log.write(f"keeper: {self.spec.name}: {error}\n".encode())
             self._restart_later()
             return
+        self._changed, self._left = bool(env), self.holder.left
         self._ledger.component(
             "back" if self._starts > 1 else "up", self.spec.name, self._child.inc, self._child.started_at
         )
         self._watch = asyncio.get_running_loop().create_task(self._until_ready())
+
+    def _within(self) -> int | None:
+        if self._host is None:
+            return None
+        if self._host._child is None:
+            raise NotPossible(
+                f"{self.spec.name} can't be started: {self._host.spec.name}, in which it lives, does not run"
+            )
+        return self._host._child.inc.pid
 
     def stop(self) -> Child | None:
         """Ask it to end, for good; the child that still lives."""
@@ -83,8 +105,20 @@ class Component:
             self._child.signal(signal.Signals[f"SIG{self.spec.stop_signal}"])
         return self._child
 
+    def _freed(self) -> None:
+        """A hold has ended."""
+        if self._child is not None and self._changed:
+            self._child.signal(signal.SIGKILL)
+        self.start()
+
+    def _tidy(self, child: Child) -> None:
+        for path in self._left:
+            with contextlib.suppress(OSError):
+                pathlib.Path(path.format(pid=child.inc.pid)).unlink()
+
     def _died(self) -> None:
         assert self._child is not None
+        self._tidy(self._child)
         self._ledger.component(
             "down" if self._ended else "crash", self.spec.name, self._child.inc, self._child.ended_at
         )
@@ -107,6 +141,8 @@ class Component:
     async def _until_ready(self) -> None:
         while self.spec.ready is not None and not await answers(self.spec.ready):
             await asyncio.sleep(READY_EVERY_S)
+        if self._child is not None:
+            self._tidy(self._child)
         self._answers = True
         self.ready.set()
 
@@ -125,27 +161,34 @@ async def start_in_order(components: list[Component]) -> None:
 
 
 async def answers(ready: Ready) -> bool:
-    """Whether a connection is accepted (tcp), or a GET answered with 200 (http)."""
+    """Whether a connection is accepted (tcp), or a GET answered with 200 (http), by anybody."""
+    tries = [_get(url) for url in ready.urls] or [_connect(ready.tcp)]
+    return any(await asyncio.gather(*map(_in_time, tries)))
+
+
+async def _in_time(work: Awaitable[bool]) -> bool:
     try:
         async with asyncio.timeout(READY_TRY_S):
-            if ready.http is not None:
-                return await _get(ready.http) == 200
-            _, writer = await asyncio.open_connection("127.0.0.1", ready.tcp)
-            writer.close()
-            return True
+            return await work
     except (OSError, TimeoutError):
         return False
 
 
-async def _get(url: str) -> int:
-    """The status of a GET, 0 if it is no HTTP: the keeper is too small for an HTTP library."""
+async def _connect(port: int | None) -> bool:
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.close()
+    return True
+
+
+async def _get(url: str) -> bool:
+    """Whether a GET is answered with 200: the keeper is too small for an HTTP library."""
     parts = urlsplit(url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     try:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         writer.write(f"GET {target} HTTP/1.0\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n".encode())
         with contextlib.suppress(ValueError, IndexError):
-            return int((await reader.readline()).split()[1])
-        return 0
+            return int((await reader.readline()).split()[1]) == 200
+        return False
     finally:
         writer.close()

@@ -17,7 +17,7 @@ import sys
 import msgspec
 
 from chaosreprise.errors import BadInput
-from chaosreprise.procs import myself, peer_uid
+from chaosreprise.procs import Incarnation, myself, peer_uid
 from chaosreprise.stack import protocol, spec
 from chaosreprise.stack.components import Component, start_in_order
 from chaosreprise.stack.holds import Holder
@@ -42,7 +42,11 @@ class Keeper:
         self._reaper = Reaper()
         ledger = Ledger(folder)
         self._components = {c.name: Component(c, folder, self._reaper, ledger) for c in stack.components}
+        for component in self._components.values():
+            if component.spec.within:
+                component.join(self._components[component.spec.within])
         self._slots = Slots(stack.session, folder, self._reaper, ledger)
+        self._links = {name: Holder(name, self._runs, lambda: None) for name in stack.links}
         self._ready = False
         self.ending = asyncio.Event()
         self.ended = asyncio.Event()
@@ -134,8 +138,14 @@ class Keeper:
         match request:
             case protocol.Status():
                 components = [component.view() for component in self._components.values()]
+                links = [_link(holder) for holder in self._links.values()]
                 return protocol.Answer(
-                    ok=True, stack=self._stack.id, ready=self._ready, components=components, slots=self._slots.views()
+                    ok=True,
+                    stack=self._stack.id,
+                    ready=self._ready,
+                    components=components,
+                    slots=self._slots.views(),
+                    links=links,
                 )
             case protocol.Get():
                 return protocol.Answer(ok=True, slot=self._slots.get(request.slot))
@@ -153,20 +163,26 @@ class Keeper:
         name = request.component
         holder = self._holder(name)
         if holder is None:
-            say = (
-                f"{name!r} is no component of this stack: expected one of {', '.join(self._components)}, {SESSIONS}NAME"
-            )
+            known = ", ".join([*self._components, *self._links])
+            say = f"{name!r} is no component of this stack: expected one of {known}, {SESSIONS}NAME"
             return protocol.Answer(ok=False, code="bad-request", say=say)
         if self.ending.is_set():
             return protocol.Answer(ok=False, code="gone", say="the stack is ending")
         refusal: str | None = None
+        if isinstance(request, protocol.Hold) and request.env and name not in self._components:
+            say = f"{name}: a slot's interpreters have one environment: env goes with a component only"
+            return protocol.Answer(ok=False, code="bad-request", say=say)
         if isinstance(request, protocol.Hold):
             refusal = holder.hold(request)
+            if refusal is None and not request.down and name in self._components:
+                self._components[name].start()  # this fault may have kept it down so far
         else:
             holder.release(request.fault)
         answer = protocol.Answer(ok=refusal is None, code="conflict" if refusal else None, say=refusal)
         if name in self._components:
             answer.component = self._components[name].view()
+        elif name in self._links:
+            answer.link = _link(holder)
         else:
             answer.slot = self._slots.get(name.removeprefix(SESSIONS))
         return answer
@@ -174,13 +190,23 @@ class Keeper:
     def _holder(self, name: str) -> Holder | None:
         if name in self._components:
             return self._components[name].holder
+        if name in self._links:
+            return self._links[name]
         return self._slots.holder(name.removeprefix(SESSIONS)) if name.startswith(SESSIONS) else None
 
     async def _watch_holds(self) -> None:
         while True:
             await asyncio.sleep(HOLDS_EVERY_S)
-            for holder in [component.holder for component in self._components.values()] + self._slots.holders():
+            components = [component.holder for component in self._components.values()]
+            for holder in [*components, *self._slots.holders(), *self._links.values()]:
                 holder.check()
+
+    def _runs(self, inc: Incarnation) -> bool:
+        return any(component.view().inc == inc for component in self._components.values())
+
+
+def _link(holder: Holder) -> protocol.Link:
+    return protocol.Link(name=holder.name, held_by=holder.fault, last_hold=holder.last)
 
 
 _requests = msgspec.json.Decoder(protocol.AnyRequest)

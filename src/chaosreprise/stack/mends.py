@@ -13,7 +13,8 @@ import time
 
 import msgspec
 
-from chaosreprise.procs import Incarnation, family, send_signal
+from chaosreprise.procs import Incarnation, family, is_alive, send_signal
+from chaosreprise.stack import remount
 
 ROUNDS = 5  # what is started while its parent is mended inherits what that had
 CGROUP_BUSY_S = 0.5  # a group whose last process has just been moved may be busy for a moment
@@ -64,11 +65,32 @@ class Cgroup(Mend, tag="cgroup", frozen=True):
     to: str
 
 
-AnyMend = Continue | End | Limit | Affinity | Cgroup
+class Remount(Mend, tag="remount", frozen=True):
+    """The file system at `path`, as this process sees it, has `kib` and may be written again, where `mark` lies in it."""
+
+    inc: Incarnation
+    path: str
+    mark: str
+    kib: int
+
+
+class Toxics(Mend, tag="toxics", frozen=True):
+    """The toxics of a proxy whose names begin with `mark` are removed from a Toxiproxy at `admin`, as `untoxic` does it.
+
+    `token_file`: what the server wants to be sent. A proxy that bears the mark and is disabled is enabled first.
+    """
+
+    admin: str
+    proxy: str
+    mark: str
+    token_file: str | None = None
+
+
+AnyMend = Continue | End | Limit | Affinity | Cgroup | Remount | Toxics
 
 
 def apply(mend: AnyMend) -> None:
-    """Do one. What is gone needs no mending."""
+    """Do one, but for `Toxics`, which takes a server's answers. What is gone needs no mending."""
     with contextlib.suppress(OSError):
         match mend:
             case Continue():
@@ -82,6 +104,8 @@ def apply(mend: AnyMend) -> None:
                 _affinity(mend)
             case Cgroup():
                 _cgroup(mend)
+            case Remount():
+                _remount(mend)
 
 
 def limited(inc: Incarnation, name: str, soft: int) -> list[int]:
@@ -127,6 +151,18 @@ def _affinity(mend: Affinity) -> None:
                 os.sched_setaffinity(thread, mend.cpus)
         if not found:
             return
+
+
+def marked(inc: Incarnation, path: str, mark: str) -> pathlib.Path:
+    """The empty file that says whose fault is on a file system."""
+    return pathlib.Path(f"/proc/{inc.pid}/root{path}", f".reprise.{mark.replace('/', '.')}")
+
+
+def _remount(mend: Remount) -> None:
+    found = marked(mend.inc, mend.path, mend.mark)
+    if is_alive(mend.inc) and found.exists():
+        remount.remount(mend.inc.pid, mend.path, mend.kib, read_only=False)
+        found.unlink(missing_ok=True)
 
 
 def _cgroup(mend: Cgroup) -> None:

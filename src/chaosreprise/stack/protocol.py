@@ -31,7 +31,11 @@ class Status(Request, tag="status"):
 class Hold(Request, tag="hold"):
     """A fault is on this component (`sessions/<slot>` for a slot) from now on, if `inc` is what runs there.
 
-    `down`: no restart meanwhile. `mends` are done by the keeper when the hold ends. `lease_end` is CLOCK_BOOTTIME in ns.
+    On a link: if `inc` is what runs of any component, such as the proxy that carries the link.
+
+    `down`: no restart meanwhile. `env`: what is started meanwhile has that in its environment, and is killed when the hold ends;
+    the files `left` by it, `{pid}` for its process, are removed once it is ready, and when it has ended. `mends` are done by the
+    keeper when the hold ends. `lease_end` is CLOCK_BOOTTIME in ns.
     """
 
     component: str
@@ -40,6 +44,8 @@ class Hold(Request, tag="hold"):
     owners: list[Incarnation]
     lease_end: int
     down: bool = True
+    env: dict[str, str] = {}
+    left: list[str] = []
     mends: list[AnyMend] = []
 
 
@@ -49,6 +55,8 @@ class How(TypedDict):
     owners: list[Incarnation]
     lease_end: int
     down: NotRequired[bool]
+    env: NotRequired[dict[str, str]]
+    left: NotRequired[list[str]]
     mends: NotRequired[list[AnyMend]]
 
 
@@ -106,7 +114,7 @@ class LastHold(msgspec.Struct):
 
 
 class Component(msgspec.Struct, kw_only=True):
-    """A component as it is now. `inc` is null while no process runs; `state` is `held` only then, too."""
+    """A component as it is now. `inc` is null while no process runs; `state` is `held` only then, too. `homes`: see its spec."""
 
     name: str
     state: ComponentState
@@ -115,6 +123,7 @@ class Component(msgspec.Struct, kw_only=True):
     restarts: int
     listen: int | None
     last_hold: LastHold | None = None
+    homes: list[int] = []
 
 
 class Process(msgspec.Struct):
@@ -139,6 +148,14 @@ class Slot(msgspec.Struct, kw_only=True):
     last_hold: LastHold | None = None
 
 
+class Link(msgspec.Struct, kw_only=True):
+    """A link as it is now: a name that a fault may hold."""
+
+    name: str
+    held_by: str | None = None
+    last_hold: LastHold | None = None
+
+
 class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The one shape of all answers; which fields are set follows from the request."""
 
@@ -148,15 +165,17 @@ class Answer(msgspec.Struct, kw_only=True, omit_defaults=True):
     say: str | None = None
     slot: Slot | None = None
     component: Component | None = None
+    link: Link | None = None
     stack: str | None = None
     ready: bool = False
     components: list[Component] = []
     slots: list[Slot] = []
+    links: list[Link] = []
 
     @property
     def last_hold(self) -> LastHold | None:
-        """The hold that ended last on the component or slot that the answer tells of."""
-        held = self.component or self.slot
+        """The hold that ended last on the component, slot or link that the answer tells of."""
+        held = self.component or self.slot or self.link
         return None if held is None else held.last_hold
 
 

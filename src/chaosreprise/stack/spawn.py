@@ -36,7 +36,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Program(NamedTuple):
-    """What to run. `listen`: None for no socket, 0 for a free port of 127.0.0.1."""
+    """What to run. `listen`: None for no socket, 0 for a free port of 127.0.0.1. `within`: the process whose namespaces it joins."""
 
     command: list[str]
     env: dict[str, str]
@@ -44,6 +44,7 @@ class Program(NamedTuple):
     log: BinaryIO
     listen: int | None = None
     userns: bool = False
+    within: int | None = None
 
 
 class Child:
@@ -115,7 +116,7 @@ class Reaper:
         return left
 
     def _popen(self, program: Program, listen_fd: int | None) -> "subprocess.Popen[bytes]":
-        if program.userns or self._setpriv is None:
+        if program.userns or program.within or self._setpriv is None:
             return _popen(program, program.command, listen_fd, _between_fork_and_exec(program, listen_fd))
         command = [self._setpriv, "--pdeathsig", "KILL", *UNLESS_ORPHANED, str(os.getpid()), *program.command]
         if listen_fd is None:
@@ -186,7 +187,9 @@ def _between_fork_and_exec(program: Program, listen_fd: int | None) -> Callable[
     def between() -> None:
         if listen_fd is not None:
             os.dup2(listen_fd, LISTEN_FD)
-        if program.userns:
+        if program.within:
+            _join(program.within, program.cwd)
+        elif program.userns:
             _enter_namespaces(uid, gid)
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # last: a change of credentials clears it
         if os.getppid() != keeper:
@@ -219,6 +222,16 @@ def _enter_namespaces(uid: int, gid: int) -> None:
         ("gid_map", f"{gid or NOBODY} {gid} 1"),
     ):
         pathlib.Path("/proc/self", file).write_text(line)
+
+
+def _join(pid: int, cwd: pathlib.Path) -> None:
+    """The user and mount namespaces of a process; those for IPC are one's own here too."""
+    for kind in ("user", "mnt"):
+        with open(f"/proc/{pid}/ns/{kind}", "rb") as file:
+            if _libc.setns(file.fileno(), 0) != 0:
+                raise OSError(ctypes.get_errno(), f"the {kind} namespace of pid {pid} can't be joined")
+    _libc.unshare(CLONE_NEWIPC)
+    os.chdir(cwd)  # where it was is another file system's
 
 
 def _incarnation_of_child(pid: int) -> Incarnation:

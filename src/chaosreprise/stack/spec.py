@@ -25,17 +25,25 @@ Command = Annotated[list[str], msgspec.Meta(min_length=1, description="a list of
 
 
 class Ready(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """When a component counts as ready: 127.0.0.1 accepts a connection, or a GET is answered with 200. Exactly one."""
+    """When a component counts as ready: 127.0.0.1 accepts a connection, or a GET is answered with 200, by whom of several
+    does not matter. Exactly one of both.
+    """
 
     tcp: Port | None = None
-    http: str | None = None
+    http: str | list[str] | None = None
+
+    @property
+    def urls(self) -> list[str]:
+        return [self.http] if isinstance(self.http, str) else self.http or []
 
 
 class ComponentSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """One process that is kept running.
+    """One process that is kept running. `homes`: the ports of which it holds a connection to one when it is whole; empty:
+    to where it was connected before.
 
     `listen` is bound on 127.0.0.1 and handed over as file descriptor 3. `after` are the components that must be ready
-    first. `userns`: in a user and IPC namespace of its own.
+    first. `userns`: in a user and IPC namespace of its own; `within`: in the user and mount namespaces of that component, whose
+    file systems it so sees.
     """
 
     name: Name
@@ -43,10 +51,12 @@ class ComponentSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     env: dict[str, str] = {}
     listen: Port | None = None
     ready: Ready | None = None
+    homes: list[Port] = []
     after: list[str] = []
     stop_signal: str = "TERM"
     backoff_s: Seconds = 0.2
     userns: bool = False
+    within: str = ""
 
 
 class SessionSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -59,12 +69,13 @@ class SessionSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class StackSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """The whole of stack.json."""
+    """The whole of stack.json. `links` are names that faults may hold although no process has them: `links/database`."""
 
     v: int
     id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="up to 64 of A-Z a-z 0-9 . _ -")]
     session: SessionSpec
     components: list[ComponentSpec]
+    links: list[Name] = []
 
 
 def load(folder: pathlib.Path) -> StackSpec:
@@ -105,6 +116,9 @@ def _check(path: pathlib.Path, spec: StackSpec) -> None:
             raise BadInput(
                 f"{path}: components: {name!r} shares the log {log}.log with another name: expected names that differ"
             )
+    for name in spec.links:
+        if name in names:
+            raise BadInput(f"{path}: links: {name!r} is a component's name: expected names that differ")
     for component in spec.components:
         _check_component(path, component, names)
     _check_order(path, spec.components)
@@ -114,20 +128,23 @@ def _check_component(path: pathlib.Path, component: ComponentSpec, names: list[s
     where = f"{path}: component {component.name!r}"
     if f"SIG{component.stop_signal}" not in signal.Signals.__members__:
         raise BadInput(f"{where}: stop_signal = {component.stop_signal!r}: expected a signal's name like TERM or QUIT")
-    for name in component.after:
-        if name not in names or name == component.name:
-            raise BadInput(f"{where}: after = {name!r}: expected the name of another component")
+    for setting, name in [*(("after", name) for name in component.after), ("within", component.within)]:
+        if name and (name not in names or name == component.name):
+            raise BadInput(f"{where}: {setting} = {name!r}: expected the name of another component")
     if component.ready is not None:
         _check_ready(where, component.ready)
 
 
 def _check_ready(where: str, ready: Ready) -> None:
-    if (ready.tcp is None) == (ready.http is None):
+    if (ready.tcp is None) == (not ready.urls):
         raise BadInput(f'{where}: ready: expected either {{"tcp": PORT}} or {{"http": URL}}')
-    if ready.http is None:
-        return
+    for url in ready.urls:
+        _check_url(where, url)
+
+
+def _check_url(where: str, text: str) -> None:
     try:
-        url = urlsplit(ready.http)
+        url = urlsplit(text)
         ipaddress.ip_address(url.hostname or "")
         port = url.port
     except ValueError:
@@ -135,9 +152,7 @@ def _check_ready(where: str, ready: Ready) -> None:
     if (
         port is None or url.scheme != "http"
     ):  # names would need a resolver, and with it a thread: the keeper has one thread
-        raise BadInput(
-            f"{where}: ready.http = {ready.http!r}: expected http://127.0.0.1:PORT/PATH, the host as a number"
-        )
+        raise BadInput(f"{where}: ready.http = {text!r}: expected http://127.0.0.1:PORT/PATH, the host as a number")
 
 
 def _check_order(path: pathlib.Path, components: list[ComponentSpec]) -> None:

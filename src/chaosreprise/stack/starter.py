@@ -62,6 +62,9 @@ def start(
     users: int,
     heartbeat_s: float,
     reconcile_s: float,
+    control_planes: int = 1,
+    regions: int = 1,
+    disk_mib: int = 0,
     owned: bool,
     timeout_s: float = READY_S,
 ) -> Stack:
@@ -75,6 +78,9 @@ def start(
         "users": users,
         "heartbeat-s": heartbeat_s,
         "reconcile-s": reconcile_s,
+        "control-planes": control_planes,
+        "regions": regions,
+        "disk-mib": disk_mib,
         "parent": os.getpid(),
     }
     arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]

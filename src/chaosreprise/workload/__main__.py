@@ -20,7 +20,21 @@ from chaosreprise.workload.load import Load
 from chaosreprise.workload.model import Model
 from chaosreprise.workload.plan import Plan
 
-VERBS = ("open", "baseline", "send", "burst", "running", "quiet", "drain", "clean", "close", "answers", "cycle", "end")
+VERBS = (
+    "open",
+    "baseline",
+    "send",
+    "burst",
+    "prompt",
+    "running",
+    "quiet",
+    "drain",
+    "clean",
+    "close",
+    "answers",
+    "cycle",
+    "end",
+)
 
 
 async def main() -> None:

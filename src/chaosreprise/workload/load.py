@@ -2,11 +2,12 @@
 
 An operation is submitted to the history before its first byte leaves, and is one attempt: nothing here retries. Steps go
 only to sessions that no lifecycle command has touched since their start, so that an answer can be told right from wrong.
-Lifecycle commands are closed loop within a session: the second of a pair leaves once the first was accepted.
+Lifecycle commands are closed loop within a session: the second of a pair leaves once the first was answered.
 """
 
 import asyncio
 import collections
+import math
 import random
 import statistics
 from collections.abc import Coroutine
@@ -17,9 +18,12 @@ from chaosreprise.errors import RunBroken
 from chaosreprise.history import Answer, Coverage, Observe, Recording, Submit
 from chaosreprise.history.events import Op
 from chaosreprise.platform.adapter import Adapter, Operation
+from chaosreprise.platform.links import crossed
 from chaosreprise.workload.model import Model
-from chaosreprise.workload.plan import Plan
+from chaosreprise.workload.plan import OPEN_LOOP, Plan
+from chaosreprise.workload.streams import Streams
 
+DOOR = ["control-plane", "database"]  # what every call crosses
 PARALLEL = 8  # lifecycle commands of the load under way at once, outside of a fault's window
 PATIENCE_S, PATIENCE = 10.0, 3.0  # for what has surely come within settle_s: so many seconds, and times that
 OPEN_AT_MOST = 48  # steps and reads under way at once: below the connections that the adapter keeps
@@ -47,11 +51,14 @@ class Load:
         self._skipped = 0
         self._background: list[asyncio.Task[None]] = []
         self._under_way: set[asyncio.Task[Any]] = set()
+        self._streams = Streams(adapter, writer, clock)
+        self._links = adapter.describe().links
         self._alive: set[str] = set()
         self.canaries: dict[str, str] = {}
         self._steppers: list[str] = []
         self._running: dict[str, list[str]] = {}
         self._hibernated: dict[str, list[str]] = {}
+        self._owed: dict[tuple[str, str], int] = {}  # (wake or end, agent): how many moments may still ask for
 
     async def open(self) -> dict[str, Any]:
         """Make the sessions, give them their roles by the agent that the platform chose, begin steps and reads."""
@@ -67,8 +74,11 @@ class Load:
             lambda: all(self._model.state[name] == "hibernated" for name in reserve),
             self._patience_s,
         )
-        rates: dict[Op, float] = {"step": self._plan.mix.get("step", 0.0), "read": self._plan.mix.get("read", 0.0)}
-        self._background = [asyncio.create_task(self._open_loop(op, rate)) for op, rate in rates.items() if rate > 0]
+        await self._streams.hold(self._steppers)
+        rates = {name: self._plan.mix.get(name, 0.0) for name in OPEN_LOOP}
+        self._background = [
+            asyncio.create_task(self._open_loop(name, rate)) for name, rate in rates.items() if rate > 0
+        ]
         return {"sessions": sum(map(len, names.values())), "canaries": self.canaries}
 
     async def baseline(self, seconds: float) -> dict[str, Any]:
@@ -84,13 +94,13 @@ class Load:
         await self._clock.sleep(max(0.0, seconds - (self._seconds() - began)))
         return {"agents": sorted({self._model.owner[name] for name in names if name in self._model.owner})}
 
-    async def send(self, agents: list[str], seconds: float) -> dict[str, Any]:
-        """Pairs on the reserve of these agents and starts anywhere, at seeded times within `seconds`."""
+    async def send(self, agents: list[str], seconds: float, share: float = 1.0) -> dict[str, Any]:
+        """Pairs on this share of what these agents have in reserve and starts anywhere, at seeded times within `seconds`."""
         began = self._seconds()
         pairs: list[tuple[Op, str | None]] = [("start", None) for _ in self._plan.agents]
         for agent in agents:
-            pairs += [("hibernate", name) for name in self._running.pop(agent, [])]
-            pairs += [("wake", name) for name in self._hibernated.pop(agent, [])]
+            pairs += [("hibernate", name) for name in self._rest(self._running, "end", agent, share)]
+            pairs += [("wake", name) for name in self._rest(self._hibernated, "wake", agent, share)]
         self._random.shuffle(pairs)
         times = sorted(self._random.uniform(0, 0.8 * seconds) for _ in pairs)
         tasks = [
@@ -100,27 +110,74 @@ class Load:
         await self._clock.sleep(max(0.0, seconds - (self._seconds() - began)))
         return {"accepted": dict(sent)}
 
-    async def burst(self, agents: list[str], need: dict[str, int]) -> dict[str, Any]:
-        """Everything in reserve on these agents at once, wakes first: they take longest and hold up what follows.
+    async def burst(
+        self, agents: list[str], need: dict[str, int], broken: list[str], share: float = 1.0
+    ) -> dict[str, Any]:
+        """This share of the reserve on these agents at once, wakes first: they take longest and hold up what follows, stops too.
 
         As many as `need` asks for are stopped at once, since the stop of a pair waits until its first command is
-        accepted. Does not wait for any of it: what strikes meanwhile finds it in flight.
+        accepted. Does not wait for any of it: what strikes meanwhile finds it in flight. Agents whose commands do not cross
+        what will be `broken` are left out, unless that are all.
         """
+        agents = [agent for agent in agents if {*self._way(agent)} & {*broken}] or agents
         stops = need.get("stop", 0)
         work: list[Coroutine[Any, Any, object]] = []
         for op, kept, only_stopped in (
             ("wake", self._hibernated, stops // 2),
             ("hibernate", self._running, -(-stops // 2)),
         ):
-            for names in [kept.pop(agent, []) for agent in agents]:
-                pairs = max(0, len(names) - only_stopped)
+            for names in [_part(kept, agent, share) for agent in agents]:
+                pairs = max(min(1, len(names)), len(names) - only_stopped)
                 work += [self._pair(op, name, 0.0) for name in names[:pairs]]  # type: ignore[arg-type]
-                work += [self._do("stop", name) for name in names[pairs:]]
+                work += [self._behind("stop", name) for name in names[pairs:]]
+        return self._begin(work)
+
+    async def prompt(self, agents: list[str], sessions: list[str], need: dict[str, int]) -> dict[str, Any]:
+        """What a moment needs, at once: so many of each kind for each of these sessions, else on each agent; starts in all.
+
+        Does not wait for any of it.
+        """
+        work: list[Coroutine[Any, Any, object]] = []
+        for op, n in need.items():
+            if op == "start":
+                work += [self._pair("start", None, 0.0) for _ in range(n)]
+            elif op in ("step", "read"):
+                work += [self._do(op, name) for name in (sessions or self._steppers) for _ in range(n)]  # type: ignore[arg-type]
+            else:
+                names = self._taken(sessions) or [name for agent in agents for name in self._take(op, agent, n)]
+                work += [self._do("stop", name) if op == "stop" else self._pair(op, name, 0.0) for name in names]  # type: ignore[arg-type]
+        return self._begin(work)
+
+    def _begin(self, work: list[Coroutine[Any, Any, object]]) -> dict[str, Any]:
         for part in work:
             task = asyncio.create_task(part)
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
         return {"sent": len(work)}
+
+    def _take(self, op: str, agent: str, n: int) -> list[str]:
+        """So many sessions out of the reserve of an agent."""
+        kept, kind = (self._hibernated, "wake") if op == "wake" else (self._running, "end")
+        own = kept.get(agent, [])
+        if len(own) < n:
+            raise RunBroken(f"{agent} has {len(own)} sessions in reserve for the {n} {op} commands of a moment")
+        kept[agent] = own[n:]
+        self._owed[kind, agent] = self._owed.get((kind, agent), 0) - n
+        return own[:n]
+
+    def _rest(self, kept: dict[str, list[str]], kind: str, agent: str, share: float) -> list[str]:
+        """This share of what is in reserve on an agent but for what moments may still ask for."""
+        own, owed = kept.get(agent, []), max(0, self._owed.get((kind, agent), 0))
+        free = {agent: own[owed:]}
+        taken = _part(free, agent, share)
+        kept[agent] = own[:owed] + free[agent]
+        return taken
+
+    def _taken(self, sessions: list[str]) -> list[str]:
+        """These sessions, out of the reserve that they are in."""
+        for agent, own in self._running.items():
+            self._running[agent] = [name for name in own if name not in sessions]
+        return sessions
 
     async def running(self, agent: str, count: int) -> dict[str, Any]:
         """Sessions of an agent that run and are in reserve: a burst hibernates them."""
@@ -140,7 +197,9 @@ class Load:
         return {"settled_s": await self._settle()}
 
     async def clean(self) -> dict[str, Any]:
-        """Stop all our sessions but the canaries, and settle."""
+        """Stop all our sessions but the canaries, and settle. What is read before that must all be there."""
+        await self._streams.release()
+        await self._look()
         rest = sorted(self._alive - set(self.canaries.values()))
         await self._in_parallel([self._do("stop", name) for name in rest])
         return {"stopped": len(rest), "settled_s": await self._settle()}
@@ -218,13 +277,14 @@ class Load:
         return by_agent
 
     def _give_roles(self, names: dict[str, list[str]]) -> None:
-        reserve = self._plan.reserve
+        running, hibernated = self._plan.reserve + self._plan.ends, self._plan.reserve + self._plan.wakes
         for agent in self._plan.agents:
             own = names[agent]
             self.canaries[agent] = own[0]
             self._steppers.append(own[1])
-            self._running[agent] = own[2 : 2 + reserve]
-            self._hibernated[agent] = own[2 + reserve : 2 + 2 * reserve]
+            self._owed |= {("end", agent): self._plan.ends, ("wake", agent): self._plan.wakes}
+            self._running[agent] = own[2 : 2 + running]
+            self._hibernated[agent] = own[2 + running : 2 + running + hibernated]
 
     async def _reached(self, names: list[str], state: str) -> None:
         await self._model.until(
@@ -241,15 +301,31 @@ class Load:
         return answer
 
     async def _pair(self, op: Op, name: str | None, at: float) -> list[Op]:
-        """The first command at its time, and a stop once it was accepted. Returns the kinds that were."""
+        """The first command at its time, and a stop once it was accepted, or answered with an error: then it may have been.
+        Returns the kinds that were accepted."""
         await self._clock.sleep(max(0.0, at - self._seconds()))
         first = await (self._start() if name is None else self._do(op, name))
-        if first.outcome != "ok":
+        session = name or first.session
+        failed = first.outcome == "info" and first.status is not None
+        if session is None or not (first.outcome == "ok" or failed):
             return []
-        second = await self._do("stop", name or first.session)
-        return [op, "stop"] if second.outcome == "ok" else [op]
+        second = await self._do("stop", session)
+        answers: list[tuple[Op, Answer]] = [(op, first), ("stop", second)]
+        return [kind for kind, answer in answers if answer.outcome == "ok"]
 
-    async def _open_loop(self, op: Op, rate: float) -> None:
+    async def _behind(self, op: Op, name: str) -> Answer:
+        """Sent where it stands among pairs: those yield once before they begin."""
+        await self._clock.sleep(0.0)
+        return await self._do(op, name)
+
+    async def _look(self) -> None:
+        """One read of each canary, and one of the list, where the plan has such reads."""
+        looks = list(self.canaries.values()) if self._plan.mix.get("read") else []
+        await asyncio.gather(*(self._do("read", name) for name in looks))
+        if self._plan.mix.get("list"):
+            await self._do("read", None)
+
+    async def _open_loop(self, name: str, rate: float) -> None:
         """Send at intended times, whether or not earlier answers came: a slow platform must not slow its load down.
 
         What this process itself could not send within a second of its time, or beyond what it can keep open, is skipped
@@ -262,7 +338,9 @@ class Load:
             if self._clock.now() - intended > SECOND or len(self._under_way) >= OPEN_AT_MOST:
                 self._skipped += 1
                 continue
-            task = asyncio.create_task(self._do(op, self._random.choice(self._steppers), intended=intended))
+            op: Op = "step" if name == "step" else "read"
+            session = None if name == "list" else self._random.choice(self._steppers)
+            task = asyncio.create_task(self._do(op, session, intended=intended))
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
 
@@ -283,18 +361,22 @@ class Load:
             at_once=True,
         )
         answer = await self._adapter.perform(Operation(cmd=cmd, op=op, key=key, session=session, user=user))
-        self._writer.write(answer)
+        self._writer.write(answer, at_once=True)  # a moment may wait for it
         if op == "stop" and answer.outcome == "ok" and session:
             self._alive.discard(session)
         return answer
 
     def _path(self, op: Op, session: str | None) -> list[str]:
-        path = ["control-plane", "database"]
-        if op == "read" or session is None:
-            return path
-        if op == "step":
-            return [*path, f"sessions/{session}"]
-        return [*path, f"agents/{self._model.owner.get(session, '?')}", f"sessions/{session}"]
+        """The components that it crosses, and then the links, where the platform has them."""
+        agent = None if op in ("read", "step") or session is None else self._model.owner.get(session, "?")
+        path = self._way(agent) if agent else list(DOOR)
+        path += [f"sessions/{session}"] if op != "read" and session is not None else []
+        return path + crossed(self._links, op, agent, session)
+
+    def _way(self, agent: str) -> list[str]:
+        """What a command for an agent crosses: the control plane that has the agent, too, if that is another one."""
+        has_it = self._model.control_plane.get(agent)
+        return [*DOOR, *([has_it] if has_it and has_it not in DOOR else []), f"agents/{agent}"]
 
     async def _in_parallel(self, work: list[Coroutine[Any, Any, Answer]]) -> list[Answer]:
         gate = asyncio.Semaphore(PARALLEL)
@@ -318,3 +400,11 @@ class Load:
             if self._model.activity != activity:
                 quiet, activity = 0.0, self._model.activity
         return round(last - began, 3)
+
+
+def _part(kept: dict[str, list[str]], agent: str, share: float) -> list[str]:
+    """Take this share of what is left, rounded up."""
+    names = kept.get(agent, [])
+    count = math.ceil(share * len(names) - 1e-9)
+    kept[agent] = names[count:]
+    return names[:count]

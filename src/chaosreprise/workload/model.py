@@ -22,13 +22,17 @@ class Following(Protocol):
 
 
 class Model:
-    """State and owner of our sessions by name. `activity` grows with each effect and each report on a command or session."""
+    """State and owner of our sessions by name; of each agent, where that is said, the control plane that has it.
+
+    `activity` grows with each effect and each report on a command or session.
+    """
 
     def __init__(self, recorded: Following, clock: Clock) -> None:
         self._recorded, self._clock = recorded, clock
         self.state: dict[str, str] = {}
         self.owner: dict[str, str] = {}
         self.agents: dict[str, str] = {}
+        self.control_plane: dict[str, str] = {}
         self.activity = 0
 
     def update(self) -> None:
@@ -41,6 +45,9 @@ class Model:
     def _learn(self, report: Report) -> None:
         if report.about == "agent":
             self.agents[report.id] = report.state
+            if has_it := report.fields.get("control_plane"):
+                self.control_plane[report.id] = str(has_it)
+        if report.about in ("agent", "frame"):
             return
         self.activity += 1
         if report.about == "session":

@@ -5,6 +5,8 @@ window uses up, n + 1 of each where n is the exposure asked for. Beside them one
 agent in the baseline, and one start an agent while the fault is on.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated
 
 import msgspec
@@ -13,7 +15,7 @@ from msgspec import Meta
 from chaosreprise.errors import BadInput
 
 DEFAULT_EXPOSURE = 5
-OPEN_LOOP = ("step", "read")
+OPEN_LOOP = ("step", "read", "list")
 WAITING = ("stop", "hibernate", "wake")  # the kinds that can wait for an absent agent; a start goes elsewhere
 
 
@@ -32,11 +34,16 @@ class Workload(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=
 
 
 class Plan(msgspec.Struct, kw_only=True, frozen=True):
-    """What the load will do. `starts` is the total of creates, `queue` the longest queue of commands that one agent can get."""
+    """What the load will do. `starts` is the total of creates, `queue` the longest queue of commands that one agent can get.
+
+    Beside `reserve` running and as many hibernated sessions an agent has `ends` and `wakes` more of them, for moments.
+    """
 
     seed: int
     agents: list[str]
     reserve: int
+    ends: int
+    wakes: int
     per_agent: int
     starts: int
     queue: int
@@ -53,8 +60,12 @@ def make(
     max_sessions: int,
     max_rps: float,
     seed: int,
+    prompts: Mapping[str, int] = MappingProxyType({}),
 ) -> Plan:
-    """Raises BadInput when the load does not fit the budget, with the sum that does not fit."""
+    """Raises BadInput when the load does not fit the budget, with the sum that does not fit.
+
+    `prompts`: what moments need besides, on each agent; of starts in all.
+    """
     if unknown := sorted(set(workload.mix) - set(OPEN_LOOP)):
         raise BadInput(f"workload.mix.{unknown[0]}: not an open-loop operation: known are {', '.join(OPEN_LOOP)}")
     if unknown := sorted(set(exposure) - set(WAITING)):
@@ -68,19 +79,25 @@ def make(
         workload.reserve
         or max(exposure.get("hibernate", 0), exposure.get("wake", 0), -(-exposure.get("stop", 0) // 2)) + 1
     )
-    per_agent = 2 + 2 * reserve
-    starts = len(agents) * (per_agent + 2)
+    ends, wakes = prompts.get("hibernate", 0) + prompts.get("stop", 0), prompts.get("wake", 0)
+    per_agent = 2 + 2 * reserve + ends + wakes
+    starts = len(agents) * (per_agent + 2) + prompts.get("start", 0)
     limit = min(workload.sessions, max_sessions)
     if starts > limit:
+        moments = f" + {ends + wakes} for moments" if ends + wakes else ""
         raise BadInput(
-            f"{starts} sessions are needed ({len(agents)} agents x (1 canary + 1 for steps + 2 x {reserve} in reserve + 2 cycles)): "
+            f"{starts} sessions are needed ({len(agents)} agents x (1 canary + 1 for steps + 2 x {reserve} in reserve{moments} + 2 cycles)): "
             f"workload.sessions = {workload.sessions}, budget.max_sessions = {max_sessions}: lower the exposure or raise the limits"
         )
-    queue = max(4 * reserve, 2 * len(agents))  # the pairs of the victim; the starts of the window with their stops
+    queue = max(
+        4 * reserve + 2 * (ends + wakes), 2 * len(agents)
+    )  # the pairs of the victim; the starts of the window with their stops
     return Plan(
         seed=seed,
         agents=sorted(agents),
         reserve=reserve,
+        ends=ends,
+        wakes=wakes,
         per_agent=per_agent,
         starts=starts,
         queue=queue,

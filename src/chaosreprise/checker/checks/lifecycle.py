@@ -129,8 +129,8 @@ def _moments(case: Case, session: str) -> dict[str, list[int]]:
         op: [case.commands.lo[row] for row in case.rows_of(session, op) if case.commands.outcome[row] != "fail"]
         for op in LIFECYCLE
     }
-    owners = {f"agents/{report.owner}" for report in case.reports.sessions.get(session, ()) if report.owner}
-    found["agent"] = [life.began for life in case.lives if life.began is not None and life.component in owners]
+    owners = {report.owner for report in case.reports.sessions.get(session, ()) if report.owner}
+    found["agent"] = [life.began for life in case.lives if life.began is not None and life.agent in owners]
     found[CRASH] = [
         effect.lo
         for ledger in _ledgers(case)

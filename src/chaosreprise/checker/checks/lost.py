@@ -48,7 +48,8 @@ class Tally:
     gaps: list[Gap] = field(default_factory=list)
 
 
-def judge(case: Case) -> Finding:
+def tally_of(case: Case) -> Tally:
+    """Every accepted command without an effect, under what is known of it."""
     tally = Tally()
     for row, op in enumerate(case.commands.op):
         if case.attributed.level(op) in ("keyed", "state") and _needs_effect(case, row):
@@ -60,6 +61,11 @@ def judge(case: Case) -> Finding:
         if outcome.claimed(case, row):  # nobody was told, but the platform itself says completed
             _sort(case, row, tally)
     tally.lost.sort()
+    return tally
+
+
+def judge(case: Case) -> Finding:
+    tally = case.once(tally_of)
     kinds = _kinds(case)
     lost = len(tally.lost)
     return Finding(

@@ -1,7 +1,7 @@
 """misassigned: work was given to an agent that had surely been gone for too long.
 
 Definition (design, section 4: "a start placed on, or a command marked `sent` to, an agent surely known gone for longer than
-the bound"). An agent is surely gone from the proof of a fault that takes it away or freezes it until the undo of that begins;
+the bound"). An agent is surely gone from the proof of a fault that takes it, or its link, away or freezes it until the undo of that begins;
 what the platform says of it changes nothing. The bound is the contract's `offline_ns`. Violated if, surely after that
 bound and before the undo, the platform's row of a session first names that agent, or its row of a command turns to `sent`.
 A command that waits as `pending` for the agent of its session is given to nobody, and legal.
@@ -32,9 +32,6 @@ from chaosreprise.checker.life import ONLINE
 from chaosreprise.checker.table import PENDING, SENT
 from chaosreprise.checker.verdict import Doubt, Finding, Witness
 from chaosreprise.history.events import Report
-
-AWAY = ("take_away", "pause")
-"""The verbs of faults that leave no agent to talk to until they are undone."""
 
 
 class Gone(NamedTuple):
@@ -83,7 +80,7 @@ def judge(case: Case) -> Finding:
 
 def _by_fault(case: Case) -> Iterator[Gone]:
     for life in case.lives:
-        if life.agent is None or life.kind.rpartition(".")[2] not in AWAY or life.trouble():
+        if life.agent is None or not life.away or life.trouble():
             continue
         if life.proven is not None and life.healing is not None:
             lo = life.proven.hi + case.contract.offline_ns

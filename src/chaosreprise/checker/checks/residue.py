@@ -25,7 +25,7 @@ their process. Sessions that no start of this run made count as possible.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from chaosreprise.checker import observable, outcome, witness
@@ -34,8 +34,6 @@ from chaosreprise.checker.check import Check
 from chaosreprise.checker.incarnations import made_by, population
 from chaosreprise.checker.leftovers import Left, Remains
 from chaosreprise.checker.verdict import Doubt, Finding, NotTested, Witness
-
-UNCONNECTED = "unconnected"
 
 
 class Residue(NamedTuple):
@@ -75,7 +73,12 @@ def judge(case: Case) -> Finding:
         exempt=spared + unheard,
         evidence=ended,
         witnesses=[_witness(case, residue) for residue in sure[: witness.LIMIT]],
-        scope=[*_gap_doubts(case), *_doubts(found, strangers), *observable.unseen(case, _of_objects(case))],
+        scope=[
+            *_gap_doubts(case),
+            *_doubts(found, strangers),
+            *_unreported(case, made),
+            *observable.unseen(case, _of_objects(case)),
+        ],
         untested=_untested(unheard),
     )
 
@@ -97,7 +100,9 @@ def _told(case: Case, session: str, start: int) -> tuple[int, bool] | None:
     if not settled or case.stage != "end":
         return None
     answers = [commands.answer[row] for row in settled]
-    refused = all(answer is not None and answer.outcome == "fail" and answer.rule != UNCONNECTED for answer in answers)
+    refused = all(
+        answer is not None and answer.outcome == "fail" and answer.rule != outcome.UNCONNECTED for answer in answers
+    )
     return settled[-1], refused
 
 
@@ -140,6 +145,16 @@ def _doubts(found: Sequence[Residue], strangers: Sequence[str]) -> Iterator[Doub
     if strangers:
         why = f"{len(strangers)} sessions are reported that no start of this run made, and have not ended ({strangers[0]})"
         yield Doubt(what="residue", why=why, do="find out whose they are; leave those of others out of the history")
+
+
+def _unreported(case: Case, made: Mapping[str, int]) -> list[Doubt]:
+    """Without a row of it nothing says that the platform let go of a session that it had accepted."""
+    accepted = [session for session, start in made.items() if case.commands.outcome[start] == "ok"]
+    never = [session for session in accepted if session not in case.reports.sessions]
+    if not never or case.stage not in ("clean", "end"):
+        return []
+    why = f"the platform never reported {len(never)} of our sessions, such as {never[0]}: one could be left"
+    return [Doubt(what="rows", why=why, do="see whether its rows carry the run's tag, and whether they were read")]
 
 
 def _untested(unheard: int) -> list[NotTested]:

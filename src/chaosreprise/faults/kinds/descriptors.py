@@ -1,7 +1,8 @@
 """Use up a component's file descriptors: its limit (RLIMIT_NOFILE) becomes what it has open now.
 
 What is open goes on working; whatever would need one more fails with EMFILE: a new connection, a file, a pipe. What it
-starts meanwhile inherits the limit. A descriptor that it closes may be used again. A component that dies of it is started
+starts meanwhile inherits the limit. A descriptor that it closes may be used again; what it had closed before the proof is
+taken by a connection of ours, which stays until the undo. A component that dies of it is started
 by its supervisor without the limit.
 """
 
@@ -57,6 +58,9 @@ class Descriptors(local.OnProcess):
     undo_s = local.OnProcess.undo_s + SERVED_AGAIN_S
     proof = f"no number below the limit is free, and who connects to it is not accepted for {UNSERVED_S:g} s; or it died of it"
 
+    def __init__(self) -> None:
+        self._kept: dict[str, list[asyncio.StreamWriter]] = {}
+
     async def more(self, process: local.Process, given: Arguments) -> Target:
         name = f"{process.component} (pid {process.inc.pid})"
         try:
@@ -84,7 +88,11 @@ class Descriptors(local.OnProcess):
         narrowed = msgspec.convert(target, Narrowed)
         deadline = time.monotonic() + PROVE_S
         while True:
-            accepting = [port for port in narrowed.ports if await _accepts(port)]
+            accepting = []
+            for port in narrowed.ports:
+                if (connection := await _accepted(port)) is not None:
+                    accepting.append(port)
+                    self._kept.setdefault(mark, []).append(connection)
             if not is_alive(narrowed.inc):
                 return {"limit": narrowed.limit, "pid": narrowed.inc.pid, "process": "died of it"}
             free = _free(narrowed)
@@ -100,6 +108,8 @@ class Descriptors(local.OnProcess):
     async def undo(self, context: Context, mark: str, target: Target) -> str | None:
         narrowed = msgspec.convert(target, Narrowed)
         mends.apply(narrowed.mend())
+        for connection in self._kept.pop(mark, []):
+            connection.close()
         done_by = await super().undo(context, mark, target)
         if not narrowed.component.startswith(local.SESSIONS):  # a session that works accepts nobody either
             await _served_again(context, narrowed)
@@ -131,24 +141,22 @@ def _free(narrowed: Narrowed) -> list[int]:
         return []
 
 
-async def _accepts(port: int, within_s: float = UNSERVED_S) -> bool:
-    """Whether a new connection is accepted: until then the kernel's table names no socket of the server's for it."""
+async def _accepted(port: int, within_s: float = UNSERVED_S) -> asyncio.StreamWriter | None:
+    """A new connection, if it is accepted: until then the kernel's table names no socket of the server's for it."""
     deadline = time.monotonic() + within_s
     try:
         async with asyncio.timeout(within_s):
             _, writer = await asyncio.open_connection("127.0.0.1", port)
     except (OSError, TimeoutError):
-        return False
-    try:
-        ours = f":{writer.get_extra_info('sockname')[1]:04X}"
-        while time.monotonic() < deadline:
-            theirs = [c for c in connections() if c.local.endswith(f":{port:04X}") and c.remote.endswith(ours)]
-            if any(c.inode or c.state != ESTABLISHED for c in theirs):
-                return True
-            await asyncio.sleep(BETWEEN_LOOKS_S)
-        return False
-    finally:
-        writer.close()
+        return None
+    ours = f":{writer.get_extra_info('sockname')[1]:04X}"
+    while time.monotonic() < deadline:
+        theirs = [c for c in connections() if c.local.endswith(f":{port:04X}") and c.remote.endswith(ours)]
+        if any(c.inode or c.state != ESTABLISHED for c in theirs):
+            return writer
+        await asyncio.sleep(BETWEEN_LOOKS_S)
+    writer.close()
+    return None
 
 
 async def _served_again(context: Context, narrowed: Narrowed) -> None:
@@ -157,10 +165,12 @@ async def _served_again(context: Context, narrowed: Narrowed) -> None:
         found = await local.part(keeper, narrowed.component)
     waiting = local.look(found.name, found.inc).ports if found.inc is not None else []
     for port in waiting:
-        if not await _accepts(port, SERVED_AGAIN_S):
+        connection = await _accepted(port, SERVED_AGAIN_S)
+        if connection is None:
             raise Unreachable(
                 f"{narrowed.component}: port {port} accepts nobody {SERVED_AGAIN_S:g} s after its limit is back"
             )
+        connection.close()
 
 
 FAULT = Descriptors()

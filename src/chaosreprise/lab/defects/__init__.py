@@ -6,7 +6,10 @@ of it. $REPRISE_LAB_DEFECT names the defect, and `prepare` writes that into the 
     catalogue   every defect: its check, its experiment, why it is there, and what it replaces
     delivery    what agents are given, and when          frames, lanes, hands   how an agent reads, orders and acts
     store       placing, refusing, ids                   outbox                 what is written of commands and sessions
-    roster      who is online, and what follows          steps                  where a step runs
+    roster      who is online, and what follows          steps, streams         where a step runs, how long a stream is held
+    agents      how an agent keeps its connection        sockets                what passes on it, and what passes again
+    database    how the control plane uses its database  outages                what is said while the store is away
+    others      what is left to other control planes
 """
 
 import difflib

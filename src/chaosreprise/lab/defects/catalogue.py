@@ -6,6 +6,7 @@ Each is of a kind that real platforms have had. Where it violates further checks
 from chaosreprise.lab.defects.defect import Defect
 
 AWAY, ALL_AWAY = "agent-failover", "all-agents-away"
+REFUSES, HANGS = "database-refuses", "database-hangs"
 
 LOST = (
     Defect(
@@ -38,6 +39,37 @@ LOST = (
         "a hibernation ends the process that the agent once started: if that has crashed, it is done, whatever runs instead",
         {"Hands": "hands.EndsByProcess"}, label="silent",
     ),
+    Defect(
+        "resumed-blindly", "lost", "agent-blackhole",
+        "what was written to an agent's connection is not given again while the agent lives, though it never arrived",
+        {"Agent": "agents.Resumes", "Roster": "roster.KnowsLives", "Switchboard": "sockets.NotTwiceToOneLife"},
+        label="stuck", also=("residue", "lifecycle"),
+    ),
+    Defect(
+        "taken-is-done", "lost", "agent-dies-before-effect",
+        "a start counts as done when its agent has taken it, and is in that process's memory alone until it acts",
+        {"Agent": "agents.KeepsItsQueue", "Outbox": "outbox.TakenIsDone"}, label="silent", also=("lifecycle",),
+    ),
+    Defect(
+        "handed-over-once", "lost", "agent-dies-before-ack",
+        "what waited for an agent is handed over to its connection: it dies there, unacknowledged, and is not given again",
+        {"Delivery": "delivery.HandedOverOnce"}, label="stuck", also=("residue", "lifecycle"),
+    ),
+    Defect(
+        "hurried-commits", "lost", "database-crash",
+        "a command is accepted when its commit is not on disk yet (synchronous_commit = off): a crash takes it back",
+        {"Database": "database.HurriedCommits"}, also=("residue", "lifecycle"),
+    ),
+    Defect(
+        "routed-for-ever", "lost", "two-control-planes",
+        "a control plane remembers which agents another one has: when such an agent comes over to it, nobody delivers to it",
+        {"Others": "others.RoutesForEver", "Delivery": "others.OthersDeliver"}, label="stuck", also=("residue", "lifecycle"),
+    ),
+    Defect(
+        "written-off-at-the-end", "lost", "upgrade-under-load",
+        "a control plane that is asked to end writes off as done what it has sent and nobody has acknowledged",
+        {"Outbox": "outbox.WrittenOffAtTheEnd"}, label="silent", also=("residue", "lifecycle"),
+    ),
 )  # fmt: skip
 DUPLICATE = (
     Defect(
@@ -50,6 +82,16 @@ DUPLICATE = (
         "commands completed before are delivered and acted on again when the agent comes back",
         {"Delivery": "delivery.ReplayCompleted", "Hands": "hands.CarelessHands"}, also=("split-brain",),
     ),
+    Defect(
+        "slow-is-lost", "duplicate", "agent-latency",
+        "what an agent has not acknowledged within 0.3 s is taken for lost, and given again under a new number",
+        {"Agent": "agents.AcknowledgesOnReceipt", "Switchboard": "sockets.SendsAgain"}, also=("split-brain",),
+    ),
+    Defect(
+        "second-connection", "duplicate", "agent-freeze",
+        "an agent that hears nothing opens a second connection and leaves the first one: what was stuck there acts beside it",
+        {"Agent": "agents.OpensASecond", "Hands": "hands.OwnNotes"}, also=("split-brain", "residue"),
+    ),
 )  # fmt: skip
 PHANTOM = (
     Defect(
@@ -61,6 +103,11 @@ PHANTOM = (
         "refused-start-runs", "phantom", ALL_AWAY,
         "a start that was refused for want of agents was stored before, and runs when an agent comes back",
         {"Delivery": "delivery.RefusedStartsQueued", "Store": "store.PlaceAnyway"}, also=("residue", "misassigned"),
+    ),
+    Defect(
+        "tries-again", "phantom", "database-commit-lost",
+        "a change whose commit was not answered is tried again, refused since it is done already, and so denied to its caller",
+        {"Store": "store.TriesAgain"}, also=("lifecycle",),
     ),
 )  # fmt: skip
 REORDER = (
@@ -166,9 +213,73 @@ OBJECTIVE = (
     Defect(
         "online-for-ever", "objective", AWAY,
         "an agent without a connection, and without a heartbeat, still counts as online: nobody notices that it is gone",
-        {"Roster": "roster.OnlineForEver"},
+        {"Roster": "roster.OnlineForEver"}, also=("dishonest",),
+    ),
+)  # fmt: skip
+FAIL_OPEN = (
+    Defect(
+        "queues-in-memory", "fail-open", REFUSES,
+        "what the database refuses is accepted into a queue in memory, of which nothing is left",
+        {"Store": "outages.QueuesInMemory"}, label="accepted", also=("lost", "residue", "refusal"),
+    ),
+    Defect(
+        "assumes-done", "fail-open", HANGS,
+        "what the database has not answered in time is taken for done",
+        {"Store": "outages.AssumesDone"}, label="accepted", also=("lost", "residue", "refusal"),
+    ),
+    Defect(
+        "not-there-when-away", "fail-open", REFUSES,
+        "a session that can't be looked up is taken for one that is not there",
+        {"Store": "outages.NotThereWhenAway"}, label="denied", also=("denied", "refusal"),
+    ),
+    Defect(
+        "lists-the-cached", "fail-open", HANGS,
+        "while the database is away a list shrinks to the sessions that happen to be in a cache",
+        {"Store": "outages.ListsTheCached"}, label="denied", also=("denied", "refusal"),
+    ),
+)  # fmt: skip
+DENIED = (
+    Defect(
+        "cold-cache", "denied", "control-plane-crash",
+        "a control plane that has just begun knows no session until its cache is full",
+        {"Store": "outages.ColdCache"}, label="denied",
+    ),
+    Defect(
+        "lists-what-is-online", "denied", AWAY,
+        "a list leaves out the sessions of agents that are not online",
+        {"Store": "outages.ListsWhatIsOnline"}, label="shrunk",
+    ),
+)  # fmt: skip
+DISHONEST = (
+    Defect(
+        "trusts-heartbeats", "dishonest", AWAY,
+        "an agent whose connection is closed counts as online for as long as its last heartbeat is remembered",
+        {"Roster": "roster.TrustsHeartbeats"}, also=("objective",),
+    ),
+    Defect(
+        "trusts-connections", "dishonest", "agent-zombie",
+        "an agent that is silent counts as online, since its connection was never closed",
+        {"Roster": "roster.TrustsConnections"}, also=("objective",),
+    ),
+    Defect(
+        "end-not-written", "dishonest", "agent-and-database",
+        "an agent that dies while the database is away is online for ever: its end could not be written, and is not made up for",
+        {"Roster": "roster.SilenceTellsNothing"},
+    ),
+)  # fmt: skip
+INTERRUPTED = (
+    Defect(
+        "routes-anew", "interrupted", AWAY,
+        "when an agent comes back the streams of all sessions are cut, since routes are made anew",
+        {"Roster": "roster.RoutesAnew", "Streams": "streams.KnownStreams"},
+    ),
+    Defect(
+        "stream-looks-up", "interrupted", REFUSES,
+        "a stream looks up its session now and then, and is cut when the database is away",
+        {"Streams": "streams.LooksUp"},
     ),
 )  # fmt: skip
 ALL = (
     *LOST, *DUPLICATE, *PHANTOM, *REORDER, *RESIDUE, *SPLIT_BRAIN, *MISASSIGNED, *LATE, *LIFECYCLE, *REFUSAL, *OBJECTIVE,
+    *FAIL_OPEN, *DENIED, *DISHONEST, *INTERRUPTED,
 )  # fmt: skip

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from chaosreprise.lab.delivery import Delivery
 from chaosreprise.lab.refusals import Refused, no_agents
+from chaosreprise.lab.store import now
 
 if TYPE_CHECKING:
     from chaosreprise.lab.outbox import Outbox
@@ -49,6 +50,19 @@ class MemoryQueue(Delivery):
 
     async def afterwards(self, agent: str) -> "list[Command]":
         return [command for command in await self._outbox.pending(agent) if command.id not in self._unknown]
+
+
+class HandedOverOnce(Delivery):
+    """What waited is handed over when the agent connects, and then it is the connection's: the next one gets what is new."""
+
+    def __init__(self, outbox: "Outbox") -> None:
+        super().__init__(outbox)
+        self._handed: dict[str, set[str]] = {}
+
+    async def on_connect(self, agent: str) -> "list[Command]":
+        found, handed = await self._outbox.unfinished(agent), self._handed.get(agent, set())
+        self._handed[agent] = {command.id for command in found}
+        return [command for command in found if command.status != "sent" or command.id not in handed]
 
 
 class FailWhenAway(Delivery):
@@ -133,7 +147,10 @@ class SentToNobody(Delivery):
     """A command is marked as sent when it is accepted, whether or not there is anybody to send it to."""
 
     async def while_away(self, command: "Command") -> None:
-        await self._outbox.sent([command])
+        await self._outbox.database.do(
+            "update agent_commands set status = 'sent', sent_at = %(now)s, updated_at = %(now)s where command_id = %(id)s",
+            {"now": now(), "id": command.id},
+        )
 
 
 class RefusedButQueued(Delivery):

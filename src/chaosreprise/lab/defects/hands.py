@@ -1,4 +1,4 @@
-"""Defects in how an agent acts: on everything that comes, or later than it says."""
+"""Defects in how an agent acts: on everything that comes, on what it once knew, or later than it says."""
 
 import asyncio
 import contextlib
@@ -18,6 +18,25 @@ class CarelessHands(Hands):
     def applied(self, slot: Slot | None, order: Order) -> bool:
         del slot, order
         return False
+
+
+class OwnNotes(Hands):
+    """What was applied to a session is looked up once a connection, and then remembered. A wake makes what is not there."""
+
+    def __init__(self, slots: Slots) -> None:
+        super().__init__(slots)
+        self._notes: dict[str, int] = {}
+
+    def applied(self, slot: Slot | None, order: Order) -> bool:
+        if self._notes.setdefault(order.session, slot.note if slot is not None else 0) >= order.seq:
+            return True
+        self._notes[order.session] = order.seq
+        return False
+
+    async def _apply(self, slot: Slot | None, order: Order) -> Slot | None:
+        if order.action == "wake_session" and slot is not None and slot.state == "gone":
+            return await self._slots.make(order.session, slot.gen, order.seq, slot.spec)
+        return await super()._apply(slot, order)
 
 
 class EndsByProcess(Hands):

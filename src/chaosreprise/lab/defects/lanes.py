@@ -1,4 +1,4 @@
-"""Defects in the order in which an agent works: a lane for each kind of command."""
+"""Defects in how an agent works off what it was given: a lane for each kind of command."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Defects in what is written of commands and sessions: late writes that overwrite, and reports that fit nowhere."""
+"""Defects in what is written of commands and sessions: late writes that overwrite, reports that fit nowhere, early ends."""
 
 import asyncio
 from typing import ClassVar
@@ -26,7 +26,7 @@ class LateAcks(Outbox):
     async def _again(self, command: str) -> None:
         await asyncio.sleep(ACKS_EVERY_S)
         try:
-            await self._database.do(
+            await self.database.do(
                 "update agent_commands set status = 'ack', acknowledged_at = %(now)s, updated_at = %(now)s "
                 "where command_id = %(command)s",
                 {"command": command, "now": now()},
@@ -45,3 +45,26 @@ class EndsByAddress(Outbox):
     """The end of a session is written where its address stands, which a hibernated one has not: it stays terminating."""
 
     counts: ClassVar[str] = f"{CURRENT} and (%(state)s::varchar <> 'terminated' or s.url is not null)"
+
+
+class WrittenOffAtTheEnd(Outbox):
+    """What a control plane has sent and nobody has acknowledged is done when it is asked to end."""
+
+    async def dismissed(self) -> None:
+        await self.database.do(
+            "update agent_commands set status = 'completed', completed_at = %(now)s, updated_at = %(now)s "
+            "where status = 'sent'",
+            {"now": now()},
+        )
+
+
+class TakenIsDone(Outbox):
+    """A start that its agent has acknowledged is completed: the agent will say when the session runs."""
+
+    async def acknowledged(self, agent: str, command: str) -> None:
+        await super().acknowledged(agent, command)
+        await self.database.do(
+            "update agent_commands set status = 'completed', completed_at = %(now)s, updated_at = %(now)s "
+            "where command_id = %(command)s and agent_id = %(agent)s and status = 'ack' and action = 'start_session'",
+            {"agent": agent, "command": command, "now": now()},
+        )

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from psycopg.types.json import Jsonb
 
 from chaosreprise.lab import quota
-from chaosreprise.lab.database import Connection, Row, one
+from chaosreprise.lab.database import Connection, Row, StoreAway, one
 from chaosreprise.lab.refusals import Refused, no_agents
 from chaosreprise.lab.requests import Create
-from chaosreprise.lab.store import INSERT_COMMAND, PLACEMENT_LOCK, Command, Store, insert_session, now
+from chaosreprise.lab.store import INSERT_COMMAND, PLACEMENT_LOCK, Change, Command, Store, insert_session, now
 
 NO_AGENTS = 503
 TRIES, TRY_AGAIN_S = 24, 0.25
+AT_ONCE_S = 1.0  # what took longer was no accident
 _PLACE = """
 select a.agent_id from agents a left join sessions s on s.agent_id = a.agent_id and s.state in ('pending', 'starting', 'waking', 'running')
 where a.approval_status = 'approved' group by a.agent_id order by count(s.id), a.agent_id limit 1"""
@@ -62,6 +63,19 @@ class HopefulRefusal(Store):
                     raise
             await asyncio.sleep(TRY_AGAIN_S)
         raise no_agents()
+
+
+class TriesAgain(Store):
+    """A change whose transaction broke off is tried again, once and at once, as after a deadlock."""
+
+    async def change(self, name: str, change: Change) -> Command:
+        began = time.monotonic()
+        try:
+            return await super().change(name, change)
+        except StoreAway:
+            if time.monotonic() - began > AT_ONCE_S:
+                raise
+        return await super().change(name, change)
 
 
 class RowBeforePlace(Store):
