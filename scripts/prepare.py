@@ -109,6 +109,9 @@ def main(inputs: str, path: str, want: str, *command: str) -> int:
     try:
         with claimed(folder) as lock:
             prepare(folder, inputs, want, lock)
+        program = folder / "bin" / command[0] if command else None
+        if program and not os.access(program, os.X_OK):
+            raise Refused(f"{program} is no command of the environment")
     except Refused as error:
         print(f"Reprise can't be prepared: {error}", file=sys.stderr)
         return NO_ENVIRONMENT
@@ -120,11 +123,7 @@ def main(inputs: str, path: str, want: str, *command: str) -> int:
     except KeyboardInterrupt:
         print("Stopped; the next start prepares it from the beginning.", file=sys.stderr)
         return INTERRUPTED
-    if command:
-        program = folder / "bin" / command[0]
-        if not os.access(program, os.X_OK):
-            print(f"Reprise can't be prepared: {program} is no command of the environment", file=sys.stderr)
-            return NO_ENVIRONMENT
+    if program:
         os.execv(program, [str(program), *command[1:]])  # the same process, as if it had been called at once
     return 0
 

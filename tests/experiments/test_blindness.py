@@ -13,6 +13,10 @@ from chaosreprise.stack import starter
 pytestmark = pytest.mark.long
 
 
+def truncate_slots(lab: starter.Stack) -> None:
+    os.truncate(lab.dir / "slots.jsonl", 100)
+
+
 def remove_slots(lab: starter.Stack) -> None:
     (lab.dir / "slots.jsonl").unlink()
 
@@ -45,6 +49,28 @@ def test_a_warden_that_dies_when_its_fault_is_over_makes_it_unknown(lab: starter
     running.until_fault("clean")
     os.kill(running.pid_of("warden"), signal.SIGKILL)
     unknown_because("the warden has no orderly end", running.finish())
+
+
+@pytest.mark.parametrize(
+    ("blind", "because"),
+    [
+        pytest.param(truncate_slots, "slots", marks=pytest.mark.thorough),
+        (remove_slots, "slots"),
+        pytest.param(remove_ledgers_of_sessions, "workspaces", marks=pytest.mark.thorough),
+    ],
+)
+def test_evidence_that_goes_while_the_fault_is_on_makes_it_unknown(
+    blind: Callable[[starter.Stack], None], because: str, begin: Begin
+) -> None:
+    lab = start_lab()
+    try:
+        running = begin(lab.platform_file)
+        running.until_fault("proven")
+        blind(lab)
+        ran = running.finish()
+    finally:
+        lab.end()
+    unknown_because(because, ran)
 
 
 def unknown_because(because: str, ran: Ran) -> None:
@@ -117,17 +143,3 @@ def test_no_strategy_hides_a_false_verdict(
     ran = begin(defective.platform_file, *arguments, experiment=shortest).finish()
     assert ran.code == 1, ran.told()
     assert ran.verdict()["verdict"] == "false"
-
-
-@pytest.mark.parametrize(
-    ("blind", "because"),
-    [pytest.param(remove_ledgers_of_sessions, "workspaces", marks=pytest.mark.thorough), (remove_slots, "slots")],
-)
-def test_evidence_that_goes_while_the_fault_is_on_makes_it_unknown(
-    blind: Callable[[starter.Stack], None], because: str, lab: starter.Stack, begin: Begin
-) -> None:
-    """The last of this module on its lab, whose slots nobody can tell of afterwards."""
-    running = begin(lab.platform_file)
-    running.until_fault("proven")
-    blind(lab)
-    unknown_because(because, running.finish())

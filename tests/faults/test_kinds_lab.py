@@ -512,9 +512,8 @@ def reaches(kind, lab):
             with pytest.raises(httpx.ReadTimeout):
                 lab.http.get(f"/api/v1/sessions/{lab.session}", timeout=HANGS_S)
         case "database.slow_statements":
-            for _ in range(
-                10
-            ):  # each waits until the next turn: alone for the whole delay, beside the platform's own for less
+            # Each waits until the next turn: alone for the whole delay, beside the platform's own for less.
+            for _ in range(10):
                 assert lab.state(lab.session) == "running"
             assert time.monotonic() - began > ON_DATABASE[kind]["delay_s"]
 

@@ -5,7 +5,7 @@ import time
 import pytest
 from linkwire import eventually, how_it_ends, in_background, near, reached, read_all, read_exactly
 
-LATE_MS = 60.0
+LATE_MS = 400.0  # what a busy machine may add
 STALLING = 64 << 20  # bytes that no socket buffer takes
 
 
@@ -27,13 +27,13 @@ def round_trip_ms(client, far) -> float:
 
 def test_latency_is_added_updated_and_removed_while_the_connection_lives(wire, proxy):
     client, far = wire()
-    assert round_trip_ms(client, far) < LATE_MS
-    proxy.add_toxic(type="latency", attributes={"latency": 150})
-    assert 149 <= round_trip_ms(client, far) < 150 + LATE_MS
-    proxy.update_toxic("latency_downstream", latency=50)
-    assert 49 <= round_trip_ms(client, far) < 50 + LATE_MS
+    assert round_trip_ms(client, far) < 250
+    proxy.add_toxic(type="latency", attributes={"latency": 600})
+    assert 599 <= round_trip_ms(client, far) < 600 + LATE_MS
+    proxy.update_toxic("latency_downstream", latency=250)
+    assert 249 <= round_trip_ms(client, far) < 600
     proxy.destroy_toxic("latency_downstream")
-    assert round_trip_ms(client, far) < LATE_MS
+    assert round_trip_ms(client, far) < 250
 
 
 def test_bytes_held_by_a_latency_go_on_at_once_when_it_is_removed(wire, proxy):
@@ -54,8 +54,10 @@ def test_an_update_lets_go_of_the_chunk_that_was_held_and_the_next_one_waits_ane
     time.sleep(0.05)
     proxy.update_toxic("latency_downstream", latency=100)
     assert took_ms(lambda: read_exactly(client, 3)) < LATE_MS
+    began = time.monotonic()
     far.sendall(b"two")
-    assert 99 <= took_ms(lambda: read_exactly(client, 3)) < 100 + LATE_MS
+    assert read_exactly(client, 3) == b"two"
+    assert 0.099 <= time.monotonic() - began < 0.1 + LATE_MS / 1000
 
 
 def test_a_frozen_bandwidth_delivers_everything_when_it_is_removed(wire, proxy):
@@ -71,7 +73,7 @@ def test_a_frozen_bandwidth_delivers_everything_when_it_is_removed(wire, proxy):
 def test_a_timeout_that_is_added_hits_an_idle_connection(wire, proxy):
     client, far = wire()
     proxy.add_toxic(type="timeout", attributes={"timeout": 100})
-    assert 60 <= took_ms(lambda: how_it_ends(client)) <= 100 + LATE_MS
+    assert took_ms(lambda: how_it_ends(client)) <= 100 + LATE_MS
     assert how_it_ends(far) in {"end", "reset"}
 
 
@@ -186,7 +188,7 @@ def test_another_upstream_closes_the_connections(wire, proxy, far):
     assert proxy.enabled
     proxy.update(upstream=far.address)
     client, end = wire()
-    assert round_trip_ms(client, end) < LATE_MS * 5
+    assert round_trip_ms(client, end) < LATE_MS
 
 
 def test_a_removed_proxy_closes_its_connections(wire, proxy):
@@ -228,7 +230,7 @@ def test_a_stalled_receiver_holds_up_no_change_of_ours_and_each_of_the_real_one(
     in_background(lambda: far.sendall(bytes(STALLING)))
     time.sleep(0.3)
     changed = in_background(lambda: proxy.add_toxic(type="noop"))
-    assert eventually(lambda: not changed.is_alive(), 1.0) == server.is_ours
+    assert eventually(lambda: not changed.is_alive(), 2.0) == server.is_ours
     in_background(lambda: read_all(client))
     changed.join(5)
     assert not changed.is_alive()
