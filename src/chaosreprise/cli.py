@@ -193,6 +193,23 @@ def repeat(times: int, experiment: str, seed: int | None, as_json: bool) -> None
 
 
 @reprise.command()
+@click.argument("file")
+@_errors
+def flow(file: str) -> None:
+    """Ask the sandbox of a platform FILE for its health and a whole session; exit 1 if an answer is wrong.
+
+    BASE_URL, TENANT_ID, AGENT_ID, POLICY_ID and RUNTIME of the environment stand in for the file's.
+    """
+    from chaosreprise.run import flow as flows  # noqa: PLC0415
+
+    well = True
+    for line, good in flows.lines(file):
+        click.echo(line)
+        well = well and good
+    sys.exit(0 if well else 1)
+
+
+@reprise.command()
 @_errors
 def heal() -> None:
     """Undo what an earlier run left broken, stop its sessions, remove what is left of stacks; exit 3 if something stays."""

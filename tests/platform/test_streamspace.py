@@ -13,7 +13,8 @@ from chaosreprise.history.events import Op
 from chaosreprise.observe import Seen
 from chaosreprise.platform import adapter, file
 from chaosreprise.platform.adapter import Operation
-from chaosreprise.platform.ledgers import slots_parser, step_code, workspaces_parser
+from chaosreprise.platform.ledgers import slots_parser, workspaces_parser
+from chaosreprise.platform.steps import step_code
 from chaosreprise.platform.streamspace import BASE_MEMORY
 
 TEXT = """\

@@ -158,7 +158,7 @@ def _tried(case: Case, row: int, life: Life) -> bool:
 def _counts(case: Case, row: int, life: Life) -> bool:
     if case.commands.op[row] == "read" or not crosses(case, row, life):
         return False
-    if not outcome.happened(case, row) or not _owner_known(case, row, life):
+    if not (outcome.happened(case, row) or outcome.begun(case, row)) or not _owner_known(case, row, life):
         return False
     return case.attributed.effect_of[row] is not None or exempt.reason(case, row) is None
 

@@ -58,15 +58,15 @@ def _resolve(case: Case, row: int) -> bool | None:
         return True
     until = case.settle.until(row)
     decided = until is not None and case.attributed.level(case.commands.op[row]) != "none"
-    if not decided or until is None or _begun(case, row) or gaps(case, row, until):
+    if not decided or until is None or begun(case, row) or gaps(case, row, until):
         return None
     return False
 
 
-def _begun(case: Case, row: int) -> bool:
-    """A step of which only the beginning was seen."""
-    entry = case.attributed.entries[case.commands.op[row]]
-    return (entry.ledger, case.commands.key[row], begin_mark(entry)) in case.effects.keyed
+def begun(case: Case, row: int) -> bool:
+    """Whether the mark before its payload was seen, as only steps leave one."""
+    entry = case.attributed.entries.get(case.commands.op[row])
+    return entry is not None and (entry.ledger, case.commands.key[row], begin_mark(entry)) in case.effects.keyed
 
 
 def _ambiguous(case: Case) -> set[int]:

@@ -54,6 +54,11 @@ class Tiny:
         self._gaps: list[tuple[str, float, float]] = []
         self.watched = list(WATCHED)
 
+    @property
+    def sent(self) -> int:
+        """How many commands there are so far."""
+        return self._count
+
     def send(
         self,
         at: float,
@@ -67,9 +72,10 @@ class Tiny:
         status: int | None = None,
         error: str | None = None,
         listed: list[str] | None = None,
+        says: str | None = None,
     ) -> str:
         """A command and its answer, `took` seconds later; None: none came. `made`: the session of a start. A refusal with status 404
-        says that there is no such session; a read without a session is answered with what is `listed`."""
+        says that there is no such session; a read without a session is answered with what is `listed`, a step with what it `says`."""
         self._count += 1
         cmd = f"c{self._count}"
         path = ["control-plane", "database", *([f"agents/{agent}"] if agent else [])]
@@ -81,6 +87,7 @@ class Tiny:
                 lo=lo, hi=round((at + took) * SECOND), cmd=cmd, outcome=outcome, id=f"p{self._count}", rule=rule
             )
             answered.session, answered.status, answered.error, answered.listed = made, status, error, listed
+            answered.result = says
             self._events.append(answered)
         return cmd
 

@@ -12,7 +12,10 @@ from chaosreprise.history.events import Level
 
 Value = Literal["true", "false", "unknown"]
 Stage = Literal["baseline", "during", "clean", "end"]
-Label = Literal["silent", "reported", "stuck", "stale", "answer", "hang", "accepted", "denied", "shrunk"]
+Label = Literal[
+    "silent", "reported", "stuck", "stale", "answer", "hang", "accepted", "denied", "shrunk", "memory", "files",
+    "place", "process", "id",
+]
 Span = tuple[float, float]
 
 VERSION = 1

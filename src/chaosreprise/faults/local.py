@@ -1,6 +1,6 @@
 """What faults on local processes share: the component as its keeper sees it, its connections, when it is whole again.
 
-Whole means for an agent: connected to a place where its former life was; for a session: its port accepts; for a
+Whole means for an agent: connected to a place where its former life was, or, where it is called itself, up; for a session: its port accepts; for a
 database: it lets clients in (PostgreSQL refuses them with 57P03 while it recovers); for the rest: its keeper calls it up.
 """
 
@@ -32,7 +32,7 @@ from chaosreprise.stack import protocol
 from chaosreprise.stack.client import AsyncKeeper, Conflict
 from chaosreprise.stack.mends import AnyMend
 
-GROUPS = ("agents", "sessions", "control-plane", "database")
+GROUPS = ("agents", "sessions", "control-plane", "data-plane", "database")
 NEEDS = 'local processes under a keeper (components.GROUP with how = "process")'
 SESSIONS = "sessions/"
 BACK_S = 15.0
@@ -182,7 +182,7 @@ async def plan(context: Context, on: str) -> Process:
             f"{on} is {found.state}, held by {found.held_by or 'nobody'}: only what is up and free can be broken"
         )
     process = look(on, found.inc)
-    if on.startswith("agents/") and not process.homes and not context.later:
+    if on.startswith("agents/") and not process.homes and not process.ports and not context.later:
         raise NotPossible(f"{on} (pid {found.inc.pid}) has no connection to anywhere: its loss could not be proven")
     return process
 
@@ -327,7 +327,8 @@ async def lacks_of(found: Part, process: Process) -> str | None:
         return None
     if found.inc is None or not found.up or not is_alive(found.inc):  # the keeper may not have reaped it yet
         return f"it is {found.state}"
-    if found.name.startswith("agents/") and not _is_home(look(found.name, found.inc).homes, found, process):
+    calls = found.name.startswith("agents/") and (found.homes or process.homes or not process.ports)
+    if calls and not _is_home(look(found.name, found.inc).homes, found, process):
         homes = [f"port {port}" for port in found.homes] or [_readable(home) for home in process.homes] or ["anywhere"]
         return f"it was started again but has no connection to {' or '.join(homes)}"
     for port in process.ports if found.name == "database" else []:

@@ -31,6 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     prepare = commands.add_parser("prepare", help="make a lab's folder")
     prepare.add_argument("folder", type=pathlib.Path)
+    prepare.add_argument("--serves", choices=("streamspace", "sandbox"), default="streamspace")
     prepare.add_argument("--agents", type=int, default=3)
     prepare.add_argument("--users", type=int, default=12)
     prepare.add_argument("--control-planes", type=int, default=1)

@@ -18,6 +18,8 @@ from chaosreprise.errors import BadInput, NotPossible
 from chaosreprise.faults import registry
 from chaosreprise.lab import auth, defects, links, postgres, quota, schema, settings
 from chaosreprise.lab.links import Links
+from chaosreprise.lab.sandbox import stack as sandbox
+from chaosreprise.lab.sandbox.prepare import Options as SandboxOptions
 from chaosreprise.lab.settings import Settings
 from chaosreprise.stack.spec import FILE as STACK_FILE
 from chaosreprise.stack.spec import ComponentSpec, Ready, SessionSpec, StackSpec
@@ -37,12 +39,13 @@ LIMITS = (("agents", 1, 64), ("users", 1, 1000), ("control_planes", 1, 8), ("reg
 LEAST_DISK_MIB = 128  # a new cluster takes 40, its log grows to some 80
 EVERYTHING = 100  # more faults at once than a run makes
 GROUPS = ("agents", "sessions", "control-plane", "database")
-MADE = ("secrets", "data", "disk", settings.FILE, "platform.toml", STACK_FILE, links.CONFIG, links.BEHIND)
+MADE = ("secrets", "data", "disk", settings.FILE, sandbox.PLATFORM, STACK_FILE, links.CONFIG, links.BEHIND, sandbox.FOLDER)
 
 
 class Options(NamedTuple):
     """What is asked for. Times in seconds."""
 
+    serves: str = "streamspace"
     agents: int = 3
     users: int = 12
     control_planes: int = 1
@@ -70,7 +73,10 @@ def prepare(folder: pathlib.Path, options: Options) -> None:
         if there:
             raise BadInput(f"{folder}: holds {there[0]} already: name a folder without a lab")
         undo.callback(_remove_made, folder)
-        _fill(folder, *decided(options), options.defect)
+        if options.serves == "sandbox":
+            sandbox.fill(folder, SandboxOptions(database="postgres", defect=options.defect))
+        else:
+            _fill(folder, *decided(options), options.defect)
         undo.pop_all()
 
 
@@ -90,7 +96,8 @@ def _remove_made(folder: pathlib.Path) -> None:
 
 
 def _check(options: Options) -> None:
-    defects.named(options.defect)
+    if options.serves != "sandbox":  # which has its own
+        defects.named(options.defect)
     for name, low, high in LIMITS:
         if not low <= getattr(options, name) <= high:
             raise BadInput(

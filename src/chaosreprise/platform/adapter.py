@@ -21,13 +21,17 @@ SECONDS = 1_000_000_000
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """One attempt of one operation. `key` is ours: unique in the run, and carried by its effect where the platform lets it."""
+    """One attempt of one operation. `key` is ours: unique in the run, and carried by its effect where the platform lets it.
+
+    `seconds`: of a step, how long its payload takes.
+    """
 
     cmd: str
     op: Op
     key: str
     session: str | None = None
     user: str | None = None
+    seconds: float = 0.0
 
 
 class Description(msgspec.Struct, kw_only=True):
@@ -42,6 +46,8 @@ class Description(msgspec.Struct, kw_only=True):
     states: list[Edge] = []
     claims: list[Claim] = []
     links: list[str] = []
+    ways: dict[str, list[str]] = {}  # by operation, the components that it crosses but for its agent and session; empty: all alike
+    hibernates: bool = True
     read_along: list[str] = []  # agents on whose links it is seen what they and the control plane say to each other
 
 

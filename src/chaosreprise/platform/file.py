@@ -4,6 +4,7 @@ TOML, strict: an unknown name is an error, since a mistyped limit must never be 
 reference only, `{env = "X"}` or `{file = "path"}` with paths relative to the file.
 """
 
+import hashlib
 import pathlib
 import re
 import tomllib
@@ -13,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from chaosreprise.errors import BadInput, shown
+from chaosreprise.paths import state_dir
 from chaosreprise.platform import limits
 from chaosreprise.platform.limits import Allow, Guard, Identity
 from chaosreprise.platform.values import (
@@ -25,6 +27,7 @@ from chaosreprise.platform.values import (
     Name,
     NumberOfRegions,
     Path,
+    Port,
     Seconds,
     Secret,
     Strict,
@@ -36,7 +39,13 @@ from chaosreprise.platform.values import (
 from chaosreprise.settings import TOO_MUCH, convert, read_text
 
 
+Serves = Literal["streamspace", "sandbox"]
+
+
 class Lab(Strict, frozen=True):
+    """`serves`: the kind of platform that it is; a sandbox has one agent, and takes of the rest its disk only."""
+
+    serves: Serves = "streamspace"
     agents: Agents = 3
     users: Users = 12
     control_planes: ControlPlanes = 1
@@ -47,6 +56,8 @@ class Lab(Strict, frozen=True):
 
     def parts(self) -> str:
         """What it is made of, for people."""
+        if self.serves == "sandbox":
+            return "PostgreSQL, control plane, data plane, session agent"
         several = "s" if self.control_planes > 1 else ""
         return f"PostgreSQL, {self.control_planes} control plane{several}, {self.agents} agents"
 
@@ -59,18 +70,42 @@ class Control(Strict, frozen=True):
     steps: Url | None = None
 
 
+class Sandbox(Strict, frozen=True):
+    """Where the three services of a sandbox are, and what a create says. `token`: a bearer token, where it asks for one."""
+
+    control_plane: Url
+    data_plane: Url
+    agent: Url
+    token: Hidden | None = None
+    tenant: Text = "reprise"
+    agent_id: Text = "reprise"
+    policy: Text = "default"
+    runtime: Text = "python"
+    ttl_s: Annotated[int, Meta(ge=1, le=86400, description="whole seconds from 1 to 86400")] = 3600
+    create_every_s: Seconds = 1.05
+
+
 class Evidence(Strict, frozen=True):
-    kind: Literal["sql", "files"]
+    kind: Literal["sql", "sqlite", "files"]
     hz: Hertz = 1.0
     dsn: Hidden | None = None
     path: Path | None = None
 
 
 class Components(Strict, frozen=True):
-    """`admin`: the connection string of an administrator of the platform's PostgreSQL, for faults by SQL; of `database` only."""
+    """A group of components, or one of them, `agents/a1`: processes of a keeper of ours, which `keeper` names, or which is
+    made for the run: that one starts `command` with `env` in `folder`, and takes it to be ready when `port` accepts.
+
+    `admin`: the connection string of an administrator of the platform's PostgreSQL, for faults by SQL; of `database` only.
+    """
 
     how: Literal["process", "none"]
     keeper: Path | None = None
+    command: Annotated[list[Text], Meta(min_length=1)] | None = None
+    env: dict[str, Text | Secret] = {}
+    folder: Path | None = None
+    port: Port | None = None
+    after: list[Text] = []
     admin: Hidden | None = None
 
 
@@ -131,11 +166,12 @@ class Promises(Strict, frozen=True):
 
 class PlatformFile(Strict, frozen=True):
     version: Literal[1]
-    kind: Literal["embedded", "streamspace"]
+    kind: Literal["embedded", "streamspace", "sandbox"]
     name: Name
     lab: Lab | None = None
     identity: Identity = Identity()
     control: Control | None = None
+    sandbox: Sandbox | None = None
     evidence: dict[str, Evidence] = msgspec.field(default_factory=dict)
     components: dict[str, Components] = msgspec.field(default_factory=dict)
     regions: dict[str, list[Text]] = msgspec.field(default_factory=dict)
@@ -167,6 +203,29 @@ class Platform(msgspec.Struct, frozen=True):
         return found is not None
 
     @property
+    def groups(self) -> set[str]:
+        """Of its components that have a handle."""
+        return {name.partition("/")[0] for name in self.file.components}
+
+    @property
+    def commands(self) -> dict[str, Components]:
+        """Its components that are started for a run."""
+        return {name: entry for name, entry in self.file.components.items() if entry.command is not None}
+
+    @property
+    def stack(self) -> pathlib.Path:
+        """The folder of the stack that runs `commands`, while there is one."""
+        name = hashlib.sha256(str(pathlib.Path(self.path).absolute()).encode()).hexdigest()[:12]
+        return state_dir("stacks") / f"of-{name}"
+
+    @property
+    def keepers(self) -> dict[str, pathlib.Path]:
+        """Where the keeper of each group's processes, or of one component's, says how it is reached."""
+        named = {name: entry.keeper for name, entry in self.file.components.items()}
+        found = {name: self.folder / keeper for name, keeper in named.items() if keeper is not None}
+        return found | {name: self.stack / KEEPER_FILE for name in self.commands}
+
+    @property
     def admin(self) -> Secret | None:
         """Where the connection string of the database's administrator stands, its path absolute: for a fault's ledger."""
         database = self.file.components.get(DATABASE)
@@ -175,7 +234,11 @@ class Platform(msgspec.Struct, frozen=True):
 
 
 DATABASE = "database"
-LINK = re.compile(r"clients|database|sessions|agents/[A-Za-z0-9._-]{1,63}")
+OF_KINDS = {"streamspace": "control", "sandbox": "sandbox"}  # the table that says where a platform of this kind is
+URLS = ("url", "steps", "control_plane", "data_plane", "agent")
+KEEPER_FILE = "keeper.json"
+LINK = re.compile(r"clients|database|data-plane|sessions|agents/[A-Za-z0-9._-]{1,63}")
+COMPONENT = re.compile(r"(control-plane|agents|sessions)(/[A-Za-z0-9._-]{1,63})?|data-plane|database")
 OF_EMBEDDED = {"version", "kind", "name", "lab"}
 EMBEDDED = Platform("embedded", pathlib.Path(), PlatformFile(version=1, kind="embedded", name="embedded", lab=Lab()))
 
@@ -213,16 +276,20 @@ def _check(where: str, file: PlatformFile) -> None:
         return
     if file.lab is not None:
         raise BadInput(f'{where}: [lab] goes only with kind = "embedded": leave it out')
-    for table in ("control", "timing"):
-        if getattr(file, table) is None:
-            raise BadInput(f'{where}: [{table}] is missing: kind = "{file.kind}" needs it')
-    if file.control is not None:
-        check_url(where, "control.url", file.control.url)
-        check_url(where, "control.steps", file.control.steps)
-    if not file.budget.users:
+    for kind, table in OF_KINDS.items():
+        if (getattr(file, table) is not None) is not (kind == file.kind):
+            wrong = "is missing" if kind == file.kind else "does not belong there: leave it out"
+            raise BadInput(f'{where}: [{table}] {wrong}: kind = "{file.kind}"')
+    if file.timing is None:
+        raise BadInput(f'{where}: [timing] is missing: kind = "{file.kind}" needs it')
+    for table in OF_KINDS.values():
+        for name, value in msgspec.structs.asdict(getattr(file, table)).items() if getattr(file, table) else []:
+            if name in URLS:
+                check_url(where, f"{table}.{name}", value)
+    if not file.budget.users and file.kind == "streamspace":
         raise BadInput(f"{where}: budget.users = []: name the users whose sessions may be made")
-    _check_needs(where, "evidence", {"sql": "dsn", "files": "path"}, "kind", file.evidence)
-    _check_needs(where, "components", {"process": "keeper"}, "how", file.components)
+    _check_needs(where, "evidence", {"sql": "dsn", "sqlite": "path", "files": "path"}, "kind", file.evidence)
+    _check_components(where, file.components)
     _check_links(where, file.links)
     limits.check(where, file.allow, file.guard)
 
@@ -231,10 +298,27 @@ def _check_links(where: str, links: dict[str, Link]) -> None:
     for name, link in links.items():
         if not LINK.fullmatch(name):
             raise BadInput(
-                f"{where}: links.{shown(name)}: expected clients, database, sessions or agents/NAME, which is what a link leads to"
+                f"{where}: links.{shown(name)}: expected clients, database, data-plane, sessions or agents/NAME, which is what a link leads to"
             )
         check_url(where, f"links.{name}.admin", link.admin)
         check_url(where, f"links.{name}.taps", link.taps)
+
+
+def _check_components(where: str, entries: dict[str, Components]) -> None:
+    for name, entry in entries.items():
+        if not COMPONENT.fullmatch(name):
+            raise BadInput(
+                f"{where}: components.{shown(name)}: expected agents, sessions, control-plane, data-plane or database, "
+                "or one of several such as agents/a1"
+            )
+        if entry.how == "process" and (entry.keeper is None) is (entry.command is None):
+            raise BadInput(
+                f'{where}: components.{name}: how = "process" needs one of two: keeper, of processes that run, or command, to start one'
+            )
+        if entry.command is None and (entry.env or entry.folder or entry.port or entry.after):
+            raise BadInput(f"{where}: components.{name}: env, folder, port and after go only with command: leave them out")
+        if name != DATABASE and entry.admin is not None:
+            raise BadInput(f"{where}: components.{name}.admin goes only with components.{DATABASE}: leave it out")
 
 
 def _check_needs(where: str, table: str, needs: dict[str, str], by: str, entries: dict[str, Any]) -> None:
@@ -242,5 +326,3 @@ def _check_needs(where: str, table: str, needs: dict[str, str], by: str, entries
         choice = getattr(entry, by)
         if choice in needs and getattr(entry, needs[choice]) is None:
             raise BadInput(f'{where}: {table}.{name}.{needs[choice]} is missing: {by} = "{choice}" needs it')
-        if name != DATABASE and getattr(entry, "admin", None) is not None:
-            raise BadInput(f"{where}: {table}.{name}.admin goes only with {table}.{DATABASE}: leave it out")

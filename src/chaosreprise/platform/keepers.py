@@ -11,37 +11,36 @@ SESSIONS = "sessions"
 
 def components(platform: Platform) -> list[Component]:
     """What the platform file names under `components`: each with its incarnation, or with the reason why it has no handle."""
-    found = []
-    for group, how in platform.file.components.items():
-        if how.admin is not None and how.keeper is None:
-            found.append(
-                Component(name=group, group=group)
-            )  # by SQL; a fault on its process is refused by whoever plans it
-        elif how.keeper is None:
-            found.append(Component(name=group, group=group, reason=f'components.{group}.how = "{how.how}"'))
+    found, keepers = [], platform.keepers
+    for name, how in platform.file.components.items():
+        group = name.partition("/")[0]
+        if name in keepers:
+            with Keeper(read_file(keepers[name]).socket) as keeper:
+                found += _sessions(keeper) if name == SESSIONS else _of(keeper, name)
+        elif how.admin is not None:
+            found.append(Component(name=name, group=group))  # by SQL; a fault on its process is refused by whoever plans it
         else:
-            with Keeper(read_file(platform.folder / how.keeper).socket) as keeper:
-                found += _sessions(keeper) if group == SESSIONS else _of(keeper, group)
+            found.append(Component(name=name, group=group, reason=f'components.{name}.how = "{how.how}"'))
     return found
 
 
 def identity(platform: Platform) -> dict[str, str]:
     """This machine, since a keeper's processes are local, and the stack's own id; empty when no keeper is named."""
-    files = {how.keeper for how in platform.file.components.values() if how.keeper is not None}
+    files = {*platform.keepers.values()}
     if not files:
         return {}
     stacks = set()
     for file in files:
-        with Keeper(read_file(platform.folder / file).socket) as keeper:
+        with Keeper(read_file(file).socket) as keeper:
             stacks.add(keeper.status().stack or "")
     return {"host": socket.gethostname(), "stack": " and ".join(sorted(stacks))}
 
 
-def _of(keeper: Keeper, group: str) -> list[Component]:
+def _of(keeper: Keeper, name: str) -> list[Component]:
     return [
-        Component(name=one.name, group=group, inc=list(one.inc) if one.inc else None, state=one.state)
+        Component(name=one.name, group=name.partition("/")[0], inc=list(one.inc) if one.inc else None, state=one.state)
         for one in keeper.status().components
-        if one.name == group or one.name.startswith(f"{group}/")
+        if one.name == name or one.name.startswith(f"{name}/")
     ]
 
 

@@ -1,8 +1,7 @@
 """The two ledgers of effects that Reprise can read as files, whatever platform stands behind them.
 
 *Slots*: what the keeper of a local stack did to its slots (docs/architecture.md, "Stack"). *Workspaces*: what a step of
-ours wrote into its session's working directory, one line before and one after its work, each in one write. A step carries
-the whole code for that and needs no helper of an earlier step, so the line is left by whichever interpreter runs it.
+ours wrote into its session's working directory, one line before and one after its work (`steps`).
 """
 
 from collections.abc import Callable
@@ -16,26 +15,6 @@ from chaosreprise.observe import Seen
 from chaosreprise.paths import boot_id
 
 LEDGER_FILE = "ledger"
-STEP = """\
-def _reprise(mark, key={key!r}):
-    import json, os, time
-    with open('/proc/self/stat') as stat, open('/proc/sys/kernel/random/boot_id') as boot:
-        start, boot = int(stat.read().rpartition(')')[2].split()[19]), boot.read().strip()
-    inc = [boot, os.stat('/proc/self/ns/pid').st_ino, os.getpid(), start]
-    line = json.dumps({{'t': time.monotonic_ns(), 'mark': mark, 'key': key, 'inc': inc}}) + '\\n'
-    fd = os.open('ledger', os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.write(fd, line.encode())
-    os.close(fd)
-_reprise('b')
-{payload}
-_reprise('e')
-print({key!r})
-"""
-
-
-def step_code(key: str, payload: str = "pass") -> str:
-    """Python code of a step that leaves `b` and `e` with this key in the ledger of its working directory and prints the key."""
-    return STEP.format(key=key, payload=payload)
 
 
 class SlotLine(msgspec.Struct):

@@ -82,7 +82,7 @@ def of(platform: "Platform") -> dict[str, LinkAt]:
 
 def crossed(names: list[str], op: str, agent: str | None, session: str | None) -> list[str]:
     """Which of the links with these names a command crosses, from its client on."""
-    wanted = [f"{GROUP}/clients", f"{GROUP}/database"]
+    wanted = [f"{GROUP}/clients", f"{GROUP}/data-plane", f"{GROUP}/database"]
     wanted += [f"{OF_AGENTS}{agent}"] if agent else []
     wanted += [f"{GROUP}/sessions"] if op == "step" and session else []
     return [name for name in wanted if name in names]

@@ -19,7 +19,8 @@ from chaosreprise.observe import FileSource, FolderSource, Source
 from chaosreprise.platform import frames, keepers, links, proxies, streamspace_streams
 from chaosreprise.platform.adapter import SECONDS, Component, Description, Held, Operation
 from chaosreprise.platform.file import Platform
-from chaosreprise.platform.ledgers import LEDGER_FILE, slots_parser, step_code, workspaces_parser
+from chaosreprise.platform.ledgers import LEDGER_FILE, slots_parser, workspaces_parser
+from chaosreprise.platform.steps import step_code
 from chaosreprise.platform.streamspace_answers import REFUSALS, UNCONNECTED, judged
 from chaosreprise.platform.streamspace_sessions import Sessions, login
 from chaosreprise.platform.streamspace_states import STATES

@@ -11,6 +11,7 @@ from chaosreprise.platform.adapter import Operation
 
 COMMAND_ID = re.compile(r"command: (cmd-[0-9a-f-]+)")
 UNCONNECTED = "unconnected"
+SHOWN = 200
 REFUSALS = [
     Refusal(id="bad-request", status=400),
     Refusal(id="no-token", status=401),
@@ -58,6 +59,7 @@ def _read_success(operation: Operation, answer: httpx.Response, tag: str, judged
             judged.result = body.get("state")
         case "step":
             judged.id = body.get("id")
+            judged.result = (body.get("stdout") or "").strip()[:SHOWN] or None
             if operation.key not in (body.get("stdout") or ""):
                 judged.outcome, judged.error = (
                     "info",

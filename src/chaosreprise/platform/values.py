@@ -18,6 +18,7 @@ from chaosreprise.settings import read_text
 Agents = Annotated[int, Meta(ge=1, le=64, description="a whole number from 1 to 64")]
 ControlPlanes = Annotated[int, Meta(ge=1, le=8, description="a whole number from 1 to 8")]
 NumberOfRegions = Annotated[int, Meta(ge=1, le=8, description="a whole number from 1 to 8")]
+Port = Annotated[int, Meta(ge=1, le=65535, description="a port from 1 to 65535")]
 Mebibytes = Annotated[int, Meta(ge=0, le=65536, description="a whole number of MiB from 0 to 65536")]
 Users = Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")]
 Count = Annotated[int, Meta(ge=0, le=1_000_000, description="a whole number from 0 to 1000000")]

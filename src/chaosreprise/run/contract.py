@@ -12,12 +12,12 @@ from msgspec import Meta
 
 from chaosreprise import checker
 from chaosreprise.errors import BadInput, shown
-from chaosreprise.platform.file import Lab
+from chaosreprise.platform.file import Lab, Serves
 from chaosreprise.platform.values import Agents, ControlPlanes, Mebibytes, NumberOfRegions, Users
 from chaosreprise.run import stated
 from chaosreprise.run.stated import StatedObjective, StatedSituation
 from chaosreprise.settings import convert
-from chaosreprise.workload.plan import WAITING, Workload
+from chaosreprise.workload.plan import STEPS, WAITING, Workload
 
 Number = Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")]
 Seconds = Annotated[float, Meta(ge=0, le=3600, description="seconds from 0 to 3600")]
@@ -32,6 +32,7 @@ class Limits(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=Tr
 class Needs(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
     """What the platform must have at least. The embedded one is made so, any other is refused."""
 
+    kind: Serves = "streamspace"
     agents: Agents = 1
     control_planes: ControlPlanes = 1
     regions: NumberOfRegions = 1
@@ -45,8 +46,9 @@ class Needs(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=Tru
 
     def lab(self, lab: Lab) -> Lab:
         """The embedded platform, large enough."""
-        at_least = {name: max(getattr(lab, name), getattr(self, name)) for name in self.__struct_fields__}
-        return msgspec.structs.replace(lab, **at_least)
+        sizes = [name for name in self.__struct_fields__ if name != "kind"]
+        at_least = {name: max(getattr(lab, name), getattr(self, name)) for name in sizes}
+        return msgspec.structs.replace(lab, serves=self.kind, **at_least)
 
 
 class Arguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
@@ -57,7 +59,7 @@ class Arguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen
     ]
     require: list[str]
     optional: list[str] = []
-    exposure: dict[Literal[WAITING], Number] = {}  # type: ignore[valid-type]
+    exposure: dict[Literal[(*WAITING, *STEPS)], Number] = {}  # type: ignore[valid-type]
     workload: Workload = Workload()
     needs: Needs = Needs()
     objectives: list[StatedObjective] = []

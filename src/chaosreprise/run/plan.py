@@ -127,7 +127,7 @@ def make(
     agents = [component.name.partition("/")[2] for component in components if component.group == AGENTS]
     if not agents:
         raise NotPossible(f"{platform.path}: components.{AGENTS} is not set: the load can't be spread over agents")
-    load = make_load(arguments, platform, agents, seed, [*faults, *batches])
+    load = make_load(arguments, platform, agents, seed, [*faults, *batches], description.hibernates)
     load = msgspec.structs.replace(load, settle_s=file.timing.settle.seconds(load.queue))
     for wanted in faults if not observe else []:
         safety.check_kind(platform, wanted.kind)
@@ -137,7 +137,12 @@ def make(
 
 
 def make_load(
-    arguments: Arguments, platform: Platform, agents: list[str], seed: int, waiting: Sequence[Wanted | Batch]
+    arguments: Arguments,
+    platform: Platform,
+    agents: list[str],
+    seed: int,
+    waiting: Sequence[Wanted | Batch],
+    hibernates: bool = True,
 ) -> workload.Plan:
     """With what the moments of these faults and batches need besides."""
     budget = platform.file.budget
@@ -156,6 +161,7 @@ def make_load(
         budget.max_rps,
         seed,
         prompts,
+        hibernates,
     )
 
 
@@ -231,7 +237,7 @@ def _plan(wanted: Wanted, platform: Platform, load: workload.Plan, components: l
     """One fault on this platform. Raises BadInput or NotPossible."""
     if wanted.group == LINKS and not platform.file.links:
         raise NotPossible(f"{platform.path}: [links] is not set: {wanted.kind} has nothing to act on")
-    if wanted.group not in platform.file.components and wanted.group != LINKS:
+    if wanted.group not in platform.groups and wanted.group != LINKS:
         raise NotPossible(f"{platform.path}: components.{wanted.group} is not set: {wanted.kind} has nothing to act on")
     settings = registry.get(wanted.kind).asks(wanted.group)
     for setting in settings:
@@ -286,6 +292,11 @@ def contract_event(
 
 def check_needs(arguments: Arguments, platform: Platform, components: list[Component]) -> None:
     """The platform is as large as the experiment wants it. Only the embedded one is made so."""
+    if platform.file.kind != arguments.needs.kind:
+        raise NotPossible(
+            f'{platform.path}: kind = "{platform.file.kind}": this experiment is for a {arguments.needs.kind} (needs.kind): '
+            "leave REPRISE_PLATFORM out, and one is made, or name another platform"
+        )
     for group, wanted in arguments.needs.by_group().items():
         there = sum(component.group == group for component in components)
         if there < wanted:

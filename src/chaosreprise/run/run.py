@@ -26,7 +26,7 @@ from chaosreprise.history.events import INTERRUPTED, UNMADE
 from chaosreprise.moments import words
 from chaosreprise.moments.commands import agent_of
 from chaosreprise.moments.needs import wants_frames
-from chaosreprise.platform import adapter
+from chaosreprise.platform import adapter, commands
 from chaosreprise.platform.file import Lab, Platform, load
 from chaosreprise.run import known, litter, stopping
 from chaosreprise.run import plan as planning
@@ -286,7 +286,8 @@ class Run:
             log.info(f"tidied    {len(names)} sessions of run {run} were left: stopped")
 
     def _start_processes(self) -> None:
-        kind = "streamspace" if self.requested.file.kind == "embedded" else self.requested.file.kind
+        lab = self._lab()
+        kind = lab.serves if lab is not None else self.requested.file.kind
         arguments = ["--run", self.directory.run, "--history", str(self.directory.history), "--kind", kind]
         self.recorder = self._child("recorder", "chaosreprise.run.recorder", arguments)
         self.load = self._child("load", "chaosreprise.workload", arguments)
@@ -319,21 +320,37 @@ class Run:
         self._exits.callback(child.close)
         return child
 
+    def _lab(self) -> Lab | None:
+        """The embedded platform that is made for this run."""
+        embedded = self.requested.file.kind == "embedded"
+        return self.arguments.needs.lab(self.requested.file.lab or Lab()) if embedded else None
+
     def _platform(self) -> tuple[Platform, "starter.Stack | None"]:
+        if self.requested.commands:
+            return self.requested, self._start_commands()
         if self.requested.file.kind != "embedded":
             return self.requested, None
         began = time.monotonic()
-        lab = self.arguments.needs.lab(self.requested.file.lab or Lab())
+        lab = self._lab()
+        assert lab is not None
         stack = starter.start(**msgspec.structs.asdict(lab), owned=True)
         self._exits.callback(stack.end)
         log.info(f"platform  embedded: {lab.parts()}   ready in {time.monotonic() - began:.1f} s")
         return load(str(stack.platform_file)), stack
 
+    def _start_commands(self) -> "starter.Stack":
+        began = time.monotonic()
+        stack = starter.start_spec(self.requested.stack, commands.stack(self.requested), owned=True)
+        self._exits.callback(stack.end)
+        log.info(
+            f"platform  {self.requested.file.name}: {', '.join(self.requested.commands)}   "
+            f"ready in {time.monotonic() - began:.1f} s"
+        )
+        return stack
+
     def _keeper(self) -> str | None:
-        for group in self.platform.file.components.values():
-            if group.keeper:
-                return read_file(self.platform.folder / group.keeper).socket
-        return None
+        file = next(iter(self.platform.keepers.values()), None)
+        return None if file is None else read_file(file).socket
 
     def _plan(self) -> None:
         description = self.adapter.describe()

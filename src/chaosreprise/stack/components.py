@@ -30,7 +30,8 @@ class Component:
         self._reaper = reaper
         self._ledger = ledger
         self._log = (folder / "logs" / f"{spec.name.replace('/', '-')}.log").open("ab", buffering=0)
-        self._program = Program(spec.command, spec.env, folder, self._log, spec.listen, spec.userns)
+        where = pathlib.Path(spec.folder or folder)
+        self._program = Program(spec.command, spec.env, where, self._log, spec.listen, spec.userns)
         self._child: Child | None = None
         self._answers = False
         self._watch: asyncio.Task[None] | None = None
@@ -75,9 +76,8 @@ class Component:
         self._starts += 1
         env = self.holder.env
         try:
-            self._child = self._reaper.spawn(
-                self._program._replace(env=self._program.env | env, within=self._within()), self._died
-            )
+            given = self._program.env | {name: secret.read() for name, secret in self.spec.secrets.items()}
+            self._child = self._reaper.spawn(self._program._replace(env=given | env, within=self._within()), self._died)
         except NotPossible as error:
             self._log.write(f"keeper: {self.spec.name}: {error}\n".encode())
             self._restart_later()

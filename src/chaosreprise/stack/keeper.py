@@ -39,7 +39,7 @@ class Keeper:
             (folder / name).mkdir(mode=0o750, exist_ok=True)
         self._folder = folder
         self._stack = stack
-        self._reaper = Reaper()
+        self._reaper = Reaper(spares_orphans=stack.spares_orphans)
         ledger = Ledger(folder)
         self._components = {c.name: Component(c, folder, self._reaper, ledger) for c in stack.components}
         for component in self._components.values():
@@ -98,7 +98,7 @@ class Keeper:
         await asyncio.gather(
             end_children(sessions, signal.SIGKILL, 0), end_children(components, signal.SIGCONT, GRACE_S)
         )
-        while self._reaper.orphans():
+        while self._reaper.orphans(at_the_end=True):
             await asyncio.sleep(0.005)
         import shutil  # noqa: PLC0415 - 2 MB that every fork would copy
 

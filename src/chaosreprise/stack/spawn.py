@@ -70,9 +70,10 @@ class Child:
 
 
 class Reaper:
-    """The children by pid; `reap`, after each SIGCHLD, calls back for those that ended and kills what they left."""
+    """The children by pid; `reap`, after each SIGCHLD, calls back for those that ended and kills what they left, unless that is spared."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, spares_orphans: bool = False) -> None:
+        self._spares_orphans = spares_orphans
         self._children: dict[int, tuple[Child, Callable[[], None]]] = {}
         self._setpriv = _setpriv()
         self._null = os.open(os.devnull, os.O_RDONLY)
@@ -101,15 +102,15 @@ class Reaper:
                 on_exit()
         self.orphans()
 
-    def orphans(self) -> int:
-        """Kill and reap what ended children left behind; how many of them still live.
+    def orphans(self, *, at_the_end: bool = False) -> int:
+        """Reap what ended children left behind, and kill it unless it is spared until the end; how many were killed.
 
         What was left by a child of a component that lives is the component's own business, unless it left its session.
         """
         left = 0
         for pid in _children_of_mine() - self._children.keys():
             with contextlib.suppress(OSError):  # it may end by itself in between
-                if os.getsid(pid) not in self._children:
+                if os.getsid(pid) not in self._children and (at_the_end or not self._spares_orphans):
                     os.kill(pid, signal.SIGKILL)
                     left += 1
                 os.waitpid(pid, os.WNOHANG)

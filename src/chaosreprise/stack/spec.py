@@ -5,6 +5,7 @@ the keeper reads it; neither knows the other. Times are seconds.
 """
 
 import ipaddress
+import os
 import pathlib
 import signal
 from typing import Annotated
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from chaosreprise.errors import BadInput
+from chaosreprise.errors import BadInput, NotPossible
 from chaosreprise.settings import convert
 
 FILE = "stack.json"
@@ -37,10 +38,27 @@ class Ready(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
         return [self.http] if isinstance(self.http, str) else self.http or []
 
 
+class Secret(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A value that is read when a process is started: in a file, or in the environment of the keeper. One of both."""
+
+    env: str | None = None
+    file: str | None = None
+
+    def read(self) -> str:
+        """Raises NotPossible when it is not there."""
+        try:
+            return os.environ[self.env] if self.env is not None else pathlib.Path(self.file or "").read_text().strip()
+        except KeyError:
+            raise NotPossible(f"environment variable {self.env} is not set, which holds a secret of it") from None
+        except OSError as error:
+            raise NotPossible(f"{self.file}: can't be read ({error.strerror}), which holds a secret of it") from error
+
+
 class ComponentSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """One process that is kept running. `homes`: the ports of which it holds a connection to one when it is whole; empty:
     to where it was connected before.
 
+    `secrets` are variables whose values stand elsewhere, and `folder` is where it is started, by default the stack's.
     `listen` is bound on 127.0.0.1 and handed over as file descriptor 3. `after` are the components that must be ready
     first. `userns`: in a user and IPC namespace of its own; `within`: in the user and mount namespaces of that component, whose
     file systems it so sees.
@@ -49,6 +67,8 @@ class ComponentSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     name: Name
     command: Command
     env: dict[str, str] = {}
+    secrets: dict[str, Secret] = {}
+    folder: str = ""
     listen: Port | None = None
     ready: Ready | None = None
     homes: list[Port] = []
@@ -69,13 +89,17 @@ class SessionSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class StackSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """The whole of stack.json. `links` are names that faults may hold although no process has them: `links/database`."""
+    """The whole of stack.json. `links` are names that faults may hold although no process has them: `links/database`.
+
+    `spares_orphans`: what a component leaves behind when it dies lives on as it would elsewhere, until the stack ends.
+    """
 
     v: int
     id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="up to 64 of A-Z a-z 0-9 . _ -")]
-    session: SessionSpec
     components: list[ComponentSpec]
+    session: SessionSpec = msgspec.field(default_factory=lambda: SessionSpec(command=["false"]))  # where nobody makes slots
     links: list[Name] = []
+    spares_orphans: bool = False
 
 
 def load(folder: pathlib.Path) -> StackSpec:

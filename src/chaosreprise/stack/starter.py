@@ -58,6 +58,7 @@ class Stack:
 
 def start(
     *,
+    serves: str = "streamspace",
     agents: int,
     users: int,
     heartbeat_s: float,
@@ -74,6 +75,7 @@ def start(
     """
     sweep()
     options = {
+        "serves": serves,
         "agents": agents,
         "users": users,
         "heartbeat-s": heartbeat_s,
@@ -96,9 +98,26 @@ def start(
     return stack
 
 
-def new_folder() -> pathlib.Path:
-    """A folder for a new stack, marked as being made by this process. Its name is the stack's id."""
-    folder = state_dir("stacks") / secrets.token_hex(4)
+def start_spec(folder: pathlib.Path, stack: spec.StackSpec, *, owned: bool, timeout_s: float = READY_S) -> Stack:
+    """Run a stack in a folder that is made for it; returns when it is ready. Raises NotPossible, also where one runs there."""
+    sweep()
+    with contextlib.ExitStack() as undo:
+        new_folder(folder)
+        undo.callback(shutil.rmtree, folder, ignore_errors=True)
+        try:
+            spec.save(folder, stack)
+            started = launch(folder, owned=owned, timeout_s=timeout_s)
+        except OSError as error:
+            raise _no_room(folder, error) from error
+        undo.pop_all()
+    return started
+
+
+def new_folder(folder: pathlib.Path | None = None) -> pathlib.Path:
+    """A folder for a new stack, marked as being made by this process. Its name is the stack's id, by default a drawn one."""
+    folder = folder or state_dir("stacks") / secrets.token_hex(4)
+    if folder.exists():
+        raise NotPossible(f"{folder}: a stack of this platform file runs already: wait for the run that has started it")
     try:
         folder.mkdir(mode=0o700)
         (folder / MAKER_FILE).write_bytes(msgspec.json.encode(myself()))

@@ -19,6 +19,7 @@ from chaosreprise.workload import stall
 from chaosreprise.workload.load import Load
 from chaosreprise.workload.model import Model
 from chaosreprise.workload.plan import Plan
+from chaosreprise.workload.steps import StepLoad
 
 VERBS = (
     "open",
@@ -51,7 +52,7 @@ async def main() -> None:
                 speaker = adapter.make(file.load(fields["platform"]), options.run)
                 clock = SystemClock()
                 model = Model(Tail(options.history, "recorder"), clock)
-                load = Load(speaker, writer, model, plan, options.run, clock)
+                load = (Load if plan.hibernates else StepLoad)(speaker, writer, model, plan, options.run, clock)
                 return {}
             if load is None or verb not in VERBS:
                 raise BadInput(f"{verb!r}: not a request to the load, or it has no plan yet")

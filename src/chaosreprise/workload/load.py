@@ -52,7 +52,8 @@ class Load:
         self._background: list[asyncio.Task[None]] = []
         self._under_way: set[asyncio.Task[Any]] = set()
         self._streams = Streams(adapter, writer, clock)
-        self._links = adapter.describe().links
+        described = adapter.describe()
+        self._links, self._ways = described.links, described.ways
         self._alive: set[str] = set()
         self.canaries: dict[str, str] = {}
         self._steppers: list[str] = []
@@ -67,19 +68,22 @@ class Load:
         await self._adapter.open()
         names = await self._spread()
         self._give_roles(names)
-        await self._in_parallel([self._do("hibernate", name) for names in self._hibernated.values() for name in names])
-        reserve = [name for names in self._hibernated.values() for name in names]
-        await self._model.until(
-            "the reserve is hibernated",
-            lambda: all(self._model.state[name] == "hibernated" for name in reserve),
-            self._patience_s,
-        )
+        await self._hibernate_reserve()
         await self._streams.hold(self._steppers)
         rates = {name: self._plan.mix.get(name, 0.0) for name in OPEN_LOOP}
         self._background = [
             asyncio.create_task(self._open_loop(name, rate)) for name, rate in rates.items() if rate > 0
         ]
         return {"sessions": sum(map(len, names.values())), "canaries": self.canaries}
+
+    async def _hibernate_reserve(self) -> None:
+        reserve = [name for names in self._hibernated.values() for name in names]
+        await self._in_parallel([self._do("hibernate", name) for name in reserve])
+        await self._model.until(
+            "the reserve is hibernated",
+            lambda: all(self._model.state[name] == "hibernated" for name in reserve),
+            self._patience_s,
+        )
 
     async def baseline(self, seconds: float) -> dict[str, Any]:
         """A start, hibernate, wake, stop cycle on every agent, beside `seconds` of steps and reads."""
@@ -335,6 +339,8 @@ class Load:
         while True:
             intended += int(self._random.expovariate(rate) * SECOND)
             await self._clock.sleep(max(0.0, (intended - self._clock.now()) / SECOND))
+            if self._gives_way():
+                continue
             if self._clock.now() - intended > SECOND or len(self._under_way) >= OPEN_AT_MOST:
                 self._skipped += 1
                 continue
@@ -344,8 +350,18 @@ class Load:
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
 
+    def _gives_way(self) -> bool:
+        """Whether open-loop operations are left out now."""
+        return False
+
     async def _do(
-        self, op: Op, session: str | None, key: str | None = None, user: str | None = None, intended: int | None = None
+        self,
+        op: Op,
+        session: str | None,
+        key: str | None = None,
+        user: str | None = None,
+        intended: int | None = None,
+        seconds: float = 0.0,
     ) -> Answer:
         self._count += 1
         cmd = f"cmd-{self._count:05d}"
@@ -360,7 +376,9 @@ class Load:
             ),
             at_once=True,
         )
-        answer = await self._adapter.perform(Operation(cmd=cmd, op=op, key=key, session=session, user=user))
+        answer = await self._adapter.perform(
+            Operation(cmd=cmd, op=op, key=key, session=session, user=user, seconds=seconds)
+        )
         self._writer.write(answer, at_once=True)  # a moment may wait for it
         if op == "stop" and answer.outcome == "ok" and session:
             self._alive.discard(session)

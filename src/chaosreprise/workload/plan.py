@@ -1,6 +1,6 @@
 """The plan of a load: pure, from the seed and what the experiment asks for.
 
-On each agent: one canary, one session for steps, and a reserve of running and of hibernated sessions that the fault's
+Where sessions can be hibernated, on each agent: one canary, one session for steps, and a reserve of running and of hibernated sessions that the fault's
 window uses up, n + 1 of each where n is the exposure asked for. Beside them one start-stop and hibernate-wake cycle an
 agent in the baseline, and one start an agent while the fault is on.
 """
@@ -17,6 +17,7 @@ from chaosreprise.errors import BadInput
 DEFAULT_EXPOSURE = 5
 OPEN_LOOP = ("step", "read", "list")
 WAITING = ("stop", "hibernate", "wake")  # the kinds that can wait for an absent agent; a start goes elsewhere
+STEPS = ("step",)  # where sessions can't be hibernated, steps are what a fault meets
 
 
 class Workload(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
@@ -50,6 +51,7 @@ class Plan(msgspec.Struct, kw_only=True, frozen=True):
     mix: dict[str, float]
     users: list[str]
     settle_s: float = 0.0
+    hibernates: bool = True
 
 
 def make(
@@ -61,20 +63,24 @@ def make(
     max_rps: float,
     seed: int,
     prompts: Mapping[str, int] = MappingProxyType({}),
+    hibernates: bool = True,
 ) -> Plan:
     """Raises BadInput when the load does not fit the budget, with the sum that does not fit.
 
-    `prompts`: what moments need besides, on each agent; of starts in all.
+    `prompts`: what moments need besides, on each agent; of starts in all. `hibernates`: whether sessions can be hibernated.
     """
     if unknown := sorted(set(workload.mix) - set(OPEN_LOOP)):
         raise BadInput(f"workload.mix.{unknown[0]}: not an open-loop operation: known are {', '.join(OPEN_LOOP)}")
-    if unknown := sorted(set(exposure) - set(WAITING)):
-        raise BadInput(f"exposure.{unknown[0]}: can't wait for an absent agent: known are {', '.join(WAITING)}")
+    if unknown := sorted(set(exposure) - set(WAITING if hibernates else STEPS)):
+        known = ", ".join(WAITING if hibernates else STEPS)
+        raise BadInput(f"exposure.{unknown[0]}: this platform can't be exposed to a fault by it: known are {known}")
     rate = sum(workload.mix.values())
     if rate > max_rps:
         raise BadInput(
             f"workload.mix asks for {rate:g} requests per second: budget.max_rps = {max_rps:g}: ask for less"
         )
+    if not hibernates:
+        return _of_steps(workload, exposure, agents, users, max_sessions, seed)
     reserve = (
         workload.reserve
         or max(exposure.get("hibernate", 0), exposure.get("wake", 0), -(-exposure.get("stop", 0) // 2)) + 1
@@ -103,4 +109,31 @@ def make(
         queue=queue,
         mix=workload.mix,
         users=users,
+    )
+
+
+def _of_steps(
+    workload: Workload, exposure: dict[str, int], agents: list[str], users: list[str], max_sessions: int, seed: int
+) -> Plan:
+    """One canary, one session for open-loop steps, and a reserve on each agent: each of it takes one slow step at a time."""
+    reserve = workload.reserve or exposure.get("step", 0) + 1
+    starts = len(agents) * (2 + reserve)
+    limit = min(workload.sessions, max_sessions)
+    if starts > limit:
+        raise BadInput(
+            f"{starts} sessions are needed ({len(agents)} agents x (1 canary + 1 for steps + {reserve} in reserve)): "
+            f"workload.sessions = {workload.sessions}, budget.max_sessions = {max_sessions}: lower the exposure or raise the limits"
+        )
+    return Plan(
+        seed=seed,
+        agents=sorted(agents),
+        reserve=reserve,
+        ends=0,
+        wakes=0,
+        per_agent=2 + reserve,
+        starts=starts,
+        queue=2,
+        mix={name: rate for name, rate in workload.mix.items() if name == "step"},
+        users=users or [""],
+        hibernates=False,
     )

@@ -12,7 +12,7 @@ from chaosreprise.faults.base import Context, Target
 
 
 class TakeAway(local.OnProcess):
-    groups = ("agents", "control-plane", "database")
+    groups = ("agents", "control-plane", "data-plane", "database")
     way_back = "it is started again with the same command"
 
     async def inject(self, context: Context, mark: str, target: Target, lease_end: int) -> None:

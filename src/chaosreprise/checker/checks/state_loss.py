@@ -1,0 +1,174 @@
+"""state-loss: a session had lost what it knew, and nobody said so.
+
+Definition (design, section 4: "a step's (nonce, counter) shows a new or older memory, or files differ, with no loss reported
+in between; memory and files are two promises"). Each step prints a name that the first step had left in the interpreter's memory,
+the number of steps since, and how large the ledger in its working directory was. Of two steps of a session that were
+answered with that, the second sent after the first was answered: *memory*: the name is another one, or the number is not
+larger; *files*: the ledger had become smaller. Only what the contract promises, `memory` and `files`, is judged. One
+violation a session and kind.
+
+Exempt: a loss that was said in between. Any answer of the platform to a step of that session that is not success says so, and so
+does a report that the session failed or ended.
+
+Promise: those two of the contract; none has to be stated for the check as a whole.
+
+Needs. Steps whose answers carry what they saw; at the end, a session that was asked before the first fault was proven and again
+after it, and that answered, with its state or by saying that it is lost.
+
+Witness. The later step, and what both have seen.
+
+Limits. An answer that is no success need not mean a loss, and excuses one all the same. What is lost and back before anybody asks
+is not seen.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from chaosreprise.checker import witness
+from chaosreprise.checker.case import Case
+from chaosreprise.checker.check import Check
+from chaosreprise.checker.exempt import ENDED
+from chaosreprise.checker.verdict import Doubt, Finding, Label, NotTested, Witness
+
+PROMISES: tuple[Label, ...] = ("memory", "files")
+WORDS = 4
+
+
+class Seen(NamedTuple):
+    """What a step has seen: a name and a number of the interpreter's memory, the size of the ledger in bytes."""
+
+    row: int
+    nonce: str
+    count: int
+    size: int
+
+    def said(self) -> str:
+        return f"memory {self.nonce}, step {self.count} of it, {self.size} bytes in files"
+
+
+class Lost(NamedTuple):
+    earlier: Seen
+    later: Seen
+    label: Label
+
+
+def judge(case: Case) -> Finding:
+    promised = [label for label in PROMISES if case.contract.promises.get(label)]
+    by_session = _seen(case)
+    lost = [found for seen in by_session.values() for label in promised for found in _lost(case, seen, label)]
+    return Finding(
+        count=(len(lost), len(lost)),
+        baseline=sum(_is_baseline(case, found) for found in lost),
+        labels=dict(Counter(found.label for found in lost)),
+        evidence=sum(len(seen) > 1 or _said_lost(case, seen[0].row, None) for seen in by_session.values()) if promised else 0,
+        witnesses=[_witness(case, found) for found in lost[: witness.LIMIT]],
+        scope=[*_not_promised(promised), *_not_asked(case, by_session, promised)],
+        untested=[
+            NotTested(what=f"{label} kept", why="the platform does not promise it")
+            for label in PROMISES
+            if label not in promised
+        ],
+    )
+
+
+def _seen(case: Case) -> dict[str, list[Seen]]:
+    """By session, in the order of submission."""
+    found: dict[str, list[Seen]] = defaultdict(list)
+    for row, op in enumerate(case.commands.op):
+        session = case.commands.session[row]
+        if op == "step" and session is not None and (seen := _read(case, row)) is not None:
+            found[session].append(seen)
+    return found
+
+
+def _read(case: Case, row: int) -> Seen | None:
+    answer = case.commands.answer[row]
+    words = (answer.result or "").split() if answer is not None and answer.outcome == "ok" else []
+    if len(words) != WORDS or not words[2].isdigit() or not words[3].isdigit():
+        return None
+    return Seen(row, words[1], int(words[2]), int(words[3]))
+
+
+def _lost(case: Case, seen: Sequence[Seen], label: Label) -> Iterator[Lost]:
+    """The first one of a session."""
+    for earlier, later in _followed(case, seen):
+        memory = later.nonce != earlier.nonce or later.count <= earlier.count
+        gone = memory if label == "memory" else later.size < earlier.size
+        if gone and not _said_lost(case, earlier.row, later.row):
+            yield Lost(earlier, later, label)
+            return
+
+
+def _followed(case: Case, seen: Sequence[Seen]) -> Iterator[tuple[Seen, Seen]]:
+    """Each step with the last one that surely was over when it was sent: steps that overlap have no order."""
+    over: list[Seen] = sorted(seen, key=lambda one: _answered(case, one.row))
+    for later in seen:
+        before = [one for one in over if _answered(case, one.row) < case.commands.lo[later.row]]
+        if before:
+            yield before[-1], later
+
+
+def _answered(case: Case, row: int) -> int:
+    answer = case.commands.answer[row]
+    assert answer is not None
+    return answer.hi
+
+
+def _said_lost(case: Case, earlier: int, later: int | None) -> bool:
+    """Whether the platform may have said between two steps that the session is lost; without a later one, at any time after the first."""
+    session, since = case.commands.session[earlier] or "", case.commands.lo[earlier]
+    until = case.last_sign if later is None else _answered(case, later)
+    for row in case.rows_of(session, "step"):
+        answer = case.commands.answer[row]
+        spoke = answer is not None and answer.outcome != "ok" and answer.status is not None
+        if answer is not None and spoke and answer.hi >= since and case.commands.lo[row] <= until:
+            return True
+    reports = case.reports.sessions.get(session, ())
+    return any(report.state in ENDED and report.hi >= since and report.lo <= until for report in reports)
+
+
+def _is_baseline(case: Case, found: Lost) -> bool:
+    return case.first_armed is None or _answered(case, found.later.row) < case.first_armed
+
+
+def _not_promised(promised: Sequence[str]) -> Iterator[Doubt]:
+    if not promised:
+        why = "the platform promises to keep neither memory nor files"
+        yield Doubt(what="state-loss", why=why, do="state in [promises] what it keeps, or leave this check out")
+
+
+def _not_asked(case: Case, by_session: dict[str, list[Seen]], promised: Sequence[str]) -> Iterator[Doubt]:
+    proven = min((life.proven.hi for life in case.lives if life.proven is not None), default=None)
+    if not promised or proven is None or case.stage not in ("clean", "end"):
+        return
+    for seen in by_session.values():
+        before = [one for one in seen if _answered(case, one.row) < proven]
+        after = [one for one in seen if case.commands.lo[one.row] > proven]
+        if before and (after or _said_lost(case, before[-1].row, None)):
+            return
+    why = "no session that had been asked before the fault was asked again after it"
+    yield Doubt(what="state-loss", why=why, do="put steps into the mix, and leave the load on after the fault")
+
+
+def _witness(case: Case, found: Lost) -> Witness:
+    row = found.later.row
+    at, before = case.seconds(_answered(case, row)), case.seconds(_answered(case, found.earlier.row))
+    say = (
+        f"{witness.name_of(case, row)}: answered at {at:.3f} s: {found.later.said()}; "
+        f"{case.commands.cmd[found.earlier.row]} had at {before:.3f} s: {found.earlier.said()}"
+    )
+    return witness.build(
+        case, row, say, _answered(case, row), [], baseline=_is_baseline(case, found), label=found.label
+    )
+
+
+CHECK = Check(
+    name="state-loss",
+    promise=None,
+    ledgers=(),
+    levels=("keyed", "counted", "state", "none"),
+    early=True,
+    says=("a session had lost its state without a word", "sessions had lost their state without a word"),
+    judge=judge,
+)

@@ -1,0 +1,184 @@
+"""A sandbox: a control plane, a data plane and a session agent that run code in the interpreters of sessions, over HTTP.
+
+Creates and steps go to the control plane, terminations to the data plane, since the former has none. There is no key for
+either but what a step carries in its own code (`steps`): its effects stand in the ledger of its session's workspace. Nothing
+lists sessions; they and their steps are known from rows. Ids of sessions have a resolution of one second, so creates are spaced.
+"""
+
+import asyncio
+import time
+from typing import Any
+
+import httpx
+
+from chaosreprise.errors import BadInput, NotPossible, Unreachable
+from chaosreprise.history import Answer
+from chaosreprise.history.events import Attribution
+from chaosreprise.observe import FolderSource, Source
+from chaosreprise.platform import keepers, links, proxies
+from chaosreprise.platform.adapter import SECONDS, Component, Description, Held, Operation
+from chaosreprise.platform.file import Platform
+from chaosreprise.platform.ledgers import LEDGER_FILE, workspaces_parser
+from chaosreprise.platform.sandbox_answers import REFUSALS, judged
+from chaosreprise.platform.sandbox_health import HEALTH, HealthSource
+from chaosreprise.platform.steps import step_code
+from chaosreprise.platform.streamspace_answers import UNCONNECTED
+
+TIMEOUT_S = 45.0  # longer than the data plane tries: 10 s an attempt, three of them, and pauses between
+AGENTS = "agents/"
+WAYS = {
+    "start": ["control-plane", "data-plane", "database"],
+    "step": ["control-plane", "data-plane", "database"],
+    "stop": ["data-plane"],
+}
+
+
+def adapter(platform: Platform, run: str) -> "Sandbox":
+    return Sandbox(platform, run)
+
+
+class Sandbox:
+    def __init__(self, platform: Platform, run: str) -> None:
+        assert platform.file.sandbox is not None
+        assert platform.file.timing is not None
+        self._platform, self._run = platform, run
+        self._at, self._timing = platform.file.sandbox, platform.file.timing
+        token = self._at.token.read(platform.folder) if self._at.token else None
+        self._http = httpx.AsyncClient(
+            timeout=TIMEOUT_S,
+            limits=httpx.Limits(max_connections=64, max_keepalive_connections=64),
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            trust_env=False,
+            verify=any(url.startswith("https:") for url in (self._at.control_plane, self._at.data_plane)),
+        )
+        self._creating = asyncio.Lock()
+        self._created: list[str] = []
+
+    @property
+    def _agent(self) -> str:
+        """There is one, by the name that the platform file gives it."""
+        named = [name.removeprefix(AGENTS) for name in self._platform.file.components if name.startswith(AGENTS)]
+        return named[0] if named else "agent"
+
+    def describe(self) -> Description:
+        evidence, bounds = self._platform.file.evidence, self._timing.bounds
+        promises = self._platform.file.promises
+        ledgers = [name for name, entry in evidence.items() if entry.kind == "files"]
+        return Description(
+            attribution=[Attribution(op="step", ledger=name, level="keyed", mark="e") for name in ledgers],
+            refusals=REFUSALS,
+            promises={
+                name: value for name in promises.__struct_fields__ if (value := getattr(promises, name)) is not None
+            },
+            bounds={"step": int(bounds.step_s * SECONDS)},
+            offline_ns=int(self._timing.offline_s * SECONDS),
+            sources=[*evidence, HEALTH],
+            links=list(links.of(self._platform)),
+            ways=WAYS,
+            hibernates=False,
+        )
+
+    async def open(self) -> None:
+        """Raises Unreachable or BadInput, by the health of the control plane, which asks for a token where steps do."""
+        try:
+            answer = await self._http.get(f"{self._at.control_plane.rstrip('/')}/healthz")
+        except httpx.TransportError as error:
+            raise Unreachable(
+                f"{self._at.control_plane}: the control plane does not answer ({error}): is the platform up?"
+            ) from error
+        if answer.status_code == 401:
+            raise BadInput(f"{self._at.control_plane}: a token is asked for: check sandbox.token")
+        if answer.status_code != 200:
+            raise BadInput(f"{self._at.control_plane}: /healthz says {answer.status_code}: check sandbox.control_plane")
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    def keys(self, count: int) -> list[str]:
+        """No create can carry one."""
+        return [f"{self._run}.create.{number}" for number in range(count)]
+
+    async def perform(self, operation: Operation) -> Answer:
+        if operation.op != "start":
+            return await self._perform(operation)
+        async with self._creating:  # its id has a resolution of a second
+            began = time.monotonic()
+            answer = await self._perform(operation)
+            await asyncio.sleep(max(0.0, began + self._at.create_every_s - time.monotonic()))
+        return answer
+
+    async def _perform(self, operation: Operation) -> Answer:
+        url, body = self._request(operation)
+        sent = time.monotonic_ns()
+        unclear = Answer(lo=sent, hi=sent, cmd=operation.cmd, outcome="info")
+        try:
+            answer = await self._http.post(url, json=body)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            unclear.outcome, unclear.rule, unclear.error = "fail", UNCONNECTED, repr(error)
+        except httpx.TransportError as error:
+            unclear.error = repr(error)
+        else:
+            judged(operation, answer.status_code, answer.content, unclear)
+        unclear.hi = time.monotonic_ns()
+        if unclear.session is not None:
+            self._created.append(unclear.session)
+        return unclear
+
+    async def hold(self, session: str) -> Held | None:  # noqa: ARG002 - there is no stream
+        return None
+
+    def sources(self) -> list[Source]:
+        from chaosreprise.platform.sandbox_rows import source  # noqa: PLC0415 - only the recorder needs psycopg
+
+        found: list[Source] = [HealthSource(self._at, self._agent)]
+        for name, evidence in self._platform.file.evidence.items():
+            if evidence.kind == "files":
+                path = self._platform.folder / (evidence.path or "")
+                found.append(FolderSource(name, path, LEDGER_FILE, evidence.hz, workspaces_parser(self._run)))
+            else:
+                found.append(source(name, evidence, self._platform.folder, self._agent))
+        return found
+
+    def frames(self) -> list[Source]:
+        return []
+
+    def components(self) -> list[Component]:
+        return keepers.components(self._platform) + proxies.components(self._platform)
+
+    def identity(self) -> dict[str, str]:
+        return keepers.identity(self._platform) or {"host": httpx.URL(self._at.control_plane).host}
+
+    async def foreign(self, component: str) -> int:
+        """Nobody's but ours where the processes are those of our own stack; elsewhere nothing tells."""
+        if self._platform.keepers:
+            return 0
+        raise NotPossible(f"{component}: whose sessions a sandbox has can't be told: no fault is possible on a shared one")
+
+    async def tidy(self) -> list[str]:
+        """What this adapter has made: nothing lists sessions, so those of a run that died can't be found."""
+        made, self._created = self._created, []
+        try:
+            for session in made:
+                await self._perform(Operation(cmd="", op="stop", key="", session=session))
+        finally:
+            await self.close()
+        return made
+
+    def _request(self, operation: Operation) -> tuple[str, dict[str, Any]]:
+        control, data = self._at.control_plane.rstrip("/"), self._at.data_plane.rstrip("/")
+        match operation.op:
+            case "start":
+                create = {
+                    "tenantId": self._at.tenant,
+                    "agentId": self._at.agent_id,
+                    "policyId": self._at.policy,
+                    "ttlSeconds": self._at.ttl_s,
+                    "runtime": self._at.runtime,
+                }
+                return f"{control}/sessions", create
+            case "step":
+                code = step_code(operation.key, self._at.runtime, operation.seconds)
+                return f"{control}/sessions/{operation.session}/steps", {"command": code}
+            case "stop":
+                return f"{data}/sessions/{operation.session}/terminate", {}
+        raise NotPossible(f"{self._platform.path}: a sandbox has no {operation.op}: leave it out of the workload")

@@ -1,0 +1,71 @@
+"""What the answers of a sandbox mean: which prove that nothing ran, and what a success says.
+
+The control plane answers 202 to a step whatever became of its code, so only our own words on its standard output say that it
+ran, and where. It passes on none of the data plane's refusals: 500 proves nothing.
+"""
+
+import msgspec
+
+from chaosreprise.history import Answer
+from chaosreprise.history.events import Op, Refusal
+from chaosreprise.platform.adapter import Operation
+
+SHOWN = 200
+REFUSALS = [
+    Refusal(id="bad-request", status=400),
+    Refusal(id="not-authenticated", status=401),
+    Refusal(id="no-such-session", status=404, ops=["stop"]),
+    Refusal(id="not-there", status=404, ops=["start", "step"]),
+    Refusal(id="not-allowed-there", status=405),
+    Refusal(id="another-runtime", status=409),
+    Refusal(id="expired", status=410),
+]
+
+
+class Created(msgspec.Struct):
+    id: str
+
+
+class Stepped(msgspec.Struct):
+    id: str
+    stdout: str = ""
+    stderr: str = ""
+
+
+def judged(operation: Operation, status: int, body: bytes, unclear: Answer) -> Answer:
+    """Fill in what was answered."""
+    unclear.status = status
+    if status < 300:
+        try:
+            _read_success(operation, body, unclear)
+        except msgspec.DecodeError as error:  # a ValidationError is one
+            unclear.outcome, unclear.error = "info", f"status {status}, and not what that should say: {error}"
+    elif rule := _refusal(operation.op, status):
+        unclear.outcome, unclear.rule, unclear.error = "fail", rule.id, _text(body)
+    else:
+        unclear.error = _text(body)
+    return unclear
+
+
+def _read_success(operation: Operation, body: bytes, judged: Answer) -> None:
+    judged.outcome = "ok"
+    match operation.op:
+        case "start":
+            judged.session = msgspec.json.decode(body, type=Created).id
+        case "step":
+            said = msgspec.json.decode(body, type=Stepped)
+            judged.id = said.id
+            lines = said.stdout.splitlines()
+            judged.result = lines[-1][:SHOWN] if lines else None
+            if judged.result is None or judged.result.split()[:1] != [operation.key]:
+                told = said.stderr.strip().splitlines()
+                judged.outcome = "info"
+                judged.error = f"the answer does not carry the step's key: stderr {told[-1][-SHOWN:] if told else ''!r}"
+
+
+def _refusal(op: Op, status: int) -> Refusal | None:
+    return next((rule for rule in REFUSALS if rule.status == status and (not rule.ops or op in rule.ops)), None)
+
+
+def _text(body: bytes) -> str:
+    return body[:SHOWN].decode(errors="replace")

@@ -1,0 +1,105 @@
+"""What a sandbox says in its rows: sessions, and steps that it has accepted, as reports.
+
+SQLite waits for no lock there, so a reader that takes one disturbs the writers: the file is read as if nobody wrote to it
+(`immutable=1`), and again when that shows a page in the middle of a change. Of a step the row says no more than that it was
+accepted, and it is written once the step ran.
+"""
+
+import asyncio
+import pathlib
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from chaosreprise.clock import Clock
+from chaosreprise.errors import Unreachable
+from chaosreprise.history import Report
+from chaosreprise.observe import Emit, Source, sample
+from chaosreprise.platform.file import Evidence
+
+STATEMENT_TIMEOUT_MS = 2000
+AGAIN, AGAIN_S = 5, 0.02
+SESSIONS = "select id, status from sessions"
+STEPS = "select id, session_id, status from session_steps"
+STATES = {"active": "running", "accepted": "completed"}
+Rows = tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]
+
+
+def source(name: str, evidence: Evidence, folder: pathlib.Path, agent: str) -> Source:
+    if evidence.kind == "sqlite":
+        path = folder / (evidence.path or "")
+        return RowSource(name, evidence.hz, lambda: asyncio.to_thread(_sqlite, path), agent)
+    assert evidence.dsn is not None
+    return RowSource(name, evidence.hz, Sql(evidence.dsn.read(folder)).read, agent)
+
+
+class RowSource:
+    """The rows, sampled: each is told once, when it is first seen or when its state has changed."""
+
+    def __init__(self, name: str, hz: float, read: Callable[[], Awaitable[Rows]], agent: str) -> None:
+        self.name, self._hz, self._read, self._agent = name, hz, read, agent
+        self._known: dict[str, str] = {}
+
+    async def run(self, clock: Clock, emit: Emit, stop: asyncio.Event) -> None:
+        async def look(since: int, last: bool) -> None:
+            del last
+            sessions, steps = await self._read()
+            now = time.monotonic_ns()
+            for name, status in sessions:
+                if self._known.get(name) != status:
+                    emit(self._report("session", name, status, since, now, self._agent, {}))
+            for name, session, status in steps:
+                if self._known.get(name) != status:
+                    emit(self._report("command", name, status, since, now, None, {"session": session, "action": "step"}))
+
+        await sample(self.name, self._hz, clock, emit, stop, look)
+
+    def _report(
+        self, about: Any, name: str, status: str, lo: int, hi: int, owner: str | None, fields: dict[str, Any]
+    ) -> Report:
+        self._known[name] = status
+        state = STATES.get(status, status)
+        return Report(lo=lo, hi=hi, source=self.name, about=about, id=name, state=state, owner=owner, fields=fields)
+
+
+class Sql:
+    def __init__(self, dsn: str) -> None:
+        self._dsn, self._connection = dsn, None
+
+    async def read(self) -> Rows:
+        """Raises Unreachable."""
+        import psycopg  # noqa: PLC0415 - not for a database in a file
+
+        try:
+            if self._connection is None:
+                options = f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c default_transaction_read_only=on"
+                self._connection = await psycopg.AsyncConnection.connect(
+                    self._dsn, autocommit=True, connect_timeout=2, options=options
+                )
+            return (
+                await (await self._connection.execute(SESSIONS)).fetchall(),
+                await (await self._connection.execute(STEPS)).fetchall(),
+            )
+        except psycopg.Error as error:
+            if self._connection is not None:
+                await self._connection.close()
+                self._connection = None
+            said = str(error).strip().splitlines() or [type(error).__name__]
+            raise Unreachable(f"the platform's database can't be read: {said[0]}") from error
+
+
+def _sqlite(path: pathlib.Path) -> Rows:
+    """Raises Unreachable."""
+    for left in reversed(range(AGAIN)):
+        try:
+            connection = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)
+            try:
+                return connection.execute(SESSIONS).fetchall(), connection.execute(STEPS).fetchall()
+            finally:
+                connection.close()
+        except sqlite3.Error as error:
+            if not left or "malformed" not in str(error):
+                raise Unreachable(f"{path}: can't be read ({error})") from error
+            time.sleep(AGAIN_S)
+    raise AssertionError("not reached")

@@ -1,0 +1,64 @@
+"""The code of a step of ours, in the languages that interpreters speak.
+
+A step leaves two lines in the ledger of its working directory, one before its payload and one after it, each in one write,
+and prints `KEY NONCE COUNT SIZE`: its key, what the interpreter's memory says (a name that its first step gave it, and how many
+steps it has run since), and how many bytes the ledger had before. It carries all its code and needs no helper of an earlier
+step, so that the lines are left by whichever interpreter runs it.
+"""
+
+from chaosreprise.errors import NotPossible
+
+PYTHON = """\
+def _reprise(mark, key={key!r}):
+    import json, os, time
+    with open('/proc/self/stat') as stat, open('/proc/sys/kernel/random/boot_id') as boot:
+        start, boot = int(stat.read().rpartition(')')[2].split()[19]), boot.read().strip()
+    inc = [boot, os.stat('/proc/self/ns/pid').st_ino, os.getpid(), start]
+    line = json.dumps({{'t': time.monotonic_ns(), 'mark': mark, 'key': key, 'inc': inc}}) + '\\n'
+    fd = os.open('ledger', os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    size = os.fstat(fd).st_size
+    os.write(fd, line.encode())
+    os.close(fd)
+    return size
+_reprise_size = _reprise('b')
+try:
+    _reprise_memory[1] += 1
+except NameError:
+    _reprise_memory = [__import__('os').urandom(6).hex(), 1]
+{payload}
+_reprise('e')
+print({key!r}, *_reprise_memory, _reprise_size)
+"""
+NODE = """\
+(() => {{
+  const fs = require('fs')
+  const stat = fs.readFileSync('/proc/self/stat', 'utf8').split(')').pop().trim().split(' ')
+  const boot = fs.readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+  const inc = JSON.stringify([boot, fs.statSync('/proc/self/ns/pid').ino, process.pid, Number(stat[19])])
+  const leave = mark => fs.appendFileSync(
+    'ledger', `{{"t": ${{process.hrtime.bigint()}}, "mark": "${{mark}}", "key": {key}, "inc": ${{inc}}}}\\n`)
+  const size = fs.existsSync('ledger') ? fs.statSync('ledger').size : 0
+  leave('b')
+  globalThis._reprise_memory ??= [require('crypto').randomBytes(6).toString('hex'), 0]
+  globalThis._reprise_memory[1] += 1
+  {payload}
+  leave('e')
+  console.log([{key}, ...globalThis._reprise_memory, size].join(' '))
+}})()
+"""
+SLEEPS = {
+    "python": "__import__('time').sleep({seconds})",
+    "node": "Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, {seconds} * 1000)",
+}
+
+
+def step_code(key: str, runtime: str = "python", seconds: float = 0.0) -> str:
+    """A step whose payload does nothing for so many seconds. Raises NotPossible for a language that is not spoken here."""
+    if runtime not in SLEEPS:
+        raise NotPossible(f"no step of ours is written for the runtime {runtime!r}: expected one of {', '.join(SLEEPS)}")
+    payload = SLEEPS[runtime].format(seconds=seconds) if seconds else {"python": "pass", "node": ""}[runtime]
+    if runtime == "node":
+        import json  # noqa: PLC0415
+
+        return NODE.format(key=json.dumps(key), payload=payload)
+    return PYTHON.format(key=key, payload=payload)
