@@ -91,6 +91,7 @@ class Made:
         self.owner: dict[str, str] = {}
         self.pids = iter(range(1000, 10**9))
         self.lives: dict[str, list[list]] = defaultdict(list)  # by session: [begin, end, process]
+        self.steps: dict[str, int] = defaultdict(int)  # by session, and by process
         self.count = 0
 
     def history(self) -> History:
@@ -103,6 +104,7 @@ class Made:
         twin.contract = copy.copy(self.contract)
         twin.torn, twin.gen, twin.owner = list(self.torn), self.gen.copy(), dict(self.owner)
         twin.lives = copy.deepcopy(self.lives)
+        twin.steps = self.steps.copy()
         return twin
 
     def add(self, event: Timed) -> Timed:
@@ -277,8 +279,14 @@ class Made:
                 lo=t, hi=t, ledger="workspaces", object=session, session=session, mark=mark, key=cmd, inc=inc
             )
             self.add(event)
-        self.answer(cmd, at + 0.01, outcome)
+        self.answer(cmd, at + 0.01, outcome, result=self.remembered(cmd, session, str(inc[2])))
         return cmd
+
+    def remembered(self, cmd: str, session: str, process: str) -> str:
+        """What a step prints: its key, what the process knows, and how large the session's ledger was."""
+        self.steps[process] += 1
+        self.steps[session] += 1
+        return f"{cmd} {process} {self.steps[process]} {200 * self.steps[session]}"
 
     # -- finding and changing what is there
 
@@ -434,7 +442,7 @@ def thorough(*require: str, **changes) -> Made:
     stated = {
         "require": list(require) or checker.known(),
         "exposure": {"stop": 1, "hibernate": 1, "wake": 1},
-        "promises": {"durable": True, "at_most_once": True, "order": True, "streams": True},
+        "promises": dict.fromkeys(("durable", "at_most_once", "order", "streams", "memory", "files"), True),
         "states": AUTOMATON,
         "objectives": OBJECTIVES,
         "situations": [SITUATION],

@@ -21,11 +21,14 @@ Spoil = Callable[[Made], object]
 CHECKS = sorted(registry.checks())
 STOPPED, BEGAN, GAP = 6.0, 7.0, (5.5, 8.7)
 OUTAGES = {"denied", "dishonest", "fail-open", "interrupted"}  # without a success there is no effect to look for
+ANSWERS = {"state-loss", "unrecorded"}
 NOT_NEEDED = {
     "slots": {
         "lifecycle",
         "misassigned",
         "refusal",
+        "isolation",
+        *ANSWERS,
         *OUTAGES,
     },  # these look at answers, at faults and at what the platform says
     "workspaces": {
@@ -34,6 +37,7 @@ NOT_NEEDED = {
         "refusal",
         "objective",
         "residue",
+        *ANSWERS,
         *OUTAGES,
     },  # likewise; a step leaves no object
     "rows": set(),

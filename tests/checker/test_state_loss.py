@@ -1,0 +1,133 @@
+"""state-loss: a session that has lost what it knew says so, or is accused."""
+
+from typing import Any
+
+import pytest
+from histories import PROVEN, UNDONE, Made, ns, thorough
+
+from chaosreprise import checker
+from chaosreprise.history import Answer
+
+SESSION = "s-a1-stepper"
+
+
+def lost(made: Made, stage: Any = "end") -> checker.Finding:
+    return checker.judge(made.history(), stage).checks["state-loss"]
+
+
+def world(**changes: Any) -> Made:
+    return thorough("state-loss", seconds_of_steps=8.0, **changes)
+
+
+def answers(made: Made, session: str = SESSION, since: float = UNDONE) -> list[Answer]:
+    """Of the steps of a session that were sent from then on."""
+    sent = [cmd.cmd for cmd in made.commands("step", since) if cmd.session == session]
+    return made.find(Answer, lambda e: e.cmd in sent)
+
+
+def other_memory(answer: Answer) -> None:
+    key, _, _, size = str(answer.result).split()
+    answer.result = f"{key} f0e5 1 {size}"
+
+
+def older_memory(answer: Answer) -> None:
+    key, nonce, _, size = str(answer.result).split()
+    answer.result = f"{key} {nonce} 1 {size}"
+
+
+def fewer_files(answer: Answer) -> None:
+    key, nonce, count, _ = str(answer.result).split()
+    answer.result = f"{key} {nonce} {count} 0"
+
+
+def test_what_is_remembered_throughout_is_evidence():
+    found = lost(world())
+    assert (found.value, found.count, found.evidence, found.scope) == ("true", (0, 0), 3, [])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "label"), [(other_memory, "memory"), (older_memory, "memory"), (fewer_files, "files")]
+)
+def test_a_loss_without_a_word_is_false(spoil: Any, label: str):
+    made = world()
+    spoil(answers(made)[0])
+    found = lost(made)
+    assert (found.value, found.count, found.labels, found.baseline) == ("false", (1, 1), {label: 1}, 0)
+    assert found.witnesses[0].session == SESSION
+
+
+def test_before_anything_was_broken_it_is_the_baseline():
+    made = world()
+    other_memory(answers(made, since=2.0)[0])
+    assert lost(made).baseline == 1
+
+
+@pytest.mark.parametrize(("spoil", "promise"), [(other_memory, "memory"), (fewer_files, "files")])
+def test_what_is_not_promised_is_not_judged_and_that_is_said(spoil: Any, promise: str):
+    made = world()
+    made.contract.promises = {**made.contract.promises, promise: False}
+    spoil(answers(made)[0])
+    found = lost(made)
+    assert found.value == "true"
+    assert [one.what for one in found.untested] == [f"{promise} kept"]
+
+
+def test_a_platform_that_promises_neither_is_unknown():
+    made = world()
+    made.contract.promises = {"durable": True, "at_most_once": True}
+    assert lost(made).value == "unknown"
+
+
+def test_a_loss_that_was_said_is_none():
+    made = world()
+    error, first, *rest = answers(made)
+    error.outcome, error.status, error.result, error.id = "info", 500, None, None
+    for answer in (first, *rest):
+        other_memory(answer)
+        answer.result = str(answer.result).replace(" 1 ", f" {1 + [first, *rest].index(answer)} ")
+    assert lost(made).count == (0, 0)
+
+
+def test_an_error_long_before_says_nothing_of_a_later_loss():
+    made = world()
+    early, *_ = answers(made, since=2.0)
+    early.outcome, early.status, early.result, early.id = "info", 500, None, None
+    other_memory(answers(made)[0])
+    assert lost(made).count == (1, 1)
+
+
+def test_a_call_that_reached_nobody_says_nothing():
+    made = world()
+    error, first, *_ = answers(made)
+    error.outcome, error.result, error.id, error.error = "info", None, None, "ReadTimeout"
+    other_memory(first)
+    assert lost(made).count[0] >= 1
+
+
+def test_a_session_that_was_reported_as_ended_may_have_lost_everything():
+    made = world()
+    answer = answers(made)[0]
+    made.session(SESSION, "failed", answer.lo / 1e9 - ns(0) / 1e9 - 0.02)
+    other_memory(answer)
+    assert lost(made).count == (0, 0)
+
+
+def test_steps_that_overlap_have_no_order():
+    made = world()
+    first, second, *_ = answers(made)
+    first.result, second.result = (
+        f"{str(one.result).split()[0]} {' '.join(str(other.result).split()[1:])}"
+        for one, other in ((first, second), (second, first))
+    )
+    first.hi = second.hi
+    assert lost(made).count == (0, 0)
+
+
+def test_a_session_that_nobody_asked_after_the_fault_is_not_known():
+    made = world()
+    later = [answer for session in (SESSION, "s-a2-stepper", "s-a3-stepper") for answer in answers(made, session, PROVEN)]
+    for answer in later:
+        answer.outcome, answer.result, answer.id = "info", None, None
+    found = lost(made)
+    assert found.value == "unknown"
+    assert "asked again after it" in found.scope[0].why
