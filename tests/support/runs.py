@@ -34,7 +34,7 @@ print(json.dumps(checker.judge(history.load(pathlib.Path(sys.argv[1])), "end").t
 """
 
 
-def start_lab(defect: str | None = None, **more: int) -> starter.Stack:
+def start_lab(defect: str | None = None, **more: Any) -> starter.Stack:
     """A lab with short timers, so that a run on it settles within a second, and watched half as often as others."""
     before = dict(os.environ)
     os.environ.pop("REPRISE_LAB_DEFECT", None)
