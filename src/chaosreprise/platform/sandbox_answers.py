@@ -1,7 +1,8 @@
 """What the answers of a sandbox mean: which prove that nothing ran, and what a success says.
 
 The control plane answers 202 to a step whatever became of its code, so only our own words on its standard output say that it
-ran, and where. It passes on none of the data plane's refusals: 500 proves nothing.
+ran, and where: with something on standard error instead it has failed, with nothing at all it was accepted. None of the data
+plane's refusals is passed on: 500 proves nothing.
 """
 
 import msgspec
@@ -57,10 +58,9 @@ def _read_success(operation: Operation, body: bytes, judged: Answer) -> None:
             judged.id = said.id
             lines = said.stdout.splitlines()
             judged.result = lines[-1][:SHOWN] if lines else None
-            if judged.result is None or judged.result.split()[:1] != [operation.key]:
-                told = said.stderr.strip().splitlines()
-                judged.outcome = "info"
-                judged.error = f"the answer does not carry the step's key: stderr {told[-1][-SHOWN:] if told else ''!r}"
+            told = said.stderr.strip().splitlines()
+            if told and (judged.result or "").split()[:1] != [operation.key]:
+                judged.outcome, judged.error = "info", f"it was accepted and has failed: {told[-1][-SHOWN:]!r}"
 
 
 def _refusal(op: Op, status: int) -> Refusal | None:

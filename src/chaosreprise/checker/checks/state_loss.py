@@ -85,7 +85,7 @@ def _seen(case: Case) -> dict[str, list[Seen]]:
 def _read(case: Case, row: int) -> Seen | None:
     answer = case.commands.answer[row]
     words = (answer.result or "").split() if answer is not None and answer.outcome == "ok" else []
-    if len(words) != WORDS or not words[2].isdigit() or not words[3].isdigit():
+    if len(words) != WORDS or words[0] != case.commands.key[row] or not words[2].isdigit() or not words[3].isdigit():
         return None
     return Seen(row, words[1], int(words[2]), int(words[3]))
 
