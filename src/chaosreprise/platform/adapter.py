@@ -46,7 +46,9 @@ class Description(msgspec.Struct, kw_only=True):
     states: list[Edge] = []
     claims: list[Claim] = []
     links: list[str] = []
-    ways: dict[str, list[str]] = {}  # by operation, the components that it crosses but for its agent and session; empty: all alike
+    ways: dict[
+        str, list[str]
+    ] = {}  # by operation, the components that it crosses but for its agent and session; empty: all alike
     hibernates: bool = True
     read_along: list[str] = []  # agents on whose links it is seen what they and the control plane say to each other
 

@@ -152,7 +152,9 @@ class Sandbox:
         """Nobody's but ours where the processes are those of our own stack; elsewhere nothing tells."""
         if self._platform.keepers:
             return 0
-        raise NotPossible(f"{component}: whose sessions a sandbox has can't be told: no fault is possible on a shared one")
+        raise NotPossible(
+            f"{component}: whose sessions a sandbox has can't be told: no fault is possible on a shared one"
+        )
 
     async def tidy(self) -> list[str]:
         """What this adapter has made: nothing lists sessions, so those of a run that died can't be found."""
