@@ -51,30 +51,37 @@ def stat(pid):
     return [] if fields[0] in "ZX" else fields
 
 
+def pids():
+    return [path.name for path in pathlib.Path("/proc").iterdir() if path.name.isdigit()]
+
+
 class Platform:
     """A running sandbox, as its caller sees it, and whoever may look at its processes and files."""
 
     def __init__(self, folder, options):
         self.folder = folder
         self.made = prepare(folder, options)
-        self.running, self._logs = {}, []
+        self.running = {}
         headers = {"Authorization": f"Bearer {self.made.token}"} if self.made.token else {}
         never_kept = httpx.Limits(max_keepalive_connections=0)
         self.http = httpx.Client(timeout=60, trust_env=False, limits=never_kept, headers=headers)
         self._last_create = 0.0
 
     def start(self, *names, **env):
-        for name in names or [process.name for process in self.made.processes]:
+        named = names or [process.name for process in self.made.processes]
+        for name in named:
             process = self.made.process(name)
-            log = pathlib.Path(process.log).open("ab")
-            self._logs.append(log)
-            everything = os.environ | process.env | env
-            self.running[name] = subprocess.Popen(
-                process.command, env=everything, cwd=self.folder, stdout=log, stderr=log, start_new_session=True
-            )
-        for name in names or self.running:
-            until(lambda: self.answers(name), f"{name} answers: {self.log(name)}")
+            with pathlib.Path(process.log).open("ab") as log:
+                everything = os.environ | process.env | env
+                self.running[name] = subprocess.Popen(
+                    process.command, env=everything, cwd=self.folder, stdout=log, stderr=log, start_new_session=True
+                )
+        for name in named:
+            self.wait(name)
         return self
+
+    def wait(self, name):
+        until(lambda: self.answers(name), f"{name} answers")
 
     def answers(self, name):
         process = self.made.process(name)
@@ -89,12 +96,12 @@ class Platform:
     def log(self, name):
         return pathlib.Path(self.made.process(name).log).read_text()
 
-    def signal(self, name, number):
+    def send(self, name, number):
         self.running[name].send_signal(number)
 
     def end(self, name, number=signal.SIGKILL):
         """Signal it, and wait until it has ended; with what."""
-        self.signal(name, number)
+        self.send(name, number)
         return self.running[name].wait(WAIT_S)
 
     def restart(self, name, number=signal.SIGKILL):
@@ -104,12 +111,19 @@ class Platform:
     def post(self, url, value=None, **more):
         return self.http.post(url, json=value, **more)
 
-    def create(self, **body):
-        """At the control plane, in a second of its own."""
-        time.sleep(max(0.0, self._last_create + APART_S - time.monotonic()))
-        answer = self.post(f"{self.made.control}/sessions", {"runtime": self.made.runtime} | body)
+    def create(self, *, apart=True, at="", **body):
+        """At the control plane, in a second of its own unless told otherwise."""
+        if apart:
+            time.sleep(max(0.0, self._last_create + APART_S - time.monotonic()))
+        answer = self.post(at or f"{self.made.control}/sessions", {"runtime": self.made.runtime} | body)
         self._last_create = time.monotonic()
         return answer
+
+    def creates_at_once(self, count):
+        """The answers to so many creates, which begin with a second and follow each other at once."""
+        time.sleep(max(0.0, self._last_create + APART_S - time.monotonic()))
+        time.sleep(1.0 - time.time() % 1.0)
+        return [self.create(apart=False) for _ in range(count)]
 
     def created(self, **body):
         answer = self.create(**body)
@@ -155,7 +169,7 @@ class Platform:
     def interpreters(self, session, below=None):
         """The pids of the processes that work in a session's folder, by whose child they are."""
         found = []
-        for pid in filter(str.isdigit, os.listdir("/proc")):
+        for pid in pids():
             with contextlib.suppress(OSError):
                 parent = self.running[below].pid if below else None
                 if os.readlink(f"/proc/{pid}/cwd") == str(self.workspace(session)) and (fields := stat(pid)):
@@ -182,17 +196,15 @@ class Platform:
     def close(self):
         self.http.close()
         sessions = {str(process.pid) for process in self.running.values()}
-        for process in self.running.values():
-            process.kill() if process.args[3] != "chaosreprise.lab" else process.terminate()
+        for name, process in self.running.items():
+            process.send_signal(signal.SIGQUIT if name == DATABASE else signal.SIGKILL)
         for process in self.running.values():
             process.wait(WAIT_S)
-        for pid in filter(str.isdigit, os.listdir("/proc")):
+        for pid in pids():
             fields = stat(pid)
             if fields and fields[3] in sessions:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(pid), signal.SIGKILL)
-        for log in self._logs:
-            log.close()
 
 
 class Beside(threading.Thread):

@@ -47,7 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     how = listing.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true")
     how.add_argument("--names", action="store_true")
-    listing.add_argument("--platform", choices=["streamspace", "sandbox"], default="streamspace", help="which kind of lab")
+    listing.add_argument(
+        "--platform", choices=["streamspace", "sandbox"], default="streamspace", help="which kind of lab"
+    )
     listing.set_defaults(run=_defects)
     control = commands.add_parser("control-plane", help="run the control plane (for the keeper)")
     control.add_argument("folder", type=pathlib.Path)

@@ -65,7 +65,12 @@ def test_a_token_that_is_none_of_ours_lets_nobody_in(guarded, secret, claims, mo
 def test_each_path_but_the_metrics_asks_for_a_token(guarded, secret):
     good = bearer(secret, OWNER | {"exp": time.time() + 60})
     for header in (None, "Bearer", "Bearer a.b.c", "Bearer \N{SNOWMAN}".encode(), f"Basic {good[7:]}"):
-        for method, path in (("GET", "/healthz"), ("POST", "/sessions"), ("POST", "/sessions/x/steps"), ("GET", "/nothing")):
+        for method, path in (
+            ("GET", "/healthz"),
+            ("POST", "/sessions"),
+            ("POST", "/sessions/x/steps"),
+            ("GET", "/nothing"),
+        ):
             assert status(guarded, header, path, method) == 401
     assert status(guarded, None, "/metrics") == 200
     assert [status(guarded, good, path) for path in ("/healthz", "/nothing", "/sessions")] == [200, 404, 405]

@@ -17,6 +17,7 @@ from sandboxes import Beside, marks, until, waiting
 from chaosreprise.errors import BadInput
 from chaosreprise.lab.sandbox import agent, agents, control, data, defects, guard, hosted, registry, rows
 from chaosreprise.lab.sandbox.prepare import AGENT, Options
+from chaosreprise.lab.sandbox.tokens import sign
 
 LIMIT_S = 1.0
 SEAMS = {
@@ -63,7 +64,7 @@ def mixed(platform):
     for n in range(10):
         platform.data_step(first, marks(f"first {n}"))
         platform.data_step(second, marks(f"second {n}"))
-    return [n for n in platform.ledger(first) + platform.ledger(second)] != [
+    return platform.ledger(first) + platform.ledger(second) != [
         f"{name} {n}" for name in ("first", "second") for n in range(10)
     ]
 
@@ -90,8 +91,7 @@ def no_session_row(platform):
 
 
 def shared(platform):
-    time.sleep(1.0 - time.time() % 1.0)
-    asked = [platform.post(f"{platform.made.control}/sessions", {"runtime": "python"}) for _ in range(2)]
+    asked = platform.creates_at_once(3)
     ids = [answer.json()["id"] for answer in asked if answer.status_code == 201]
     return len(ids) > len(set(ids))
 
@@ -116,8 +116,6 @@ def open_to_all(platform):
 def anyones(platform):
     session = platform.created()
     signing = platform.made.process("control-plane").env["AUTH_JWT_SECRET"]
-    from chaosreprise.lab.sandbox.tokens import sign
-
     other = {"Authorization": f"Bearer {sign({'tenant_id': 'other', 'agent_id': 'other'}, signing)}"}
     platform.http.post(
         f"{platform.made.control}/sessions/{session}/steps", json={"command": marks("theirs")}, headers=other

@@ -31,7 +31,9 @@ def test_its_command_line_says_the_same_as_json(tmp_path):
     )  # fmt: skip
     said = json.loads(done.stdout)
     assert (said["runtime"], said["driver"], said["token"], said["registry"]) == ("node", "sqlite", "", "")
-    assert [sorted(process) for process in said["processes"]] == [["command", "env", "health", "log", "name", "port"]] * 3
+    assert [sorted(process) for process in said["processes"]] == [
+        ["command", "env", "health", "log", "name", "port", "stop_signal"]
+    ] * 3
 
 
 def test_a_folder_that_holds_something_is_refused_and_kept(tmp_path):

@@ -1,6 +1,7 @@
 """The rows of sessions and steps, in SQLite and PostgreSQL, and what is said when they can't be written."""
 
 import contextlib
+import signal
 
 import psycopg
 import pytest
@@ -118,7 +119,7 @@ def test_nothing_makes_the_tables_in_postgresql(postgres):
 
 def test_a_database_that_is_away_refuses_and_comes_back(postgres):
     session = postgres.session()
-    postgres.end(DATABASE, 15)
+    postgres.end(DATABASE, signal.SIGQUIT)
     assert postgres.step(session, marks("s")).status_code == 500
     assert postgres.create().status_code == 500
     assert postgres.http.get(f"{postgres.made.control}/healthz").status_code == 200

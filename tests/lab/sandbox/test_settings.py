@@ -6,7 +6,13 @@ import sys
 
 import pytest
 
-CONTROL = {"ENV": "dev", "DATA_PLANE_URL": "http://localhost:1", "DATABASE_DRIVER": "sqlite", "DATABASE_URL": "file:x.db?mode=rwc", "AUTHZ_BYPASS": "true"}  # fmt: skip
+CONTROL = {
+    "ENV": "dev",
+    "DATA_PLANE_URL": "http://localhost:1",
+    "DATABASE_DRIVER": "sqlite",
+    "DATABASE_URL": "file:x.db?mode=rwc",
+    "AUTHZ_BYPASS": "true",
+}
 DATA = {"ENV": "dev", "AUTHZ_BYPASS": "true"}
 AGENT = {"ENV": "dev"}
 

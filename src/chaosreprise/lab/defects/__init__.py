@@ -32,9 +32,7 @@ def chosen() -> Defect:
     return named(os.environ.get(VARIABLE))
 
 
-def named(
-    name: str | None, among: Mapping[str, Defect] = DEFECTS, listed: str = "chaos reprise lab defects"
-) -> Defect:
+def named(name: str | None, among: Mapping[str, Defect] = DEFECTS, listed: str = "chaos reprise lab defects") -> Defect:
     """The defect of this name, none for no name; BadInput for one that is not known, with the command that lists them."""
     if not name:
         return NONE

@@ -25,7 +25,7 @@ def main() -> int:
         complain(error)
         return 1
     except OSError as error:
-        complain(f"{error.filename or 'a file or a port'}: {error.strerror or error}: name another one, or free it")
+        complain(f"{error.filename or 'a file'}: {error.strerror or error}: make room, or name another place")
         return 1
     return 0
 
@@ -77,7 +77,9 @@ def _prepare(arguments: argparse.Namespace) -> None:
     from chaosreprise.lab.defects import VARIABLE
     from chaosreprise.lab.sandbox.prepare import Options, prepare
 
-    asked = {name: getattr(arguments, name) for name in ("database", "authentication", "runtime", "registry", "limit_s")}
+    asked = {
+        name: getattr(arguments, name) for name in ("database", "authentication", "runtime", "registry", "limit_s")
+    }
     made = prepare(arguments.folder, Options(**asked, defect=os.environ.get(VARIABLE)))
     sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(made)) + b"\n")
 

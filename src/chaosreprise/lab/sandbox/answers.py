@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import web
 
-from chaosreprise.errors import complain
+from chaosreprise.errors import BadInput, complain
 from chaosreprise.lab.sandbox.settings import Address
 
 T = TypeVar("T")
@@ -71,11 +71,15 @@ async def metrics(_: web.Request) -> web.Response:
 
 
 async def serve(*places: tuple[web.Application, Address]) -> None:
-    """Until the process ends."""
+    """Until the process ends. Raises BadInput for an address that can't be had."""
     for served, address in places:
         runner = web.AppRunner(served, access_log=None)
         await runner.setup()
-        await web.TCPSite(runner, address.host, address.port).start()
+        try:
+            await web.TCPSite(runner, address.host, address.port).start()
+        except OSError as error:
+            where = f"{address.host}:{address.port}"
+            raise BadInput(f"{where}: can't be listened on ({error.strerror}): free it, or name another one") from error
     await asyncio.Event().wait()
 
 

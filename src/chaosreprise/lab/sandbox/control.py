@@ -121,9 +121,7 @@ async def run(settings: Control) -> None:
     kept = defect.of(Rows)(rows.opened(settings.driver, settings.database))
     api = Api(defect.of(Sessions)(DataPlane(settings.data_plane, settings.limit_s), kept))
     main, tools = answers.application(guard.middleware), answers.application(guard.middleware)
-    main.add_routes(
-        [*api.calls(), answers.get("/healthz", answers.health), answers.get("/metrics", answers.metrics)]
-    )
+    main.add_routes([*api.calls(), answers.get("/healthz", answers.health), answers.get("/metrics", answers.metrics)])
     tools.add_routes(api.calls("/tools"))
     others = [(tools, settings.tools)] if settings.tools else []
     await answers.serve((main, settings.address), *others)

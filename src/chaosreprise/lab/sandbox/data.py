@@ -3,6 +3,7 @@
 A session has an interpreter below this process. It is idle where a session agent runs the steps in one of its own.
 """
 
+import contextlib
 import errno
 import pathlib
 import uuid
@@ -86,8 +87,11 @@ class Runner:
             if route.endpoint:
                 await self._agents.register(route, session, str(folder))
             self._registry.put(session, route)
-        except BaseException:
+        except (Unreachable, AgentRefused, OSError) as error:
             self._end(session)
+            if route.endpoint and not isinstance(error, AgentRefused):  # it may have it, and nobody will ask for it
+                with contextlib.suppress(Unreachable, AgentRefused):
+                    await self._agents.terminate(route, session)
             raise
         return route
 

@@ -7,7 +7,6 @@ import contextlib
 import io
 import json
 import os
-import sys
 import traceback
 
 
@@ -37,4 +36,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -39,7 +39,10 @@ class Options(NamedTuple):
 
 
 class Process(msgspec.Struct, frozen=True):
-    """How to start one of them. `env` is what it needs beside what its starter has; `health` is empty for the database."""
+    """How to start one of them. `env` is what it needs beside what its starter has; `health` is empty for the database.
+
+    `stop_signal` ends it at once.
+    """
 
     name: str
     command: list[str]
@@ -47,6 +50,7 @@ class Process(msgspec.Struct, frozen=True):
     port: int
     health: str
     log: str
+    stop_signal: str = "TERM"
 
 
 class Sandbox(msgspec.Struct, frozen=True):
@@ -99,7 +103,7 @@ def _made(folder: pathlib.Path, options: Options) -> Sandbox:
         session_agent=f"{HERE}:{agent}",
         tools=f"{HERE}:{tools}",
         driver=options.database,
-        database=_dsn(folder, database) if postgresql else f"file:{quote(str(folder))}/control-plane.db?cache=shared&mode=rwc",
+        database=_dsn(folder, database) if postgresql else _file(folder),
         workspaces=str(folder / "workspaces"),
         registry=str(folder / "routes.json") if options.registry == "file" else "",
         runtime=options.runtime,
@@ -163,13 +167,17 @@ def _cluster(folder: pathlib.Path, port: int) -> list[Process]:
     postgres.make_cluster(folder / "data", superuser, way, "\n\n".join(tables) + "\n\n")
     lab = [sys.executable, "-P", "-m", "chaosreprise.lab"]
     command = [*lab, "postgres", str(folder / "data"), "--port", str(port), "--way", way]
-    return [Process(DATABASE, command, {"LC_ALL": "C", "TZ": "UTC"}, port, "", _log(folder, DATABASE))]
+    return [Process(DATABASE, command, {"LC_ALL": "C", "TZ": "UTC"}, port, "", _log(folder, DATABASE), "QUIT")]
 
 
 def _dsn(folder: pathlib.Path, port: int) -> str:
     password = (folder / "secrets" / "superuser").read_text()
     at = f"{postgres.SUPERUSER}:{password}@127.0.0.1:{port}/{postgres.DATABASE}"
     return f"postgresql://{at}?sslmode=disable&gssencmode=disable"
+
+
+def _file(folder: pathlib.Path) -> str:
+    return f"file:{quote(str(folder / 'control-plane.db'))}?cache=shared&mode=rwc"
 
 
 def _port(url: str) -> str:

@@ -48,9 +48,7 @@ class Sqlite:
     def __init__(self, url: str) -> None:
         self._worker = concurrent.futures.ThreadPoolExecutor(1)
         try:
-            self._connection = sqlite3.connect(
-                url, timeout=0, isolation_level=None, uri=True, check_same_thread=False
-            )
+            self._connection = sqlite3.connect(url, timeout=0, isolation_level=None, uri=True, check_same_thread=False)
             for pragma in _pragmas(url):
                 self._connection.execute(pragma)
             for table, columns in (TABLES | dict.fromkeys(UNUSED, "id text primary key")).items():

@@ -131,8 +131,8 @@ class _Environment:
         value = self.text(name, default)
         if not value:
             return None
-        host, _, port = value.rpartition(":")
-        if not (port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16):
+        host, colon, port = value.rpartition(":")
+        if not (colon and port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16):
             raise BadInput(f"{name} = {shown(value)}: expected an address like :9000 or 127.0.0.1:9000")
         return Address(host.strip("[]") or HERE, int(port))
 

@@ -9,8 +9,8 @@ of the check that looks for that.
 import os
 
 from chaosreprise.lab.defects import VARIABLE
-from chaosreprise.lab.defects.defect import Defect
 from chaosreprise.lab.defects import named as _named
+from chaosreprise.lab.defects.defect import Defect
 
 __all__ = ["DEFECTS", "chosen", "named"]
 
