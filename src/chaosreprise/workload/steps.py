@@ -29,12 +29,14 @@ class StepLoad(Load):
         return {"agents": sorted(self._plan.agents)}
 
     async def send(self, agents: list[str], seconds: float, share: float = 1.0) -> dict[str, Any]:
-        """Steps on this share of the reserve of these agents at seeded times within `seconds`, two in each."""
+        """Steps on the reserve of these agents at seeded times within `seconds`, two in each, beside a flow of a new session."""
         del share
         began = self._seconds()
         names = [name for agent in agents for name in self._running.get(agent, []) for _ in range(2)]
         times = [began + self._random.uniform(0, 0.8 * seconds) for _ in names]
+        flows = [asyncio.create_task(self._flow()) for _ in agents]
         answers = await asyncio.gather(*(self._at(name, at) for name, at in zip(names, times, strict=True)))
+        await asyncio.gather(*flows)
         await self._clock.sleep(max(0.0, seconds - (self._seconds() - began)))
         return {"accepted": {"step": sum(answer.outcome == "ok" for answer in answers)}}
 
