@@ -9,6 +9,14 @@ from chaosreprise.stack.client import Keeper, read_file
 SESSIONS = "sessions"
 
 
+def address(platform: Platform) -> str | None:
+    """Of the keeper that runs its processes; None where the platform file names none. Raises Unreachable."""
+    for group in platform.file.components.values():
+        if group.keeper:
+            return read_file(platform.folder / group.keeper).socket
+    return None
+
+
 def components(platform: Platform) -> list[Component]:
     """What the platform file names under `components`: each with its incarnation, or with the reason why it has no handle."""
     found = []
