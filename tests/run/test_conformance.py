@@ -174,7 +174,7 @@ def test_what_a_killed_one_leaves_is_said_and_removed_by_the_next(
 
 def test_an_effect_that_comes_twice_or_never_or_late_is_found(lab: starter.Stack, spoilt: Record) -> None:
     assert wrong(lab, spoilt) == {}
-    made = next(one for one in spoilt.events if isinstance(one, Effect) and one.mark == "made")
+    made = next(one for one in spoilt.events if isinstance(one, Effect) and one.mark == "made" and one.key)
     spoilt.events.append(msgspec.structs.replace(made, gen=99))
     assert "is 2 times in slots, not once" in wrong(lab, spoilt)["effect start"]
     spoilt.events = [one for one in spoilt.events if not (isinstance(one, Effect) and one.mark == "down")]

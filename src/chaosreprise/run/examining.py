@@ -24,20 +24,21 @@ from chaosreprise.run import litter, plan, stopping
 from chaosreprise.run.watching import Watching
 from chaosreprise.workload import plan as workload
 
-LIMIT_S = 5.0
+LIMIT_S = 10.0  # as long as a run waits for the first look of a source
 SESSIONS = "sessions"
 EVIDENCE, HEAL = "evidence", "`chaos reprise heal` does so, and so does the next run here before anything else"
 T = TypeVar("T")
 
 
 class Look(NamedTuple):
-    """What is concluded from. `unwatched`: the sources of evidence that can't be watched."""
+    """What is concluded from. `unwatched`: the sources of evidence that can't be watched; `blind`: the same platform without them."""
 
     platform: Platform
     description: Description
     components: list[Component]
     facts: Facts
     unwatched: list[str]
+    blind: Platform
 
     @property
     def agents(self) -> list[str]:
@@ -55,7 +56,8 @@ async def look(platform: Platform, run: str) -> tuple[Look, list[Said]]:
         counted = await _foreign(speaker, components)
         unwatched = [one.name for one in watched if one.state == "not ok"]
         found, of_identity = identified
-        there = Look(platform, speaker.describe(), components, facts.now(found, components, counted), unwatched)
+        known = facts.now(found, components, counted)
+        there = Look(platform, speaker.describe(), components, known, unwatched, _less(platform, unwatched))
     finally:
         await speaker.close()
     of_adapter = [one for one in told if not (one.state == "not ok" and one.name in unwatched and not one.do)]
@@ -174,14 +176,23 @@ async def _evidence(platform: Platform, speaker: Adapter) -> list[Said]:
 
 def _without(platform: Platform, name: str) -> str:
     """What to do about a source that can't be watched: what it would cost to do without."""
-    others = {other: entry for other, entry in platform.file.evidence.items() if other != name}
-    less = msgspec.structs.replace(platform, file=msgspec.structs.replace(platform.file, evidence=others))
-    now, then = (adapter.make(one, "doctor").describe() for one in (platform, less))
-    lost = [
-        check for check in checker.known() if not plan.lacking(check, platform, now) and plan.lacking(check, less, then)
-    ]
+    lost = lost_with(platform, _less(platform, [name]))
     costs = f"{', '.join(lost)} would be unknown" if lost else "no check needs it"
     return f"mend it, or take [{EVIDENCE}.{name}] out of the platform file: {costs}"
+
+
+def lost_with(platform: Platform, less: Platform) -> list[str]:
+    """The checks that could be judged here, and can't be with less."""
+    now, then = (adapter.make(one, "doctor").describe() for one in (platform, less))
+    return [
+        check for check in checker.known() if not plan.lacking(check, platform, now) and plan.lacking(check, less, then)
+    ]
+
+
+def _less(platform: Platform, names: list[str]) -> Platform:
+    """Without these sources of evidence."""
+    others = {other: entry for other, entry in platform.file.evidence.items() if other not in names}
+    return msgspec.structs.replace(platform, file=msgspec.structs.replace(platform.file, evidence=others))
 
 
 def _allowed(platform: Platform) -> list[Said]:

@@ -15,7 +15,7 @@ from chaosreprise import experiments
 from chaosreprise.checker import registry as checks_there
 from chaosreprise.checker.check import Check
 from chaosreprise.errors import RepriseError
-from chaosreprise.faults import registry, safety
+from chaosreprise.faults import local, registry, safety
 from chaosreprise.faults.base import Context
 from chaosreprise.faults.safety import Intent
 from chaosreprise.platform import keepers
@@ -25,7 +25,7 @@ from chaosreprise.platform.links import GROUP as LINKS
 from chaosreprise.platform.links import OfFile
 from chaosreprise.platform.said import Said
 from chaosreprise.run import known, plan, preview
-from chaosreprise.run.examining import SESSIONS, Look, guarded
+from chaosreprise.run.examining import SESSIONS, Look, guarded, lost_with
 from chaosreprise.run.method import HOLD_S, Wanted
 
 AT_ONCE = 8
@@ -42,7 +42,7 @@ class Plans:
 
     async def why_not(self, kind: str, on: str, args: dict[str, Any]) -> str | None:
         """Why this fault can't be made on this component now; None when it can."""
-        asked = json.dumps([kind, on, args], sort_keys=True, default=str)
+        asked = json.dumps([_planned_as(kind), on, args], sort_keys=True, default=str)
         if asked not in self._found:
             self._found[asked] = asyncio.create_task(self._plan(kind, on, args))
         return await asyncio.shield(self._found[asked])  # others wait for it, too
@@ -51,6 +51,15 @@ class Plans:
         async with self._gate:
             planned = await guarded("fault", kind, registry.get(kind).plan(self._context, on, args))
         return planned.say if isinstance(planned, Said) else None
+
+
+def _planned_as(kind: str) -> str:
+    """The same for kinds whose plans are the same: to see a process takes a while, and that a crash does and a pause does."""
+    fault = registry.get(kind)
+    if isinstance(fault, local.OnProcess) and not fault.arguments.__struct_fields__:
+        ways = (type(fault).plan, type(fault).more)
+        return " ".join(f"{way.__module__}.{way.__qualname__}" for way in ways)
+    return kind
 
 
 async def faults(there: Look, plans: Plans) -> list[Said]:
@@ -108,15 +117,15 @@ def _limited(kind: str, say: str, do: str = "") -> Said:
 
 def checks(there: Look) -> list[Said]:
     """Each check: the evidence that it has here, or why it will be unknown."""
-    return [_check(there, check) for check in checks_there.checks().values()]
+    blind = lost_with(there.platform, there.blind)
+    return [_check(there, check, blind) for check in checks_there.checks().values()]
 
 
-def _check(there: Look, check: Check) -> Said:
+def _check(there: Look, check: Check, blind: list[str]) -> Said:
     description = there.description
     lacks = plan.lacking(check.name, there.platform, description)
-    blind = [name for name in there.unwatched if _is_of(there.platform, name, check)]
-    if blind and not lacks:
-        lacks = f"evidence.{blind[0]} can't be watched"
+    if check.name in blind:
+        lacks = f"evidence.{' and '.join(there.unwatched)} can't be watched"
     if lacks:
         return Said(about="check", name=check.name, state="limited", say=f"will be unknown: {lacks}")
     if check.promise is not None and description.promises.get(check.promise) is not True:
@@ -136,12 +145,6 @@ def _level(there: Look, check: Check) -> str:
     for entry in able:
         by_level.setdefault(entry.level, []).append(entry.op)
     return "; ".join(f"{level}: {' '.join(ops)}" for level, ops in by_level.items())
-
-
-def _is_of(platform: Platform, name: str, check: Check) -> bool:
-    """Whether a check needs this source."""
-    kind = platform.file.evidence[name].kind if name in platform.file.evidence else ""
-    return name in check.ledgers or (kind == "sql" and plan.ROWS in check.ledgers)
 
 
 async def could_run(there: Look, plans: Plans, requested: Platform) -> list[Said]:

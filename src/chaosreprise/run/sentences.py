@@ -39,7 +39,8 @@ def together(said: Iterable[Said]) -> list[Said]:
 
 
 def _wrapped(one: Said) -> list[str]:
-    head = f"{one.state:<{STATE}}{f'{one.about} {one.name}'.strip():<{ABOUT}} "
+    label = f"{one.about} {one.name}".strip()
+    head = f"{one.state:<{STATE}}{label:<{ABOUT}} " if len(label) <= ABOUT else f"{one.state:<{STATE}}{label}: "
     text = f"{one.say} -> {one.do}" if one.do else one.say
     return textwrap.wrap(
         text,

@@ -128,9 +128,11 @@ class Trial:
         if "hibernate" not in self._ops:
             return
         if worker == holder:
-            await self._look_at_stream()
+            self._look_at_stream()
         await self._send("hibernate", worker)
         await self._reached([worker], "hibernated", "hibernate")
+        if worker == holder:
+            await self._until_broken("hibernate")
         await self._not("hibernate of one that is hibernated", "hibernate", worker)
         if "step" in self._ops:
             await self._not("step of one that is hibernated", "step", worker)
@@ -153,25 +155,31 @@ class Trial:
                 self.record.refused[what] = Sent(operation, await self._perform(operation, self._adapter))
 
     async def _stop(self, names: list[str]) -> None:
-        await self._look_at_stream()
+        self._look_at_stream()
         for name in names:
             await self._send("stop", name)
         await self._reached(names, "terminated", "stop")
         await self._not("stop of one that has ended", "stop", names[0])
-        if self._breaking is not None:
-            bound_s = self._bounds.get("stop", 0) / SECOND
-            await asyncio.wait({self._breaking}, timeout=bound_s)
-            self.record.broke = self.record.broke_early or (self._breaking.result() if self._breaking.done() else None)
+        await self._until_broken("stop")
 
     async def _hold(self, session: str) -> None:
         self.record.held = await self._adapter.hold(session)
         if self.record.held is not None:
             self._breaking = asyncio.create_task(self.record.held.broken())
 
-    async def _look_at_stream(self) -> None:
+    def _look_at_stream(self) -> None:
         """So far nobody had a reason to end it."""
-        if self._breaking is not None and self._breaking.done() and self.record.broke_early is None:
+        if self._breaking is not None and self._breaking.done():
             self.record.broke_early = self._breaking.result()
+
+    async def _until_broken(self, op: Op) -> None:
+        """Its session was told to end, or to sleep."""
+        if self._breaking is None:
+            return
+        await asyncio.wait({self._breaking}, timeout=self._bounds.get(op, 0) / SECOND)
+        self.record.broke = self._breaking.result() if self._breaking.done() else None
+        self._breaking.cancel()
+        self._breaking = None
 
     async def _send(self, op: Op, session: str | None = None, *, user: str | None = None, key: str = "") -> Answer:
         operation = self._operation(op, session, user, key)
