@@ -89,9 +89,10 @@ async def guarded(about: str, name: str, work: Awaitable[T]) -> T | Said:
 
 
 async def _told(speaker: Adapter) -> list[Said]:
-    """What the adapter knows to say."""
+    """What the adapter knows to say; of any other one whether it lets us in."""
     if not isinstance(speaker, Examines):
-        return []
+        failed = await guarded("login", "", speaker.open())
+        return [failed or Said(about="login", say="the platform lets us in")]
     asked = speaker.examinations()
     found = await asyncio.gather(*(guarded(*_named(name), ask()) for name, ask in asked.items()))
     return [said for one in found for said in ([one] if isinstance(one, Said) else one)]

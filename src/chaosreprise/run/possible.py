@@ -15,7 +15,7 @@ from chaosreprise import experiments
 from chaosreprise.checker import registry as checks_there
 from chaosreprise.checker.check import Check
 from chaosreprise.errors import RepriseError
-from chaosreprise.faults import local, registry, safety
+from chaosreprise.faults import local, on_link, registry, safety
 from chaosreprise.faults.base import Context
 from chaosreprise.faults.safety import Intent
 from chaosreprise.platform import keepers
@@ -54,12 +54,15 @@ class Plans:
 
 
 def _planned_as(kind: str) -> str:
-    """The same for kinds whose plans are the same: to see a process takes a while, and that a crash does and a pause does."""
+    """The same for kinds whose plans are alike, since they take a while: a crash and a pause look at a process in one way."""
     fault = registry.get(kind)
-    if isinstance(fault, local.OnProcess) and not fault.arguments.__struct_fields__:
-        ways = (type(fault).plan, type(fault).more)
-        return " ".join(f"{way.__module__}.{way.__qualname__}" for way in ways)
-    return kind
+    if type(fault).plan not in (local.OnProcess.plan, on_link.OnLink.plan):
+        return kind
+    more = getattr(type(fault), "more", None)
+    ways = (getattr(fault, name, None) for name in ("from_the_front", "on_taps"))
+    return (
+        f"{type(fault).plan.__qualname__} {more and (more.__module__, more.__qualname__)} {fault.arguments} {[*ways]}"
+    )
 
 
 async def faults(there: Look, plans: Plans) -> list[Said]:
