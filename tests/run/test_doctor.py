@@ -113,6 +113,7 @@ Change = tuple[str, str]
 WRONG_PASSWORD: Change = ('password = { file = "secrets/admin" }', 'password = { file = "secrets/token" }')
 CONTROL_AWAY: Change = ('url = "http://127.0.0.1:', 'url = "http://127.0.0.1:9" # ')
 DATABASE_AWAY: Change = ('dsn = { file = "secrets/reader.dsn" }', 'dsn = { env = "NO_DATABASE" }')
+NO_SECRET: Change = ('dsn = { file = "secrets/reader.dsn" }', 'dsn = { file = "secrets/nowhere" }')
 ANOTHER: Change = ('stack = "lab-', 'stack = "not-lab-')
 KEEPER_GONE: Change = ('keeper = "keeper.json"', 'keeper = "no-keeper.json"')
 NO_AGENTS: Change = ("[components.agents]", "[components.agent]")
@@ -124,6 +125,7 @@ SAID = {  # what is not ok, where, in which words
         "evidence",
         "take [evidence.rows] out of the platform file: dishonest, fail-open, lifecycle, misassigned",
     ),
+    NO_SECRET: ("evidence", "secrets/nowhere: the secret can't be read"),
     ANOTHER: ("identity", "another platform than the file was written for"),
     KEEPER_GONE: ("component", "no-keeper.json"),
     NO_AGENTS: ("component", "the load can't be spread over agents"),
@@ -134,7 +136,7 @@ ALSO = {CONTROL_AWAY: {"login"}, KEEPER_GONE: {"identity"}}  # which need the sa
 
 @pytest.mark.parametrize(
     "troubles",
-    [(WRONG_PASSWORD, ANOTHER, NO_ROOM), (DATABASE_AWAY, KEEPER_GONE), (CONTROL_AWAY, NO_AGENTS)],
+    [(WRONG_PASSWORD, NO_SECRET, ANOTHER, NO_ROOM), (DATABASE_AWAY, KEEPER_GONE), (CONTROL_AWAY, NO_AGENTS)],
     ids=["login-identity-budget", "database-keeper", "control-plane-agents"],
 )
 def test_no_run_could_begin_and_each_reason_is_said_beside_all_others(
@@ -149,6 +151,7 @@ def test_no_run_could_begin_and_each_reason_is_said_beside_all_others(
         assert "not ok" in states(found, about)
         wrong -= {about, *ALSO.get(trouble, ())}
     assert wrong == set()
+    assert states(found, "evidence", "slots") == states(found, "evidence", "workspaces") == {"ok"}
     assert not found.can_begin
     assert {"allowed", "effects", "link", "left", "fault", "check", "experiment"} <= {one.about for one in found.said}
     assert "can't begin: " in "\n".join(found.lines()[-3:])

@@ -23,7 +23,7 @@ from chaosreprise.platform import adapter, keepers
 from chaosreprise.platform.file import Platform, load
 from chaosreprise.platform.said import Said
 from chaosreprise.run import conforming, labs, litter, sentences
-from chaosreprise.run.conforming import Shown
+from chaosreprise.run.shown import Shown
 from chaosreprise.run.trial import Trial
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -25,8 +25,8 @@ from chaosreprise.platform.links import GROUP as LINKS
 from chaosreprise.platform.links import OfFile
 from chaosreprise.platform.said import Said
 from chaosreprise.run import known, plan, preview
-from chaosreprise.run.examining import SESSIONS, Look, guarded, lost_with
-from chaosreprise.run.method import HOLD_S, Wanted
+from chaosreprise.run.looking import Look, guarded, lost_with
+from chaosreprise.run.method import HOLD_S, SESSIONS, Wanted
 
 AT_ONCE = 8
 FIRST = "links/agents/"  # most faults on links are about these
