@@ -1,5 +1,6 @@
 """`chaos reprise doctor` on a real lab: it says what is there, changes nothing, and one trouble hides nothing else."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -14,10 +15,10 @@ from runs import CHAOS, CLEAN, ROOT
 
 from chaosreprise.faults import ledger
 from chaosreprise.paths import slug, state_path
-from chaosreprise.platform import file
+from chaosreprise.platform import adapter, file
 from chaosreprise.platform.said import Said
 from chaosreprise.platform.streamspace_rows import COLUMNS, QUERIES
-from chaosreprise.run import doctor, litter, sentences
+from chaosreprise.run import doctor, examining, litter, sentences
 from chaosreprise.run.doctor import Examined
 from chaosreprise.stack import starter
 
@@ -253,6 +254,25 @@ def test_the_embedded_platform_is_made_examined_and_ended(tmp_path: pathlib.Path
     assert len(told(found, "experiment")) == len(list((ROOT / "experiments").rglob("*.json")))
     [stack] = re.findall(r"stack (lab-\w+)", says(found, "identity"))
     assert [one for one in starter.find() if stack in one.platform_file.read_text()] == []
+
+
+def test_of_an_adapter_that_has_no_examinations_it_is_said_whether_it_is_let_in(
+    lab: starter.Stack, edited: Edited
+) -> None:
+    class Plain:
+        """A real adapter, of which no more is shown than that it can be opened."""
+
+        def __init__(self, speaker: adapter.Adapter) -> None:
+            self.open = speaker.open
+
+    async def said_of(path: pathlib.Path) -> str:
+        speaker = adapter.make(file.load(str(path)), "doctor")
+        [one] = await examining.told(Plain(speaker))  # type: ignore[arg-type]
+        await speaker.close()
+        return one.say
+
+    assert asyncio.run(said_of(lab.platform_file)) == "the platform lets us in"
+    assert "was refused with 401" in asyncio.run(said_of(edited(WRONG_PASSWORD)))
 
 
 def test_of_many_things_of_which_the_same_is_said_there_is_one_line() -> None:

@@ -22,8 +22,8 @@ async def look(platform: Platform, run: str) -> tuple[Look, list[Said]]:
     """All that is there, and what is to be said of it."""
     speaker = adapter.make(platform, run)
     try:
-        told, identified, seen, watched = await asyncio.gather(
-            _told(speaker),
+        said, identified, seen, watched = await asyncio.gather(
+            told(speaker),
             _identity(platform, speaker),
             _components(platform, speaker),
             _evidence(platform, run, speaker),
@@ -36,7 +36,7 @@ async def look(platform: Platform, run: str) -> tuple[Look, list[Said]]:
         there = Look(platform, speaker.describe(), components, known, unwatched, less(platform, unwatched))
     finally:
         await speaker.close()
-    of_adapter = [one for one in told if not (one.state == "not ok" and one.name in unwatched and not one.do)]
+    of_adapter = [one for one in said if not (one.state == "not ok" and one.name in unwatched and not one.do)]
     return there, [
         *conclusions.allowed(platform),
         *of_adapter,
@@ -50,7 +50,7 @@ async def look(platform: Platform, run: str) -> tuple[Look, list[Said]]:
     ]
 
 
-async def _told(speaker: Adapter) -> list[Said]:
+async def told(speaker: Adapter) -> list[Said]:
     """What the adapter knows to say; of any other one whether it lets us in."""
     if not isinstance(speaker, Examines):
         failed = await guarded("login", "", speaker.open())
