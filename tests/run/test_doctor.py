@@ -152,6 +152,7 @@ def test_no_run_could_begin_and_each_reason_is_said_beside_all_others(
         assert "not ok" in states(found, about)
         wrong -= {about, *ALSO.get(trouble, ())}
     assert wrong == set()
+    assert "another platform" not in says(found, "fault") + says(found, "experiment")
     assert states(found, "evidence", "slots") == states(found, "evidence", "workspaces") == {"ok"}
     assert not found.can_begin
     assert {"allowed", "effects", "link", "left", "fault", "check", "experiment"} <= {one.about for one in found.said}
@@ -195,6 +196,7 @@ def test_what_is_limited_is_said_and_a_run_can_begin_all_the_same(edited: Edited
         ("secrets/reader.dsn", "secrets/control.dsn"),
         ("share = 1.0", "share = 0.34"),
         ('faults = ["', 'faults = ["agents.crsh", "'),
+        ('[components.database]\nhow = "process"\nkeeper = "keeper.json"', '[components.database]\nhow = "none"'),
         ("order = true", "order = false"),
     )
     found = doctor.examine(str(path))
@@ -202,6 +204,9 @@ def test_what_is_limited_is_said_and_a_run_can_begin_all_the_same(edited: Edited
     assert "may write agents, sessions, agent_commands" in says(found, "evidence", "rows")
     assert "allow.share = 0.34: 1 of 2 agents would be broken" in says(found, "fault", "agents.pause")
     assert "allow.share = 0.34" in says(found, "experiment", "agent-failover")
+    assert "reached by SQL alone" in says(found, "component", "database")
+    assert "no process of it is running" in says(found, "fault", "database.crash")
+    assert says(found, "fault", "database.read_only").startswith("possible on database")
     assert "agents.crsh: no such fault" in says(found, "allowed")
     assert "promises.order is not made" in says(found, "check", "reorder")
 

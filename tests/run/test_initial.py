@@ -151,7 +151,7 @@ def test_a_file_that_is_there_is_left_as_it_is(tmp_path: pathlib.Path) -> None:
     with pytest.raises(BadInput, match="is there already, and is left as it is: name another file"):
         initial.write("streamspace", str(path))
     assert path.read_text() == "mine"
-    with pytest.raises(BadInput, match='kind = "other": expected one of embedded, streamspace'):
+    with pytest.raises(BadInput, match=f'kind = "other": expected one of {", ".join(initial.kinds())}'):
         initial.write("other", str(tmp_path / "other.toml"))
     with pytest.raises(BadInput, match="can't be written"):
         initial.write("embedded", str(tmp_path / "no" / "file.toml"))

@@ -16,23 +16,22 @@ from chaosreprise.run.method import SESSIONS
 from chaosreprise.run.watching import Watching
 
 EVIDENCE = "evidence"
+Counts = dict[str, int | str]
+"""Other people's sessions by component, or why they could not be counted."""
 
 
 async def look(platform: Platform, run: str) -> tuple[Look, list[Said]]:
-    """All that is there, and what is to be said of it."""
+    """All that is there, and what is to be said of it. What follows is concluded as if it were the right platform."""
     speaker = adapter.make(platform, run)
     try:
-        said, identified, seen, watched = await asyncio.gather(
+        said, of_identity, (components, said_of_components, counted), watched = await asyncio.gather(
             told(speaker),
             _identity(platform, speaker),
             _components(platform, speaker),
             _evidence(platform, run, speaker),
         )
-        components, said_of_components = seen
-        counted = await _foreign(speaker, components)
         unwatched = [one.name for one in watched if one.state == "not ok"]
-        found, of_identity = identified
-        known = facts.now(found, components, counted)
+        known = facts.now(platform.file.identity.stated(), components, counted)
         there = Look(platform, speaker.describe(), components, known, unwatched, less(platform, unwatched))
     finally:
         await speaker.close()
@@ -65,49 +64,45 @@ def _named(name: str) -> tuple[str, str]:
     return (about, of) if about == EVIDENCE else (name, "")
 
 
-async def _identity(platform: Platform, speaker: Adapter) -> tuple[dict[str, str], Said]:
+async def _identity(platform: Platform, speaker: Adapter) -> Said:
     found = await guarded("identity", "", asyncio.to_thread(speaker.identity))
     if isinstance(found, Said):
-        return {}, found
+        return found
     try:
         safety.check_identity(platform, facts.now(found, [], {}))
     except RepriseError as error:
-        return found, Said(about="identity", state="not ok", say=str(error))
+        return Said(about="identity", state="not ok", say=str(error))
     says = ", ".join(f"{name} {value}" for name, value in platform.file.identity.stated().items())
-    return found, Said(about="identity", say=f"{says}: as found here")
+    return Said(about="identity", say=f"{says}: as found here")
 
 
-async def _components(platform: Platform, speaker: Adapter) -> tuple[list[Component], list[Said]]:
+async def _components(platform: Platform, speaker: Adapter) -> tuple[list[Component], list[Said], Counts]:
     found = await guarded("component", "", asyncio.to_thread(speaker.components))
     if isinstance(found, Said):
-        return [], [found]
+        return [], [found], {}
     said = []
     for group in platform.file.components:
         of_it = [one for one in found if one.group == group]
-        reasons = [one for one in of_it if one.reason or one.state != "up"]
-        for one in reasons:
-            why = one.reason or f"it is {one.state}"
-            said.append(
-                Said(about="component", name=one.name, state="limited", say=f"{why}: no fault can be made on it")
-            )
-        if group == SESSIONS and not reasons:
+        said += [_component(one) for one in of_it if group != SESSIONS or one.reason]
+        if group == SESSIONS and not any(one.reason for one in of_it):
             said.append(Said(about="component", name=group, say="those that a run makes"))
-        elif len(of_it) > len(reasons):
-            said += [
-                Said(about="component", name=one.name, say="up, with a handle") for one in of_it if one not in reasons
-            ]
         elif not of_it:
             said.append(Said(about="component", name=group, state="limited", say="none is there"))
     if not any(one.group == plan.AGENTS for one in found):
         say = f"components.{plan.AGENTS} is not set, or shows none: the load can't be spread over agents"
-        said.append(
-            Said(about="component", name=plan.AGENTS, state="not ok", say=say, do="name them in the platform file")
-        )
-    return found, said
+        do = "name them in the platform file"
+        said.append(Said(about="component", name=plan.AGENTS, state="not ok", say=say, do=do))
+    return found, said, await _foreign(speaker, found)
 
 
-async def _foreign(speaker: Adapter, components: list[Component]) -> dict[str, int | str]:
-    """Other people's sessions by component, or why they could not be counted."""
+def _component(one: Component) -> Said:
+    if one.reason or one.state != "up":
+        why = one.reason or f"it is {one.state}"
+        return Said(about="component", name=one.name, state="limited", say=f"{why}: no fault can be made on it")
+    return Said(about="component", name=one.name, say="up, with a handle" if one.inc else "reached by SQL alone")
+
+
+async def _foreign(speaker: Adapter, components: list[Component]) -> Counts:
     names = [one.name for one in components if one.group != SESSIONS]
     counts = await asyncio.gather(*(guarded("", "", speaker.foreign(name)) for name in names))
     return {name: one.say if isinstance(one, Said) else one for name, one in zip(names, counts, strict=True)}
