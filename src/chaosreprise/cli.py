@@ -172,6 +172,44 @@ def plan(experiment: str) -> None:
 
 
 @reprise.command()
+@click.argument("platform", metavar="FILE", envvar="REPRISE_PLATFORM", default="embedded")
+@click.option("--json", "as_json", is_flag=True, help="the same for machines")
+@_errors
+def doctor(platform: str, as_json: bool) -> None:
+    """Say what runs would meet on a platform, reading only; FILE is by default REPRISE_PLATFORM; exit 3 when none could begin."""
+    from chaosreprise.run import doctor as examining  # noqa: PLC0415
+
+    found = examining.examine(platform)
+    click.echo(json.dumps(found.data(), indent=2) if as_json else "\n".join(found.lines()))
+    if not found.can_begin:
+        sys.exit(FAILED)
+
+
+@reprise.command()
+@click.argument("kind")
+@click.argument("file", required=False)
+@_errors
+def init(kind: str, file: str | None) -> None:
+    """Write a platform file of a KIND with every setting explained, to be filled in; FILE is by default KIND.toml."""
+    from chaosreprise.run import initial  # noqa: PLC0415
+
+    click.echo(initial.write(kind, file or f"{kind}.toml"))
+
+
+@reprise.command()
+@click.argument("platform", metavar="FILE", envvar="REPRISE_PLATFORM", default="embedded")
+@click.option("--json", "as_json", is_flag=True, help="the same for machines")
+@_errors
+def conformance(platform: str, as_json: bool) -> None:
+    """Try an adapter on its platform with a few sessions and no fault; exit 0 all holds, 1 something does not, 3 it could not be tried."""
+    from chaosreprise.run import conformance as trying  # noqa: PLC0415
+
+    found = trying.run(platform)
+    click.echo(json.dumps(found.data(), indent=2) if as_json else "\n".join(found.lines()))
+    sys.exit(0 if found.holds else 1)
+
+
+@reprise.command()
 @click.argument("times", type=click.IntRange(min=1), metavar="N")
 @click.argument("experiment")
 @click.option(

@@ -12,10 +12,15 @@ import re
 from chaosreprise.errors import BadInput
 
 
+def state_path(*below: str) -> pathlib.Path:
+    """Where the user's state directory is (or a folder below it), whether or not it is there: for who only looks."""
+    base = os.environ.get("XDG_STATE_HOME") or os.path.join(pathlib.Path.home(), ".local", "state")
+    return pathlib.Path(base, "reprise", *below)
+
+
 def state_dir(*below: str) -> pathlib.Path:
     """The user's state directory (or a folder below it), made if absent with mode 0700."""
-    base = os.environ.get("XDG_STATE_HOME") or os.path.join(pathlib.Path.home(), ".local", "state")
-    folder = pathlib.Path(base, "reprise", *below)
+    folder = state_path(*below)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

@@ -48,14 +48,7 @@ class Lookout:
             raise Unreachable(
                 f"{self.platform.path}: who and what is on the platform could not be seen within {LOOK_S:g} s: nothing is broken unseen"
             ) from error
-        return Facts(
-            now=datetime.now(UTC),
-            identity=identity,
-            whole=_whole(components),
-            foreign=dict(zip(names, counts, strict=True)),
-            broken=list(broken),
-            permission=os.environ.get(PERMISSION, ""),
-        )
+        return now(identity, components, dict(zip(names, counts, strict=True)), broken)
 
     async def close(self) -> None:
         await self._adapter.close()
@@ -85,6 +78,23 @@ async def once(platform: Platform, run: str, ons: Iterable[str]) -> Facts:
         return await lookout.look(ons)
     finally:
         await lookout.close()
+
+
+def now(
+    identity: dict[str, str],
+    components: Iterable[Component],
+    foreign: dict[str, int | str],
+    broken: Sequence[str] = (),
+) -> Facts:
+    """What has been found out just now."""
+    return Facts(
+        now=datetime.now(UTC),
+        identity=identity,
+        whole=_whole(components),
+        foreign=foreign,
+        broken=list(broken),
+        permission=os.environ.get(PERMISSION, ""),
+    )
 
 
 def _whole(components: Iterable[Component]) -> dict[str, bool]:

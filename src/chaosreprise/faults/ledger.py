@@ -19,7 +19,7 @@ import msgspec
 
 from chaosreprise.errors import BadInput, NotAllowed, RepriseError, RunBroken
 from chaosreprise.history.events import Awaited, State
-from chaosreprise.paths import boot_id, slug, state_dir
+from chaosreprise.paths import boot_id, slug, state_dir, state_path
 from chaosreprise.procs import Incarnation
 
 SETTLED: tuple[State, ...] = ("planned", "clean", "moot")
@@ -109,7 +109,8 @@ def read(file: pathlib.Path) -> list[Record]:
 
 def leftovers(platform: str, run: str | None = None) -> list[Record]:
     """The faults of a platform (of one run of it) that somebody injected, or was about to, and nobody saw whole again."""
-    files = [path(platform, run)] if run is not None else sorted(folder(platform).glob("*.jsonl"))
+    where = state_path("faults", slug(platform))
+    files = [where / f"{slug(run)}.jsonl"] if run is not None else sorted(where.glob("*.jsonl"))
     return [record for file in files if file.exists() for record in read(file) if record.state not in SETTLED]
 
 
@@ -137,6 +138,18 @@ def lock(platform: str) -> Iterator[None]:
     refusal = f"{platform} is being tested by another run: wait for its end, or see which one with `fuser {folder(platform) / LOCK}`"
     with _locked(folder(platform) / LOCK, refusal, 0):
         yield
+
+
+def holder(platform: str) -> int | None:
+    """The process that has `lock`, as the kernel shows it (proc(5)): taking the lock to see would turn a run away that begins now."""
+    file = state_path("faults", slug(platform), LOCK)
+    try:
+        inode = str(file.stat().st_ino)
+        lines = pathlib.Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        return None
+    held = (line.split() for line in lines)
+    return next((int(one[4]) for one in held if one[1] == "FLOCK" and one[5].rpartition(":")[2] == inode), None)
 
 
 @contextlib.contextmanager

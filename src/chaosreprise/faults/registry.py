@@ -3,6 +3,7 @@
 Being there is its registration. A fault is imported when it is asked for.
 """
 
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -22,6 +23,7 @@ class Entry(NamedTuple):
     fault: Fault
 
 
+@functools.cache
 def verbs() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
 

@@ -9,6 +9,12 @@ from chaosreprise.stack.client import Keeper, read_file
 SESSIONS = "sessions"
 
 
+def address(platform: Platform) -> str | None:
+    """Of the keeper that runs its processes; None where the platform file names none. Raises Unreachable."""
+    file = next(iter(platform.keepers.values()), None)
+    return None if file is None else read_file(file).socket
+
+
 def components(platform: Platform) -> list[Component]:
     """What the platform file names under `components`: each with its incarnation, or with the reason why it has no handle."""
     found, keepers = [], platform.keepers

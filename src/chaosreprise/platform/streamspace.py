@@ -20,6 +20,7 @@ from chaosreprise.platform import frames, keepers, links, proxies, streamspace_s
 from chaosreprise.platform.adapter import SECONDS, Component, Description, Held, Operation
 from chaosreprise.platform.file import Platform
 from chaosreprise.platform.ledgers import LEDGER_FILE, slots_parser, workspaces_parser
+from chaosreprise.platform.said import Examination
 from chaosreprise.platform.steps import step_code
 from chaosreprise.platform.streamspace_answers import REFUSALS, UNCONNECTED, judged
 from chaosreprise.platform.streamspace_sessions import Sessions, login
@@ -161,6 +162,20 @@ class StreamSpace:
 
     async def foreign(self, component: str) -> int:
         return await self._sessions.foreign(component)
+
+    def examinations(self) -> dict[str, Examination]:
+        """For `said.Examines`."""
+        from chaosreprise.platform.streamspace_examined import examinations  # noqa: PLC0415 - no run needs it
+
+        return examinations(self._platform, self._http, TAG)
+
+    def impossible(self) -> dict[str, Operation]:
+        """For `said.Refuses`."""
+        user, free = self._platform.file.budget.users[0], str(self._base + KEYS_A_RUN - 1)
+        return {
+            "create that asks for no quantity of memory": Operation(cmd="no-1", op="start", key="much", user=user),
+            "create for a user that never was": Operation(cmd="no-2", op="start", key=free, user=f"{self.tag}-nobody"),
+        }
 
     async def tidy(self) -> list[str]:
         try:

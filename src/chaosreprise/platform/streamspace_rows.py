@@ -36,6 +36,12 @@ QUERIES = {
         where %(tag)s = any(s.tags) and not c.command_id = any(%(final)s)
         order by c.created_at""",
 }
+COLUMNS = {
+    "agents": ("id", "agent_id", "status", "approval_status"),
+    "sessions": ("id", "state", "agent_id", "memory", "user_id", "tags"),
+    "agent_commands": ("command_id", "status", "agent_id", "session_id", "action", "error_message", "created_at"),
+}
+"""What these queries can't do without."""
 NAMES = {"agent": ("control_plane",), "session": ("key", "user"), "command": ("session", "action", "error")}
 
 

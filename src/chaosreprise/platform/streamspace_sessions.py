@@ -60,6 +60,7 @@ class Sessions:
         self._http, self._platform, self._tag = http, platform, tag
         self._rows: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
         self._logged_in = False
+        self._connecting = asyncio.Lock()
 
     async def tidy(self) -> list[str]:
         """Stop every session with our tag; returns their names once they have stopped."""
@@ -100,12 +101,14 @@ class Sessions:
         }
         kept = self._rows is not None
         try:
-            if self._rows is None:
-                options = f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c default_transaction_read_only=on"
-                self._rows = await psycopg.AsyncConnection.connect(
-                    dsn, autocommit=True, connect_timeout=CONNECT_S, options=options
-                )
-            found = await (await self._rows.execute(COUNT, asked)).fetchone()
+            async with self._connecting:  # several components are asked about at once
+                if self._rows is None:
+                    options = f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c default_transaction_read_only=on"
+                    self._rows = await psycopg.AsyncConnection.connect(
+                        dsn, autocommit=True, connect_timeout=CONNECT_S, options=options
+                    )
+                rows = self._rows
+            found = await (await rows.execute(COUNT, asked)).fetchone()
         except psycopg.Error as error:
             await self.close()
             if kept:  # the database may have been restarted since the last time

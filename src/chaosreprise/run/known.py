@@ -40,11 +40,14 @@ def today() -> date:
     return datetime.now(UTC).date()
 
 
-def stated(named: str) -> list[Known]:
-    """The entries of the file that an experiment names; none for no name. Raises BadInput, also for an entry that has expired."""
+def stated(named: str, experiment: str | None = None) -> list[Known]:
+    """The entries of the file that an experiment names; none for no name. Raises BadInput, also for an entry that has expired.
+
+    `experiment`: where it stands; without it it is one of the command's arguments.
+    """
     if not named:
         return []
-    path = _beside_experiment(named)
+    path = _beside_experiment(named, sys.argv[1:] if experiment is None else [experiment])
     entries = read(path)
     for entry in entries:
         if accepted.expired(entry, today()):
@@ -144,10 +147,10 @@ def _with_texts(raw: dict[str, Any]) -> dict[str, Any]:
     return raw
 
 
-def _beside_experiment(named: str) -> pathlib.Path:
+def _beside_experiment(named: str, arguments: Sequence[str]) -> pathlib.Path:
     """Beside the experiment, else where the command was started. Chaos Toolkit tells a control nothing of the experiment's file: it is
     one of the command's arguments."""
-    for argument in sys.argv[1:]:
+    for argument in arguments:
         beside = pathlib.Path(argument).parent / named
         if argument.endswith((".json", ".yaml", ".yml")) and pathlib.Path(argument).is_file() and beside.is_file():
             return beside

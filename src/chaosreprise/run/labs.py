@@ -1,6 +1,12 @@
 """Labs that outlive one run: what `chaos reprise lab up|status|down` says and does."""
 
+import contextlib
+from collections.abc import Iterator
+
+import msgspec
+
 from chaosreprise.errors import BadInput
+from chaosreprise.platform.file import Lab, Platform, load
 from chaosreprise.stack import starter
 from chaosreprise.stack.client import Keeper
 from chaosreprise.stack.starter import Stack
@@ -23,6 +29,19 @@ def describe() -> list[str]:
             f"  {'sessions':<16} {running} running, {sum(slot.state == 'down' for slot in status.slots)} hibernated"
         )
     return lines or ["no lab is running: start one with `chaos reprise lab up`"]
+
+
+@contextlib.contextmanager
+def standing(platform: Platform) -> Iterator[Platform]:
+    """The platform itself; for the embedded one a lab that is made for this, and ends with it."""
+    if platform.file.kind != "embedded":
+        yield platform
+        return
+    stack = starter.start(**msgspec.structs.asdict(platform.file.lab or Lab()), owned=True)
+    try:
+        yield load(str(stack.platform_file))
+    finally:
+        stack.end()
 
 
 def end(ids: list[str]) -> list[str]:

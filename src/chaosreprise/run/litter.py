@@ -14,7 +14,7 @@ import msgspec
 
 from chaosreprise.errors import NotAllowed, RepriseError, RunBroken
 from chaosreprise.faults import ledger
-from chaosreprise.paths import slug, state_dir
+from chaosreprise.paths import slug, state_dir, state_path
 from chaosreprise.platform import adapter
 from chaosreprise.platform.file import Platform, load
 
@@ -43,8 +43,23 @@ def mark(platform: Platform, run: str) -> pathlib.Path:
 
 
 def left(platform_id: str) -> list[pathlib.Path]:
-    """The marks of earlier runs, whose names are those of the runs. Call it while holding the platform's lock."""
-    return sorted(state_dir("litter", slug(platform_id)).iterdir())
+    """The marks of runs, whose names are those of the runs: earlier ones, for who holds the platform's lock."""
+    folder = state_path("litter", slug(platform_id))
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def clear(platform: Platform) -> Iterator[str]:
+    """Stop what earlier runs left here; a line each. Call it while holding the platform's lock. Raises Unreachable or BadInput."""
+    for path in left(platform.id):
+        if line := stop(platform, path.name):
+            yield line
+        path.unlink()
+
+
+def stop(platform: Platform, run: str) -> str | None:
+    """Stop the sessions that a run left; what was done. Raises Unreachable or BadInput."""
+    names = asyncio.run(adapter.make(platform, run).tidy())
+    return f"{len(names)} sessions of run {run} were left: stopped" if names else None
 
 
 def tidy_all() -> Iterator[tuple[str, bool]]:

@@ -132,7 +132,7 @@ def make(
     load = msgspec.structs.replace(load, settle_s=file.timing.settle.seconds(load.queue))
     for wanted in faults if not observe else []:
         safety.check_kind(platform, wanted.kind)
-    planned = [_plan(wanted, platform, load, components) for wanted in faults]
+    planned = [fault(wanted, platform, load.agents, load.seed, components) for wanted in faults]
     check_moments(platform, description, agents, [*faults, *batches])
     return RunPlan(load=load, faults=planned, observe=observe, batches=list(batches))
 
@@ -234,7 +234,7 @@ def shown(
     return FaultPlan(wanted=wanted, components=choose(wanted, names, seed), agents=[], of=len(names))
 
 
-def _plan(wanted: Wanted, platform: Platform, load: workload.Plan, components: list[Component]) -> FaultPlan:
+def fault(wanted: Wanted, platform: Platform, agents: list[str], seed: int, components: list[Component]) -> FaultPlan:
     """One fault on this platform. Raises BadInput or NotPossible."""
     if wanted.group == LINKS and not platform.file.links:
         raise NotPossible(f"{platform.path}: [links] is not set: {wanted.kind} has nothing to act on")
@@ -246,16 +246,20 @@ def _plan(wanted: Wanted, platform: Platform, load: workload.Plan, components: l
             raise NotPossible(f"{platform.path}: {setting} is not set: {wanted.kind} has no way to be made")
     needs_process = wanted.group != LINKS and not settings
     there = {component.name: component for component in components}
-    found = shown(wanted, load.agents, load.seed, there, platform.file.regions)
+    found = shown(wanted, agents, seed, there, platform.file.regions)
     for name in found.components:
         component = there.get(name)
         handle = component is not None and (component.inc or (component.state == "up" and not needs_process))
         if component is None or component.reason or not handle:
-            reason = component.reason if component else f"it is not there{_links_there(wanted, there)}"
-            none = "it is disabled" if wanted.group == LINKS else "no process of it is running"
-            raise NotPossible(f"{name}: {reason or none}: {wanted.kind} can't be done")
+            absent = Component(name=name, group=wanted.group, reason=f"it is not there{_links_there(wanted, there)}")
+            raise no_handle(component or absent, wanted.kind)
         found.pids += component.inc[2:3] if component.inc else []
     return found
+
+
+def no_handle(component: Component, kind: str) -> NotPossible:
+    none = "it is disabled" if component.group == LINKS else "no process of it is running"
+    return NotPossible(f"{component.name}: {component.reason or none}: {kind} can't be done")
 
 
 def _links_there(wanted: Wanted, there: dict[str, Component]) -> str:
@@ -308,18 +312,21 @@ def check_needs(arguments: Arguments, platform: Platform, components: list[Compo
 
 
 def check_evidence(arguments: Arguments, platform: Platform, description: Description) -> None:
-    there = {entry.ledger for entry in description.attribution}
-    there |= {ROWS for entry in platform.file.evidence.values() if entry.kind != "files"}
     for check in arguments.require:
-        for evidence in checker.needs(check):
-            ledger = description.effects if evidence == SLOTS else evidence
-            if ledger not in there:
-                need = f"the required check {check!r} can't be judged without it: add it, or make the check optional"
-                raise BadInput(f"{platform.path}: evidence.{ledger} is missing: {need}")
-        if lacks := LACKING.get(checker.asks(check) or ""):
-            field, words = lacks
-            if not getattr(description, field):
-                need = f"the required check {check!r} can't be judged without it: make it optional"
-                raise BadInput(f"{platform.path}: its adapter does not know {words}: {need}")
+        if lacks := lacking(check, platform, description):
+            need = f"the required check {check!r} can't be judged without it: add it, or make the check optional"
+            raise BadInput(f"{platform.path}: {lacks}: {need}")
     for reason in checker.lacking(arguments.require, arguments.exposure, description.attribution):
         raise BadInput(f"{platform.path}: {reason}: make the check optional, or ask for no exposure of it")
+
+
+def lacking(check: str, platform: Platform, description: Description) -> str | None:
+    """What is not there without which a check can't be judged on this platform, whatever is sent."""
+    there = {entry.ledger for entry in description.attribution}
+    there |= {ROWS for entry in platform.file.evidence.values() if entry.kind != "files"}
+    for evidence in checker.needs(check):
+        ledger = description.effects if evidence == SLOTS else evidence
+        if ledger not in there:
+            return f"evidence.{ledger} is missing"
+    field, words = LACKING.get(checker.asks(check) or "", ("", ""))
+    return f"its adapter does not know {words}" if field and not getattr(description, field) else None

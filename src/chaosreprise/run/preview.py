@@ -38,7 +38,7 @@ def lines(experiment: str) -> list[str]:
     if platform.file.kind == "embedded":
         return [
             *([plan.OBSERVE_ONLY] if observing.asked() else []),
-            *_embedded(arguments, faults, batches, platform, seed),
+            *embedded(arguments, faults, batches, platform, seed),
         ]
     run = f"plan-{secrets.token_hex(4)}"
     speaker = adapter.make(platform, run)
@@ -49,7 +49,7 @@ def lines(experiment: str) -> list[str]:
     return found.lines()
 
 
-def _embedded(
+def embedded(
     arguments: Arguments, faults: list[Wanted], batches: list[Batch], platform: Platform, seed: int
 ) -> list[str]:
     """The same for a platform that is not there yet: it has names, but no processes."""

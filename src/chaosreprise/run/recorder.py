@@ -9,40 +9,29 @@ import contextlib
 from typing import Any
 
 from chaosreprise.clock import SystemClock
-from chaosreprise.errors import BadInput, RunBroken, Unreachable
+from chaosreprise.errors import BadInput, RunBroken
 from chaosreprise.history import Coverage, Timed, Writer
 from chaosreprise.platform import adapter, file
+from chaosreprise.run.watching import Watching
 from chaosreprise.serve import arguments, end_on_error, lines_of_stdin, serve
 
 FIRST_LOOK_S = 10.0
-TICK_S = 0.005
 
 
 class Recorder:
     def __init__(self, writer: Writer, run: str) -> None:
         self._writer, self._run, self._clock = writer, run, SystemClock()
-        self._stop = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
-        self._unseen: dict[str, str] = {}  # and why, as far as that is known
+        self._watching: Watching | None = None
         self._flushing = False
 
     async def watch(self, platform: str, frames: bool = False) -> dict[str, Any]:
         """`frames`: also what passes on the links to agents."""
         self._cover(on=True, why="opened")
         speaker = adapter.make(file.load(platform), self._run)
-        for source in [*speaker.sources(), *(speaker.frames() if frames else [])]:
-            self._unseen[source.name] = "it did not answer"
-            task = asyncio.create_task(source.run(self._clock, self._emit, self._stop), name=source.name)
-            task.add_done_callback(end_on_error)
-            self._tasks.append(task)
-        for _ in range(int(FIRST_LOOK_S / TICK_S)):
-            if not self._unseen:
-                return {"sources": [task.get_name() for task in self._tasks]}
-            await asyncio.sleep(TICK_S)
-        name, why = min(self._unseen.items())
-        raise Unreachable(
-            f"evidence.{name}: could not be looked at within {FIRST_LOOK_S:g} s ({why}): check what the platform file says of it"
-        )
+        sources = [*speaker.sources(), *(speaker.frames() if frames else [])]
+        self._watching = Watching(sources, self._clock, self._emit, end_on_error)
+        await self._watching.until_seen(FIRST_LOOK_S)
+        return {"sources": self._watching.names}
 
     def _emit(self, event: Timed) -> None:
         """A command sent before its ledger is watched would prove nothing: `watch` answers once all are.
@@ -53,11 +42,6 @@ class Recorder:
         if not self._flushing:
             self._flushing = True
             asyncio.get_running_loop().call_soon(self._flush)
-        if isinstance(event, Coverage) and event.of in self._unseen:
-            if event.on:
-                del self._unseen[event.of]
-            else:
-                self._unseen[event.of] = event.why
 
     def _flush(self) -> None:
         self._flushing = False
@@ -65,8 +49,8 @@ class Recorder:
             self._writer.flush()
 
     async def end(self) -> dict[str, Any]:
-        self._stop.set()
-        await asyncio.gather(*self._tasks)
+        if self._watching is not None:
+            await self._watching.end()
         self._cover(on=False, why="done")
         return {}
 

@@ -26,7 +26,7 @@ from chaosreprise.history.events import INTERRUPTED, UNMADE
 from chaosreprise.moments import words
 from chaosreprise.moments.commands import agent_of
 from chaosreprise.moments.needs import wants_frames
-from chaosreprise.platform import adapter, commands
+from chaosreprise.platform import adapter, commands, keepers
 from chaosreprise.platform.file import Lab, Platform, load
 from chaosreprise.run import known, litter, stopping
 from chaosreprise.run import plan as planning
@@ -39,7 +39,6 @@ from chaosreprise.run.interruption import interruption
 from chaosreprise.run.method import Batch, Wanted
 from chaosreprise.run.observing import Pretender
 from chaosreprise.stack import starter
-from chaosreprise.stack.client import read_file
 
 log = logging.getLogger("chaostoolkit")
 STAGES: dict[str, Stage] = {"baseline": "baseline", "clean-done": "clean", "close": "end", "close-done": "end"}
@@ -265,7 +264,8 @@ class Run:
         """Stop what sessions of ours are left: none, unless the run broke off."""
         self.load.close()
         with self._told("tidy up"):
-            self._stop_sessions_of(self.directory.run)
+            if line := litter.stop(self.platform, self.directory.run):
+                log.info(f"tidied    {line}")
             if self._starts_answered():
                 self._litter.unlink()
 
@@ -281,10 +281,6 @@ class Run:
         sent = {event.cmd for event in events if isinstance(event, Submit) and event.op == "start"}
         return sent <= {event.cmd for event in events if isinstance(event, Answer)}
 
-    def _stop_sessions_of(self, run: str) -> None:
-        if names := asyncio.run(adapter.make(self.platform, run).tidy()):
-            log.info(f"tidied    {len(names)} sessions of run {run} were left: stopped")
-
     def _start_processes(self) -> None:
         lab = self._lab()
         kind = lab.serves if lab is not None else self.requested.file.kind
@@ -295,12 +291,12 @@ class Run:
         self.platform, self._stack = self._platform()
         self._exits.enter_context(faults.lock(self.platform.id))
         told = self._exits.enter_context(stopping.announced(self.requested, self.platform, self.directory))
-        for healed in faults.heal(self.platform.id, self._keeper()):
+        for healed in faults.heal(self.platform.id, keepers.address(self.platform)):
             log.info(f"healed    {healed}")
         self.warden = faults.Warden.start(
             run=self.directory.run,
             platform_id=self.platform.id,
-            keeper=self._keeper(),
+            keeper=keepers.address(self.platform),
             history=self.directory.history,
             platform_file=self.platform.path,
             observe=self.observe,
@@ -311,9 +307,8 @@ class Run:
         interruption.at_once = self.warden.halt_at_once
         self.adapter = adapter.make(self.platform, self.directory.run)
         if self._stack is None:  # the sessions of a stack of our own end with it
-            for earlier in litter.left(self.platform.id):
-                self._stop_sessions_of(earlier.name)
-                earlier.unlink()
+            for line in litter.clear(self.platform):
+                log.info(f"tidied    {line}")
 
     def _child(self, name: str, module: str, arguments: list[str]) -> Child:
         child = Child(name, module, arguments, self.directory.logs)
@@ -347,10 +342,6 @@ class Run:
             f"ready in {time.monotonic() - began:.1f} s"
         )
         return stack
-
-    def _keeper(self) -> str | None:
-        file = next(iter(self.platform.keepers.values()), None)
-        return None if file is None else read_file(file).socket
 
     def _plan(self) -> None:
         description = self.adapter.describe()

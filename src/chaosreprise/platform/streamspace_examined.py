@@ -1,0 +1,222 @@
+"""What a StreamSpace and its database tell of themselves to who examines them. Everything here only reads."""
+
+import collections
+import email.utils
+import math
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from chaosreprise.errors import RepriseError, Unreachable
+from chaosreprise.platform.file import Platform
+from chaosreprise.platform.said import Examination, Said
+from chaosreprise.platform.streamspace_sessions import ADMIN, ENDED, login
+
+if TYPE_CHECKING:
+    import psycopg
+
+DOOR, LOGIN, AGENTS, OURS, CLOCKS = "control plane", "login", "agents", "sessions", "clocks"
+ONLINE = "online"
+APART_S = 2.0  # a Date has whole seconds, and an answer takes a moment
+CONNECT_S = 2
+TIMES = 3  # the quickest answer counts: we may be busy ourselves
+MARK = "reprise-"
+WHO = """
+    select current_user, current_setting('is_superuser') = 'on', extract(epoch from clock_timestamp())::float8"""
+COLUMNS = """
+    select c.tab, c.name, a.attname is not null,
+      coalesce(has_column_privilege(to_regclass(c.tab), a.attnum, 'select'), false)
+    from unnest(%(tables)s::text[], %(columns)s::text[]) as c (tab, name) left join pg_attribute a
+      on a.attrelid = to_regclass(c.tab) and a.attname = c.name and a.attnum > 0 and not a.attisdropped"""
+WRITES = """
+    select name from unnest(%(tables)s::text[]) as t (name)
+    where to_regclass(name) is not null and has_table_privilege(to_regclass(name), 'insert, update, delete, truncate')"""
+
+
+def examinations(platform: Platform, http: httpx.AsyncClient, tag: str) -> dict[str, Examination]:
+    """`tag`: what all sessions of ours bear, whichever run made them."""
+    databases = {
+        f"evidence {name}": partial(database, platform, name)
+        for name, evidence in platform.file.evidence.items()
+        if evidence.kind == "sql"
+    }
+    return {
+        DOOR: partial(door, http),
+        LOGIN: partial(logged_in, platform, http),
+        AGENTS: partial(agents, platform, http),
+        OURS: partial(ours, platform, http, tag),
+        **databases,
+    }
+
+
+async def door(http: httpx.AsyncClient) -> list[Said]:
+    """Whether it answers, how fast, and what time it has."""
+    took_s = math.inf
+    for _ in range(TIMES):
+        began, asked = time.monotonic(), time.time()
+        answer = await _ask(http, "/version")
+        if time.monotonic() - began < took_s:
+            took_s, wall = time.monotonic() - began, asked
+    version = _field(answer, "version")
+    words = f", version {version}" if version else ""
+    said = [Said(about=DOOR, say=f"answers in {took_s * 1000:.0f} ms{words}")]
+    if stamped := email.utils.parsedate_tz(answer.headers.get("date", "")):
+        middle = email.utils.mktime_tz(stamped) + 0.5  # of a whole second
+        said.append(_clock("the control plane", middle - wall, APART_S + took_s))
+    return said
+
+
+async def logged_in(platform: Platform, http: httpx.AsyncClient) -> list[Said]:
+    role = await login(http, platform)
+    assert platform.file.control is not None
+    who = f"as {platform.file.control.user}, role {role}"
+    if role == ADMIN:
+        return [Said(about=LOGIN, say=who)]
+    lacks = "sees its own sessions only: lists, and counting other people's sessions over HTTP, are not to be had"
+    return [Said(about=LOGIN, state="limited", say=f"{who}: {lacks}", do=f"log in as one whose role is {ADMIN}")]
+
+
+async def agents(platform: Platform, http: httpx.AsyncClient) -> list[Said]:
+    """Those that an administrator is shown."""
+    if not await _entered(platform, http):
+        return []
+    answer = await _ask(http, "/api/v1/admin/agents")
+    if answer.status_code != 200:
+        say = f"can't be listed: the control plane answers with {answer.status_code}"
+        return [Said(about=AGENTS, state="limited", say=say, do=f"log in as one whose role is {ADMIN}")]
+    found = {str(one.get("agentId")): str(one.get("status")) for one in _field(answer, "agents") or []}
+    there = sorted(name for name, status in found.items() if status == ONLINE)
+    away = [f"{name} is {status}" for name, status in sorted(found.items()) if status != ONLINE]
+    say = f"{len(there)} online: {' '.join(there)}" if there else "none is online"
+    if not there:
+        return [
+            Said(about=AGENTS, state="not ok", say="; ".join([say, *away]), do="start one: nothing else runs sessions")
+        ]
+    if away:
+        do = "bring them back: a run begins only with all of them online"
+        return [Said(about=AGENTS, state="limited", say="; ".join([say, *away]), do=do)]
+    return [Said(about=AGENTS, say=say)]
+
+
+async def ours(platform: Platform, http: httpx.AsyncClient, tag: str) -> list[Said]:
+    """Sessions that bear our tag, by the run that made them."""
+    if not await _entered(platform, http):
+        return []
+    answer = await _ask(http, "/api/v1/sessions")
+    listed = [one for one in _field(answer, "sessions") or [] if tag in (one.get("tags") or [])]
+    living = [one for one in listed if one.get("state") not in ENDED]
+    runs = collections.Counter(_run_of(one) for one in living)
+    if not runs:
+        return [Said(about=OURS, say="none of ours is there")]
+    return [
+        Said(
+            about=OURS,
+            state="limited",
+            say=f"{count} of run {run} are there",
+            do="if that run is not under way: `chaos reprise heal`, or the next run here, stops those that it has a mark of",
+        )
+        for run, count in sorted(runs.items())
+    ]
+
+
+async def _entered(platform: Platform, http: httpx.AsyncClient) -> bool:
+    """Logged in; why not is said once, by who examines that."""
+    try:
+        await login(http, platform)
+    except RepriseError:
+        return False
+    return True
+
+
+async def database(platform: Platform, name: str) -> list[Said]:
+    """What the role may do, what is missing for our queries, and the database's clock. Raises Unreachable."""
+    import psycopg  # noqa: PLC0415 - 0.15 s, which the load would pay for nothing
+
+    from chaosreprise.platform.streamspace_rows import COLUMNS as NEEDED  # noqa: PLC0415
+
+    dsn = platform.file.evidence[name].dsn
+    assert dsn is not None
+    asked = {
+        "tables": [table for table, columns in NEEDED.items() for _ in columns],
+        "columns": [column for columns in NEEDED.values() for column in columns],
+    }
+    options = "-c statement_timeout=2000 -c default_transaction_read_only=on"
+    try:
+        async with await psycopg.AsyncConnection.connect(
+            dsn.read(platform.folder), autocommit=True, connect_timeout=CONNECT_S, options=options
+        ) as connection:
+            wall = time.time()
+            [who] = await _rows(connection, WHO, {})
+            took_s = time.time() - wall
+            columns = await _rows(connection, COLUMNS, asked)
+            writes = await _rows(connection, WRITES, {"tables": list(NEEDED)})
+    except psycopg.Error as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise Unreachable(f"the platform's database can't be read: {reason}") from error
+    return [
+        _rights(name, str(who[0]), bool(who[1]), [str(row[0]) for row in writes]),
+        *_missing(name, str(who[0]), columns),
+        _clock("the database", float(who[2]) - wall, APART_S / 2 + took_s),
+    ]
+
+
+def _rights(name: str, role: str, superuser: bool, writes: list[str]) -> Said:
+    if not superuser and not writes:
+        return Said(about="evidence", name=name, say=f"the role {role} may only read")
+    may = "is a superuser" if superuser else f"may write {', '.join(writes)}"
+    do = "give it a role with select only: who watches should not be able to change what it sees"
+    return Said(about="evidence", name=name, state="limited", say=f"the role {role} {may}", do=do)
+
+
+def _missing(name: str, role: str, columns: list[tuple[Any, ...]]) -> list[Said]:
+    absent = [f"{table}.{column}" for table, column, there, _ in columns if not there]
+    hidden = [f"{table}.{column}" for table, column, there, readable in columns if there and not readable]
+    said = []
+    if absent:
+        say = f"{', '.join(absent)} {'is' if len(absent) == 1 else 'are'} missing: rows can't be read without"
+        said.append(Said(about="evidence", name=name, state="not ok", say=say, do="migrate the platform's database"))
+    if hidden:
+        say = f"the role {role} may not read {', '.join(hidden)}"
+        said.append(Said(about="evidence", name=name, state="not ok", say=say, do=f"grant select on them to {role}"))
+    return said
+
+
+def _clock(whose: str, ahead_s: float, unsure_s: float) -> Said:
+    """A run takes times from its own clock alone, so this is for people who compare logs."""
+    if abs(ahead_s) <= unsure_s:
+        return Said(about=CLOCKS, say=f"that of {whose} and ours are the same within {unsure_s:.1f} s")
+    way = "ahead of" if ahead_s > 0 else "behind"
+    say = f"that of {whose} is {abs(ahead_s):.1f} s {way} ours"
+    do = "set both by NTP: a run goes by its own, but logs and times of day will not match"
+    return Said(about=CLOCKS, state="limited", say=say, do=do)
+
+
+async def _ask(http: httpx.AsyncClient, path: str) -> httpx.Response:
+    try:
+        return await http.get(path)
+    except httpx.TransportError as error:
+        raise Unreachable(
+            f"{http.base_url}: the control plane does not answer ({error}): is the platform up?"
+        ) from error
+
+
+async def _rows(
+    connection: "psycopg.AsyncConnection[tuple[Any, ...]]", query: str, values: dict[str, Any]
+) -> list[tuple[Any, ...]]:
+    return await (await connection.execute(query, values)).fetchall()
+
+
+def _field(answer: httpx.Response, name: str) -> Any:
+    """Of a JSON object; None when it is none."""
+    try:
+        said = answer.json()
+    except ValueError:
+        return None
+    return said.get(name) if isinstance(said, dict) else None
+
+
+def _run_of(session: dict[str, Any]) -> str:
+    marked = (tag.removeprefix(MARK) for tag in session.get("tags") or [] if tag.startswith(MARK))
+    return next(marked, "unknown")
