@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from chaosreprise import procs
+from chaosreprise import criteria, procs
+from chaosreprise.criteria.experiments import experiments
 from chaosreprise.stack import starter
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -129,6 +130,12 @@ class Running:
 
 
 Begin = Callable[..., Running]
+
+
+def unproven(name: str, verdict: dict[str, Any]) -> set[str]:
+    """The criteria that an experiment declares, and none of the checks by which they are proven found true in its run."""
+    judged = {check for check, found in verdict["checks"].items() if found["verdict"] == "true"}
+    return {one for one in experiments()[name].criteria if not judged & {*criteria.covered(one).checks}}
 
 
 def recheck(history: pathlib.Path, to: pathlib.Path) -> tuple[int, str, dict[str, Any]]:

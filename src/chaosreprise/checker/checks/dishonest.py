@@ -238,4 +238,5 @@ CHECK = Check(
     judge=judge,
     asks="claims",
     baseline=False,
+    criteria=("SS-8.2", "SI-3.3"),
 )
