@@ -48,12 +48,13 @@ FEWER = {
     "outage_s": 0.5,
     "latency_ms": 250,
     "create_s": 5.0,
+    "creates": 24,
 }  # more would look like silence to these labs
 HOLD_S = {  # longer than the lab of these tests waits for an agent, or for its database
     "agent-and-database": 2.0,
     "agent-blackhole": 1.5,
     "agent-freeze": 1.5,
-    "agent-zombie": 1.5,
+    "agent-zombie": 3.0,  # and for as long as it may be called online all the same
     "database-hangs": 5.0,
 }
 NARROW = ("agent-dies-before-effect",)

@@ -133,9 +133,11 @@ Begin = Callable[..., Running]
 
 
 def unproven(name: str, verdict: dict[str, Any]) -> set[str]:
-    """The criteria that an experiment declares, and none of the checks by which they are proven found true in its run."""
-    judged = {check for check, found in verdict["checks"].items() if found["verdict"] == "true"}
-    return {one for one in experiments()[name].criteria if not judged & {*criteria.covered(one).checks}}
+    """What of the criteria that an experiment declares its run did not prove: each with a check that was to, and is not true."""
+    checks = {check: found["verdict"] for check, found in verdict["checks"].items()}
+    proving = {one: checks.keys() & {*criteria.covered(one).checks} for one in experiments()[name].criteria}
+    lacks = {f"{one}: no check" for one, names in proving.items() if not names}
+    return lacks | {f"{one}: {check}" for one, names in proving.items() for check in names if checks[check] != "true"}
 
 
 def recheck(history: pathlib.Path, to: pathlib.Path) -> tuple[int, str, dict[str, Any]]:

@@ -24,7 +24,7 @@ TOP = f"""\
 Made by `{COMMAND}` from what experiments and checks declare (the data: `src/chaosreprise/criteria/`); `chaos reprise criteria`
 prints the same. A test fails when this page is not what is made, when nothing declares a criterion and it does not say
 why, and when an experiment declares one that none of its checks proves. The tests run each experiment on the embedded
-platform, where one of these checks must have seen it and found it true.
+platform, where each of these checks that it asks for must have had its evidence and found it true.
 
 """
 MEANING = """\

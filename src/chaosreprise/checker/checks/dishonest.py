@@ -238,5 +238,5 @@ CHECK = Check(
     judge=judge,
     asks="claims",
     baseline=False,
-    criteria=("SS-8.2", "SI-3.3"),
+    criteria=("SI-3.3",),
 )
