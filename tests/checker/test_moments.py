@@ -64,15 +64,38 @@ def test_a_command_that_took_effect_while_it_struck_may_have_been_missed():
     assert "its moment may have been missed: whether cmd-0239 took effect before it struck can't be told" in why
 
 
-def test_one_command_that_was_not_too_far_is_enough():
+def another(made: Made, session: str, agent: str, effect: float = UNDOING + 0.4 - SENT) -> str:
+    """A session with a hibernation that was accepted before the strike, too."""
+    made.command("start", session, 0.81, agent=agent)
+    cmd: str = made.command("hibernate", session, SENT + 0.01, effect=effect)
+    made.command("stop", session, CLEAN + 0.61)
+    return cmd
+
+
+def test_one_command_that_was_not_too_far_is_enough_recorded_or_not():
     made = waited(effect=0.05)
-    made.command("start", "s-a2-other", 0.81, agent=VICTIM)
-    late = made.command("hibernate", "s-a2-other", SENT + 0.01, effect=UNDOING + 0.4 - SENT)
-    made.command("stop", "s-a2-other", CLEAN + 0.61)
-    (injected,) = made.find(Fault, lambda e: e.state == "injected")
     assert "its moment was missed" in told(made)
+    late = another(made, "s-a2-other", VICTIM)
+    assert told(made) == ""
+    (injected,) = made.find(Fault, lambda e: e.state == "injected")
     injected.moment.cmds.append(late)
     assert told(made) == ""
+
+
+def test_commands_that_were_too_far_or_on_another_agent_are_not():
+    made = waited(effect=0.05)
+    another(made, "s-a2-other", VICTIM, effect=0.04)
+    another(made, "s-a1-other", "a1")
+    assert "its moment was missed" in told(made)
+
+
+def test_of_a_moment_at_the_second_command_the_first_one_is_not():
+    between = {"after": {"accept": "hibernate", "n": 2}, "before": "effect"}
+    made = waited(at=between)
+    second = another(made, "s-a2-other", VICTIM, effect=0.05)
+    (injected,) = made.find(Fault, lambda e: e.state == "injected")
+    injected.moment.cmds[:] = [second]
+    assert "its moment was missed" in told(made)
 
 
 def drop_armed(made: Made) -> None:

@@ -20,8 +20,9 @@ from toystack import eventually
 from chaosreprise.clock import SECOND, boottime
 from chaosreprise.errors import NotAllowed, NotPossible, NotProven
 from chaosreprise.faults import client as faults
-from chaosreprise.faults import heir, passing, registry
+from chaosreprise.faults import heir, passing, registry, sql
 from chaosreprise.faults.base import Context
+from chaosreprise.faults.kinds import read_only
 from chaosreprise.links.client import Toxiproxy
 from chaosreprise.platform.links import OfFile
 from chaosreprise.procs import myself
@@ -314,6 +315,21 @@ def test_a_late_undo_takes_nothing_back_that_a_later_fault_has_made(database, wa
     with database.connect() as new:
         assert refuses_to_write(new)
     undo(warden, "second")
+
+
+def test_what_is_cut_short_while_it_waits_to_be_alone_can_be_undone(database):
+    asyncio.run(cut_short(database, "cut/short"))
+
+
+async def cut_short(database, mark):
+    """The server may give its session the lock when nobody waits for the answer any more."""
+    fault = registry.get("database.read_only")
+    context = Context(database.stack.address, [myself()], platform_file=str(database.platform_file))
+    target = await fault.plan(context, "database", {})
+    await fault.inject(context, mark, target, boottime() + 60 * SECOND)
+    await sql.rows(fault._made[mark].witness, "select pg_advisory_lock(hashtext(%s))", read_only.MARK)
+    await fault.undo(context, mark, target)
+    await fault.verify(context, mark, target)
 
 
 def test_what_becomes_free_is_used_up_again(database, warden):

@@ -1,9 +1,9 @@
 """Whether each fault that waited for its moment struck in it, and each batch of commands was sent in it.
 
-What was recorded of the moment says which commands it is about; whether they were where they should have been is looked up in
-the history. An event of the moment must surely have happened before the strike began, the stage that must not have been
-reached surely after it was over, for one of the commands at least: a later one shows that it was missed, and where that can't
-be told it is not known. Either makes the run unknown: what it was made for was not tried.
+What was recorded of the moment says by which commands it came; where they were is looked up in the history. An event of the
+moment must surely have happened before the strike began, the stage that must not have been reached surely after it was over,
+for one command at least, recorded or come so far since: where all were further it was missed, and where that can't be told it is
+not known. Either makes the run unknown: what it was made for was not tried.
 """
 
 from collections.abc import Iterator
@@ -145,8 +145,15 @@ def _not_between(case: Case, at: Moment, waited: Awaited, strike: Strike) -> str
         sure = [row for row in own if _surely_reached(case, row, event.stage, strike)]
         if not sure:
             return f"its moment can't be told: no {event.op} of it surely {PAST[event.stage]} before it struck"
-        narrow += sure if until is not None else []
+        narrow += _candidates(case, event, strike) if until is not None else []
     return None if at.until is None else _all_further(case, narrow, at.until, strike.span)
+
+
+def _candidates(case: Case, event: Event, strike: Strike) -> list[int]:
+    """All commands that had surely come as far as the nth one."""
+    rows = (row for row in range(len(case.commands)) if _meant(case, row, event, strike))
+    spans = [(span.hi, row) for row in rows if (span := _surely_reached(case, row, event.stage, strike))]
+    return [row for _, row in sorted(spans)[event.n - 1 :]]
 
 
 def _meant(case: Case, row: int, event: Event, strike: Strike) -> bool:
@@ -162,11 +169,12 @@ def _meant(case: Case, row: int, event: Event, strike: Strike) -> bool:
     return not crossed.isdisjoint(case.commands.path[row])
 
 
-def _surely_reached(case: Case, row: int, stage: Stage, strike: Strike) -> bool:
+def _surely_reached(case: Case, row: int, stage: Stage, strike: Strike) -> Span | None:
+    """When it had, if that was surely between the begin of the wait and the strike."""
     span = reached(case, row, stage)
     if span is None or (stage == "effect" and not is_its_own(case, row)):
-        return False
-    return strike.since <= span.hi <= strike.span.lo
+        return None
+    return span if strike.since <= span.hi <= strike.span.lo else None
 
 
 def _all_further(case: Case, rows: list[int], until: Stage, strike: Span) -> str | None:

@@ -103,6 +103,8 @@ class ReadOnly(on_database.OnDatabase):
 
     async def undo(self, context: Context, mark: str, target: Target) -> str | None:
         frozen, made = msgspec.convert(target, Frozen), self._made.pop(mark, None)
+        if made is not None:  # cut short while it waited to be alone it may be so by now, and nobody else would ever be
+            await sql.close(made.witness)
         async with on_database.administrator(context, target) as connection:
             async with _alone(connection):
                 file = await _in_file(connection)
@@ -116,7 +118,6 @@ class ReadOnly(on_database.OnDatabase):
         heir.end(mark)
         if made is not None:
             made.heir.wait()
-            await sql.close(made.witness)
         await super().undo(context, mark, target)
         kept = file.get(MARK) == mark and file.get(SETTING) == "on"
         return SOMEBODY if made is not None and made.changed and not kept else None
