@@ -39,9 +39,12 @@ EMBEDDED = """version = 1
 kind = "embedded"
 name = "made"
 [lab]
-heartbeat_s = 0.2
+heartbeat_s = {heartbeat_s}
 reconcile_s = 0.1
 """
+HEARTBEAT_S = {
+    "burst-of-creates": 1.5
+}  # else 0.2: on a busy machine its agents must not seem silent, or creates are refused
 FEWER = {
     "reserve": 4,
     "sessions_hit": 3,
@@ -55,6 +58,7 @@ HOLD_S = {  # longer than the lab of these tests waits for an agent, or for its 
     "agent-blackhole": 1.5,
     "agent-freeze": 1.5,
     "agent-zombie": 3.0,  # and for as long as it may be called online all the same
+    "burst-of-creates": 6.0,
     "database-hangs": 5.0,
 }
 NARROW = ("agent-dies-before-effect",)
@@ -83,7 +87,7 @@ def test_an_experiment_passes_on_a_correct_platform_and_is_exposed_to_its_fault(
 def test_an_experiment_gets_the_platform_that_it_needs_and_passes_on_it(
     name: str, begin: Begin, tmp_path: pathlib.Path
 ) -> None:
-    (tmp_path / "lab.toml").write_text(EMBEDDED)
+    (tmp_path / "lab.toml").write_text(EMBEDDED.format(heartbeat_s=HEARTBEAT_S.get(name, 0.2)))
     ran = passed(name, tmp_path / "lab.toml", begin, MADE[name])
     faults = [fault for fault in ran.verdict()["faults"] if fault["kind"].endswith(".restart")]
     restarted = sorted(fault["component"] for fault in faults)
