@@ -37,7 +37,7 @@ reconcile_s = 0.02
 # Held for three times as long as the lab takes to miss an agent, so that everything that has to do with it may show.
 VARIABLES = {
     "hold_s": 5.0, "quiet_s": 0.2, "baseline_s": 0.5, "exposure": 2, "steps_per_s": 10.0, "reads_per_s": 5.0,
-    "reserve": 6, "sessions_hit": 3, "outage_s": 1.0,
+    "reserve": 6, "sessions_hit": 3, "outage_s": 1.0, "create_s": 5.0, "creates": 24,
 }  # fmt: skip
 # With a defect: what is slow by it misses these limits, and enough waits for an agent to be late if it comes drop by drop.
 STRICT = {"answered_s": 4.0, "noticed_s": 3.0}
@@ -45,7 +45,7 @@ HELD = {"exposure": 4}
 # Of more stops the last is later than the platform's bound.
 MORE = {
     "later-stops": {"exposure": 5},
-    "second-connection": {"exposure": 5, "hold_s": 4.0},
+    "second-connection": {"exposure": 5, "hold_s": 4.0, "noticed_s": 10.0},  # of a lab that takes longer to notice
     "written-off-at-the-end": {"exposure": 2},  # its reserve is shared among three restarts
 }
 HEARTBEAT_S = 0.5

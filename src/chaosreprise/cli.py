@@ -277,6 +277,16 @@ def checks(as_json: bool) -> None:
 
 
 @reprise.command()
+@click.option("--json", "as_json", is_flag=True, help="the same for machines")
+@_errors
+def criteria(as_json: bool) -> None:
+    """List every criterion: what tests it, which checks prove it, and what is not tested yet, or never."""
+    from chaosreprise.criteria import reference  # noqa: PLC0415
+
+    click.echo(json.dumps(reference.data(), indent=2) if as_json else reference.text())
+
+
+@reprise.command()
 @click.argument("which", required=False)
 @_errors
 def stop(which: str | None) -> None:

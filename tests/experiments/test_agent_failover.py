@@ -8,7 +8,7 @@ import subprocess
 import xml.etree.ElementTree as ET
 
 import pytest
-from runs import CHAOS, CLEAN, EXPERIMENT, SHORT, Begin, Ran, Running
+from runs import CHAOS, CLEAN, EXPERIMENT, SHORT, Begin, Ran, Running, unproven
 
 from chaosreprise.stack import starter
 from chaosreprise.stack.client import Keeper
@@ -35,6 +35,7 @@ def test_it_passes_and_was_exposed_whatever_the_seed(ran: Ran) -> None:
     assert verdict["recovery"][0]["noticed"] is not None
     assert verdict["recovery"][0]["elsewhere"] is not None
     assert verdict["recovery"][0]["drained"] is not None
+    assert unproven("agent-failover", verdict) == set(), ran.told()
 
 
 def test_it_leaves_the_lab_as_it_was_and_no_session(ran: Ran, lab: starter.Stack) -> None:

@@ -79,6 +79,36 @@ def test_a_hibernation_ends_it_and_another_one_goes_on(lab):
     assert asyncio.run(look()) == ("closed by the platform with 1001: the session's process has ended", False)
 
 
+def test_a_woken_session_has_one_again_without_a_new_login_and_a_stop_ends_it(lab):
+    name = lab.running()
+
+    async def look():
+        speaker = adapter.make(file.load(str(lab.stack.platform_file)), "r1")
+        await speaker.open()
+        try:
+            ended = [await asyncio.wait_for(broken_by(speaker, "hibernate"), SOON_S)]
+            lab.wait(name, "hibernated")
+            lab.change(name, "wake")
+            lab.wait(name, "running")
+            return [*ended, await asyncio.wait_for(broken_by(speaker, "stop"), SOON_S)]
+        finally:
+            await speaker.close()
+
+    async def broken_by(speaker, verb):
+        stream = await speaker.hold(name)
+        assert stream is not None
+        try:
+            waiting = asyncio.create_task(stream.broken())
+            await asyncio.sleep(0.3)
+            assert not waiting.done()
+            lab.change(name, verb)
+            return (await waiting).why
+        finally:
+            await stream.close()
+
+    assert asyncio.run(look()) == ["closed by the platform with 1001: the session's process has ended"] * 2
+
+
 def test_a_crash_of_the_session_ends_it(lab):
     name = lab.running()
     assert "the session's process has ended" in why_broken(lab, name, lambda: lab.step(name, "import os; os._exit(1)"))

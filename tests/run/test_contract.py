@@ -26,6 +26,8 @@ REFUSED = {"name": "no agent", "when": "no-agent-online", "ops": ["start"], "all
         ({"needs": {"control_plane": 2}}, "needs.control_plane is not a setting: did you mean control_planes?"),
         ({"needs": {"agents": 100}}, "needs.agents = 100: expected a whole number from 1 to 64"),
         ({"limits": {"baseline": 3}}, "limits.baseline is not a setting: did you mean baseline_s?"),
+        ({"criteria": ["SS-99.9"]}, 'criteria: "SS-99.9" is no criterion: `chaos reprise criteria` lists them'),
+        ({"criteria": "SS-8.2"}, 'criteria = "SS-8.2": expected a list'),
         ({"objectives": [1]}, "objectives[0] = 1: expected a table with name, signal, latency"),
         (
             {"objectives": [{"name": "x", "sginal": "a.b"}]},

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from chaosreprise import procs
+from chaosreprise import criteria, procs
+from chaosreprise.criteria.experiments import experiments
 from chaosreprise.stack import starter
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -129,6 +130,14 @@ class Running:
 
 
 Begin = Callable[..., Running]
+
+
+def unproven(name: str, verdict: dict[str, Any]) -> set[str]:
+    """What of the criteria that an experiment declares its run did not prove: each with a check that was to, and is not true."""
+    checks = {check: found["verdict"] for check, found in verdict["checks"].items()}
+    proving = {one: checks.keys() & {*criteria.covered(one).checks} for one in experiments()[name].criteria}
+    lacks = {f"{one}: no check" for one, names in proving.items() if not names}
+    return lacks | {f"{one}: {check}" for one, names in proving.items() for check in names if checks[check] != "true"}
 
 
 def recheck(history: pathlib.Path, to: pathlib.Path) -> tuple[int, str, dict[str, Any]]:

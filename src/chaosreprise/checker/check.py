@@ -16,7 +16,8 @@ class Check:
     it is always made. `asks`: the list of the contract without which there is nothing to judge. `ledgers`: the kinds of
     evidence that it can't do without. `levels`: the attribution that a kind needs to be judged. `early`: what it finds
     can't be taken back, so that it is judged during the method too. `baseline`: whether there is something to judge before
-    anything was broken. `says`: one violation, and several, in words.
+    anything was broken. `says`: one violation, and several, in words. `criteria`: the ids of those that it proves, or a part
+    of them, when an experiment that suits them asks for it.
     """
 
     name: str
@@ -28,3 +29,4 @@ class Check:
     judge: Callable[[Case], Finding]
     asks: str = ""
     baseline: bool = True
+    criteria: tuple[str, ...] = ()

@@ -35,7 +35,8 @@ promise that the platform does not make is told, and makes a required check unkn
 
 ## What an experiment states for them
 In the `arguments` of its control: the checks that it requires and those that are judged if there is evidence, `objectives` for the check of that
-name, `refusals` for `refusal`, and a file of known violations. A mistake in it is refused in one sentence before anything is broken.
+name, `refusals` for `refusal`, a file of known violations, and, if it likes, the ids of the `criteria` that it tests ([coverage.md](coverage.md)).
+A mistake in it is refused in one sentence before anything is broken.
 
 ```json
 {{

@@ -7,11 +7,13 @@ import functools
 import importlib
 import inspect
 import pkgutil
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from chaosreprise.errors import NotPossible
 from chaosreprise.faults import kinds as package
 from chaosreprise.faults.base import Fault
+
+ACTIONS = "chaosreprise.actions."
 
 
 class Entry(NamedTuple):
@@ -43,6 +45,14 @@ def get(kind: str) -> Fault:
     if verb in verbs() and group in (fault := _entry(verb).fault).groups:
         return fault
     raise NotPossible(f"{kind!r} is no fault: expected one of {', '.join(kinds())}")
+
+
+def action(provider: Any) -> str | None:
+    """The name of an action of ours, such as `agents.crash` or `load.drain`; None for whatever else an experiment names."""
+    module = str(provider.get("module")) if isinstance(provider, dict) else ""
+    if not module.startswith(ACTIONS):
+        return None
+    return f"{module.removeprefix(ACTIONS).replace('_', '-')}.{provider.get('func')}"
 
 
 def group_of(component: str) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from chaosreprise import checker
+from chaosreprise import checker, criteria
 from chaosreprise.errors import BadInput, shown
 from chaosreprise.platform.file import Lab, Serves
 from chaosreprise.platform.values import Agents, ControlPlanes, Mebibytes, NumberOfRegions, Users
@@ -52,7 +52,7 @@ class Needs(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=Tru
 
 
 class Arguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
-    """`known`: a file of violations that are known, beside the experiment."""
+    """`known`: a file of violations that are known, beside the experiment. `criteria`: the ids of those that it tests."""
 
     name: Annotated[
         str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}\Z", description="a name of small letters, digits and dashes")
@@ -66,6 +66,7 @@ class Arguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen
     refusals: list[StatedSituation] = []
     limits: Limits = Limits()
     known: Annotated[str, Meta(max_length=4096, description="the path of a file such as known.toml")] = ""
+    criteria: list[str] = []
 
 
 FIELDS = Arguments.__struct_fields__
@@ -92,6 +93,9 @@ def _read(raw: Any, known_checks: list[str]) -> Arguments:
             raise BadInput(f"{WHERE}: {shown(name)} is not a check: known are {', '.join(known_checks)}")
     if not arguments.require:
         raise BadInput(f"{WHERE}: require = []: name the checks that this experiment must show")
+    for name in arguments.criteria:
+        if name not in criteria.ids():
+            raise BadInput(f"{WHERE}: criteria: {shown(name)} is no criterion: `chaos reprise criteria` lists them")
     stated.check(WHERE, arguments.objectives, arguments.refusals)
     return arguments
 

@@ -18,7 +18,6 @@ from chaosreprise.run.contract import has_variable
 from chaosreprise.settings import convert
 from chaosreprise.workload.plan import OPEN_LOOP
 
-PREFIX = "chaosreprise.actions."
 ALL = "all"
 SEND = "commands.send"
 SESSIONS = "sessions"
@@ -220,9 +219,9 @@ def _actions(method: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     """The actions of ours, by name, with their arguments."""
     for activity in method if isinstance(method, list) else []:
         provider = activity.get("provider") if isinstance(activity, dict) else None
-        if not isinstance(provider, dict) or not str(provider.get("module")).startswith(PREFIX):
+        action = registry.action(provider)
+        if provider is None or action is None:
             continue
-        action = f"{provider['module'].removeprefix(PREFIX).replace('_', '-')}.{provider.get('func')}"
         given = provider.get("arguments") or {}
         if not isinstance(given, dict):
             raise BadInput(f"{action}: arguments = {shown(given)}: expected an object of names and values")

@@ -163,4 +163,5 @@ CHECK = Check(
     early=True,
     says=("what exists was denied", "answers denied what exists"),
     judge=judge,
+    criteria=("RP-5",),
 )

@@ -238,4 +238,5 @@ CHECK = Check(
     judge=judge,
     asks="claims",
     baseline=False,
+    criteria=("SI-3.3",),
 )

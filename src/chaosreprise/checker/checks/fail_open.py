@@ -168,4 +168,5 @@ CHECK = Check(
     says=("a call was answered as if the store had been there", "calls were answered as if the store had been there"),
     judge=judge,
     baseline=False,
+    criteria=("SS-5.2", "SS-8.3"),
 )

@@ -208,4 +208,5 @@ CHECK = Check(
     early=True,
     says=("a held connection broke for no reason", "held connections broke for no reason"),
     judge=judge,
+    criteria=("SI-1.1", "SI-3.1"),
 )

@@ -255,4 +255,5 @@ CHECK = Check(
     early=True,
     says=("a command took effect after its bound", "commands took effect after their bounds"),
     judge=judge,
+    criteria=("SS-2.3", "SS-3.2", "SI-1.1"),
 )

@@ -243,4 +243,5 @@ CHECK = Check(
     says=("a session was in a state that nothing explains", "sessions were in states that nothing explains"),
     judge=judge,
     asks="states",
+    criteria=("SS-2.1", "SS-2.3", "SS-3.1", "SS-3.2", "SS-4.1", "SS-4.2"),
 )

@@ -234,4 +234,5 @@ CHECK = Check(
     says=("work was given to an agent that was gone", "commands were given to an agent that was gone"),
     judge=judge,
     baseline=False,
+    criteria=("SS-7.4", "SI-3.3"),
 )

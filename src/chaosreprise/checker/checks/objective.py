@@ -150,4 +150,5 @@ CHECK = Check(
     judge=judge,
     asks="objectives",
     baseline=False,
+    criteria=("SS-8.2", "SS-10.1", "SI-3.3"),
 )

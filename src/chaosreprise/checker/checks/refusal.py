@@ -187,4 +187,5 @@ CHECK = Check(
     judge=judge,
     asks="situations",
     baseline=False,
+    criteria=("SS-3.1", "SS-3.3", "SS-8.1", "SS-8.3", "SI-3.2"),
 )

@@ -183,4 +183,5 @@ CHECK = Check(
     says=("a session of ours was not gone at the end", "sessions of ours were not gone at the end"),
     judge=judge,
     baseline=False,
+    criteria=("SS-2.2", "SS-3.2", "SS-3.3", "SI-1.1"),
 )

@@ -240,4 +240,5 @@ CHECK = Check(
     early=True,
     says=("two processes were one session at once", "processes that were a session beside another one"),
     judge=judge,
+    criteria=("SI-3.1",),
 )
