@@ -145,5 +145,5 @@ CHECK = Check(
     early=True,
     says=("a command took effect twice", "commands took effect more than once"),
     judge=judge,
-    criteria=("SI-3.1", "SI-3.2", "RP-1", "RP-2", "RP-4"),
+    criteria=("SI-3.1", "SI-3.2", "RP-1", "RP-2", "RP-4", "SX-10"),
 )

@@ -104,4 +104,5 @@ CHECK = Check(
     early=False,
     says=("what was accepted has no record", "accepted commands have no record"),
     judge=judge,
+    criteria=("SX-6",),
 )
