@@ -27,14 +27,23 @@ def found(levels=ALL_LEVELS, kinds=None, parts=PARTS, system="streamspace"):
 
 def test_where_everything_is_seen_and_may_be_broken_what_experiments_declare_can_be_tested():
     can = {name for name, one in found().items() if one.by}
-    declared = {name for experiment in experiments.experiments().values() for name in experiment.criteria}
-    assert can == declared
+    own = [experiment for experiment in experiments.experiments().values() if experiment.system == "streamspace"]
+    assert can == {name for experiment in own for name in experiment.criteria}
     assert all(bool(one.by) != bool(one.why) for one in found().values())
 
 
 def test_a_platform_has_the_criteria_of_its_system_and_of_all():
     assert {name.partition("-")[0] for name in found()} == {"SS", "SI", "RP"}
     assert {name for name in found(system="sandbox") if not name.startswith("SX-")} == {"RP-5"}
+
+
+def test_what_experiments_on_sandboxes_declare_can_be_tested_on_one():
+    attribution = [Attribution(op="step", ledger="workspaces", level="keyed", mark="e")]
+    levels = criteria.levels_of({"rows", "workspaces", "slots"}, attribution, (), ["step"])
+    can = {name for name, one in found(levels, system="sandbox").items() if one.by}
+    own = [experiment for experiment in experiments.experiments().values() if experiment.system == "sandbox"]
+    assert can == {name for experiment in own for name in experiment.criteria}
+    assert found()["RP-5"].by
 
 
 def test_a_fault_that_can_not_be_made_takes_its_experiments_away_and_is_named():

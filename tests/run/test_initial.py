@@ -15,7 +15,7 @@ from runs import CHAOS, CLEAN
 
 from chaosreprise.errors import BadInput
 from chaosreprise.platform import file
-from chaosreprise.platform.file import OF_EMBEDDED, PlatformFile
+from chaosreprise.platform.file import OF_EMBEDDED, OF_KINDS, PlatformFile
 from chaosreprise.run import initial
 
 FILLED = {
@@ -26,6 +26,7 @@ FILLED = {
     "template": "python",
     "keeper": "keeper.json",
     "user-of-sessions": "user01",
+    "workspaces": "workspaces",
 }
 COMMENTED = re.compile(r"^# (?=\[|[a-z_0-9]+ = )", re.MULTILINE)
 OWN_NAMES = ("evidence", "components", "links")  # tables whose entries somebody names
@@ -70,7 +71,8 @@ def settings(struct: type[msgspec.Struct], raw: dict[str, Any], at: str = "") ->
 
 def all_settings(kind: str) -> list[tuple[str, Any, bool]]:
     raw = uncommented(kind)
-    goes_with = OF_EMBEDDED if kind == "embedded" else set(PlatformFile.__struct_fields__) - {"lab"}
+    others = {table for other, table in OF_KINDS.items() if other != kind}
+    goes_with = OF_EMBEDDED if kind == "embedded" else set(PlatformFile.__struct_fields__) - {"lab", *others}
     found = [one for one in settings(PlatformFile, raw) if one[0].partition(".")[0] in goes_with]
     for table in OWN_NAMES if kind != "embedded" else ():
         (of,) = structs_in(typing.get_args(typing.get_type_hints(PlatformFile, include_extras=True)[table])[1])

@@ -15,9 +15,10 @@ ENDING = ".json"
 
 
 class Experiment(msgspec.Struct, kw_only=True, frozen=True):
-    """`needs`: how many of what the platform must have at least."""
+    """`system`: the kind of platform that it is for. `needs`: how many of what that must have at least."""
 
     name: str
+    system: str
     title: str
     criteria: list[str]
     require: list[str]
@@ -43,14 +44,16 @@ def _read(name: str, text: str) -> Experiment:
     arguments = next(
         control["provider"]["arguments"] for control in stated["controls"] if control["provider"]["module"] == CONTROL
     )
+    needs = arguments.get("needs", {})
     return Experiment(
         name=name,
+        system=needs.get("kind", "streamspace"),
         title=stated["title"],
         criteria=arguments.get("criteria", []),
         require=arguments["require"],
         optional=arguments.get("optional", []),
         kinds=sorted(set(_kinds(stated["method"]))),
-        needs=arguments.get("needs", {}),
+        needs={what: least for what, least in needs.items() if what != "kind"},
     )
 
 

@@ -29,18 +29,23 @@ def of_platform(
     `levels`: of each check that can judge there the attribution that it has (`levels_of`); `kinds`: the faults that can be made
     and are allowed; `parts`: how many there are of what an experiment may need (`agents`, `control_planes`, `users` and so on).
     """
-    there = _There(levels, kinds, parts)
+    there = _There(system, levels, kinds, parts)
     return [_possible(entry, there) for entry in table() if entry.criterion.system in (system, ALL)]
 
 
-def levels_of(ledgers: Collection[str], attribution: Sequence[Attribution], given: Collection[str]) -> dict[str, Level]:
-    """The checks that can judge, with the level at which they surely can: that of the weakest kind of lifecycle command.
+def levels_of(
+    ledgers: Collection[str],
+    attribution: Sequence[Attribution],
+    given: Collection[str],
+    ops: Collection[str] = LIFECYCLE,
+) -> dict[str, Level]:
+    """The checks that can judge, with the level at which they surely can: that of the weakest of the kinds of commands `ops`.
 
-    `ledgers`: the kinds of evidence that are there, `rows` among them where the platform's own are read; `given`: which of
-    GIVEN the adapter states.
+    `ledgers`: the kinds of evidence that are there, `rows` among them where the platform's own are read, and `slots` where
+    effects are known; `given`: which of GIVEN the adapter states.
     """
     known = strongest(attribution)
-    weakest: Level = min((known[op].level if op in known else "none" for op in LIFECYCLE), key=STRENGTH.__getitem__)
+    weakest: Level = min((known[op].level if op in known else "none" for op in ops), key=STRENGTH.__getitem__)
     return {
         check.name: weakest
         for check in registry.checks().values()
@@ -55,6 +60,7 @@ def said(found: Sequence[Possible]) -> str:
 
 
 class _There(NamedTuple):
+    system: str
     levels: Mapping[str, Level]
     kinds: Collection[str]
     parts: Mapping[str, int]
@@ -64,6 +70,8 @@ class _There(NamedTuple):
 
     def against(self, experiment: Experiment, checks: Collection[str]) -> Iterator[str]:
         """Why this experiment can't show there what one of these checks proves."""
+        if experiment.system != self.system:
+            yield f"it is for a {experiment.system}"
         yield from (f"{kind} can't be made" for kind in experiment.kinds if kind not in self.kinds)
         for name, wanted in experiment.needs.items():
             if (number := self.parts.get(name, 0)) < wanted:
