@@ -4,20 +4,19 @@ An adapter never retries, never raises for what the platform did, and says of ea
 from a Clock only, so that a simulated platform can speak this protocol in virtual time.
 """
 
-import importlib
-from types import ModuleType
 from typing import Any, Protocol
 
 import msgspec
 
-from chaosreprise.errors import BadInput
 from chaosreprise.history import Answer
 from chaosreprise.history.events import Attribution, Op, Refusal
 from chaosreprise.history.statements import Claim, Edge
 from chaosreprise.observe import Source
 from chaosreprise.platform.file import Platform
+from chaosreprise.platform.kinds import module_of
 
 SECONDS = 1_000_000_000
+UNCONNECTED = "unconnected"  # the rule of a call that reached nobody: it surely did nothing
 
 
 class Operation(msgspec.Struct, frozen=True):
@@ -46,7 +45,9 @@ class Description(msgspec.Struct, kw_only=True):
     states: list[Edge] = []
     claims: list[Claim] = []
     links: list[str] = []
-    ways: dict[str, list[str]] = {}  # by operation, the components that it crosses but for its agent and session; empty: all alike
+    ways: dict[
+        str, list[str]
+    ] = {}  # by operation, the components that it crosses but for its agent and session; empty: all alike
     hibernates: bool = True
     read_along: list[str] = []  # agents on whose links it is seen what they and the control plane say to each other
 
@@ -130,17 +131,6 @@ class Adapter(Protocol):
 
 
 def make(platform: Platform, run: str) -> Adapter:
-    """The adapter for a platform file. Raises BadInput when no adapter of its kind exists."""
+    """The adapter for a platform file. Raises BadInput when that of its kind can't be had, or not with these settings."""
     adapter: Adapter = module_of(platform.file.kind).adapter(platform, run)
     return adapter
-
-
-def module_of(kind: str) -> ModuleType:
-    """The module `chaosreprise.platform.<kind>`: being there is its registration."""
-    name = f"chaosreprise.platform.{kind}"
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        raise BadInput(f'kind = "{kind}": no adapter of that name') from None

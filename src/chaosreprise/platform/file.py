@@ -8,14 +8,14 @@ import hashlib
 import pathlib
 import re
 import tomllib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
 
 from chaosreprise.errors import BadInput, shown
 from chaosreprise.paths import state_dir
-from chaosreprise.platform import limits
+from chaosreprise.platform import kinds, limits
 from chaosreprise.platform.limits import Allow, Guard, Identity
 from chaosreprise.platform.values import (
     Agents,
@@ -39,7 +39,14 @@ from chaosreprise.platform.values import (
 from chaosreprise.settings import TOO_MUCH, convert, read_text
 
 
+T = TypeVar("T")
 Serves = Literal["streamspace", "sandbox"]
+Setting = Annotated[
+    Text | bool | int | float | Secret,
+    Meta(
+        description='a text on one line, a number, true or false, or a secret by reference, {env = "NAME"} or {file = "path"}'
+    ),
+]
 
 
 class Lab(Strict, frozen=True):
@@ -163,15 +170,20 @@ class Promises(Strict, frozen=True):
     memory: bool = False
     takeover_s: Seconds | None = None
 
+    def stated(self) -> dict[str, Any]:
+        """As the contract has them."""
+        return {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None}
+
 
 class PlatformFile(Strict, frozen=True):
     version: Literal[1]
-    kind: Literal["embedded", "streamspace", "sandbox"]
+    kind: Name
     name: Name
     lab: Lab | None = None
     identity: Identity = Identity()
     control: Control | None = None
     sandbox: Sandbox | None = None
+    settings: dict[Name, Setting] = {}
     evidence: dict[str, Evidence] = msgspec.field(default_factory=dict)
     components: dict[str, Components] = msgspec.field(default_factory=dict)
     regions: dict[str, list[Text]] = msgspec.field(default_factory=dict)
@@ -194,6 +206,10 @@ class Platform(msgspec.Struct, frozen=True):
     def id(self) -> str:
         """What its faults and its lock are filed under: the name and the host, so that two files of one name do not meet by chance."""
         return f"{self.file.name}@{self.file.identity.host or self.file.identity.context or 'local'}"
+
+    def settings(self, into: type[T]) -> T:
+        """[settings] as the adapter of a kind that is not built in wants them: as strict as a `Strict` is. Raises BadInput."""
+        return convert(f"{self.path}: [settings]", msgspec.to_builtins(self.file.settings), into)
 
     def has(self, setting: str) -> bool:
         """Whether `table.name.setting` of the file, or a shorter one, is set."""
@@ -267,6 +283,7 @@ def _toml(where: str) -> dict[str, Any]:
 
 def _check(where: str, file: PlatformFile) -> None:
     """What must or must not stand together, beyond the type of each setting."""
+    kinds.check(f"{where}: kind", file.kind, kinds.EMBEDDED)
     if file.kind == "embedded":
         for table in PlatformFile.__struct_fields__:
             if table not in OF_EMBEDDED and getattr(file, table) != getattr(EMBEDDED.file, table):
@@ -280,6 +297,10 @@ def _check(where: str, file: PlatformFile) -> None:
         if (getattr(file, table) is not None) is not (kind == file.kind):
             wrong = "is missing" if kind == file.kind else "does not belong there: leave it out"
             raise BadInput(f'{where}: [{table}] {wrong}: kind = "{file.kind}"')
+    if file.settings and file.kind in kinds.BUILT_IN:
+        raise BadInput(
+            f'{where}: [settings] does not go with kind = "{file.kind}", whose settings have tables of their own: leave it out'
+        )
     if file.timing is None:
         raise BadInput(f'{where}: [timing] is missing: kind = "{file.kind}" needs it')
     for table in OF_KINDS.values():
@@ -316,7 +337,9 @@ def _check_components(where: str, entries: dict[str, Components]) -> None:
                 f'{where}: components.{name}: how = "process" needs one of two: keeper, of processes that run, or command, to start one'
             )
         if entry.command is None and (entry.env or entry.folder or entry.port or entry.after):
-            raise BadInput(f"{where}: components.{name}: env, folder, port and after go only with command: leave them out")
+            raise BadInput(
+                f"{where}: components.{name}: env, folder, port and after go only with command: leave them out"
+            )
         if name != DATABASE and entry.admin is not None:
             raise BadInput(f"{where}: components.{name}.admin goes only with components.{DATABASE}: leave it out")
 

@@ -293,16 +293,18 @@ def contract_event(
 def check_needs(arguments: Arguments, platform: Platform, components: list[Component]) -> None:
     """The platform is as large as the experiment wants it. Only the embedded one is made so."""
     if platform.file.kind != arguments.needs.kind:
+        made = "leave REPRISE_PLATFORM out, and one is made, or name another platform"
         raise NotPossible(
             f'{platform.path}: kind = "{platform.file.kind}": this experiment is for a {arguments.needs.kind} (needs.kind): '
-            "leave REPRISE_PLATFORM out, and one is made, or name another platform"
+            + (made if arguments.needs.embeddable else "name a platform of that kind")
         )
     for group, wanted in arguments.needs.by_group().items():
         there = sum(component.group == group for component in components)
         if there < wanted:
+            made = "leave REPRISE_PLATFORM out, and a platform is made that has them, or name another one"
             raise NotPossible(
                 f"{platform.path}: {there} of {wanted} {group} are there that this experiment needs: "
-                "leave REPRISE_PLATFORM out, and a platform is made that has them, or name another one"
+                + (made if arguments.needs.embeddable else "name a platform that has them")
             )
 
 
