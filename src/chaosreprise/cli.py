@@ -297,13 +297,18 @@ def down(ids: tuple[str, ...]) -> None:
 @lab.command()
 @click.option("--json", "as_json", is_flag=True, help="all that is known of each, for machines")
 @click.option("--names", is_flag=True, help="the names alone")
-def defects(as_json: bool, names: bool) -> None:
+@click.option(
+    "--platform", type=click.Choice(["streamspace", "sandbox"]), default="streamspace", help="which kind of lab"
+)
+def defects(as_json: bool, names: bool, platform: str) -> None:
     """List the planted defects: REPRISE_LAB_DEFECT=NAME makes a lab with that one."""
     command = [
         sys.executable,
         "-m",
         "chaosreprise.lab",
         "defects",
+        "--platform",
+        platform,
         *(["--json"] if as_json else []),
         *(["--names"] if names else []),
     ]

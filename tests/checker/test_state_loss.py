@@ -125,7 +125,9 @@ def test_steps_that_overlap_have_no_order():
 
 def test_a_session_that_nobody_asked_after_the_fault_is_not_known():
     made = world()
-    later = [answer for session in (SESSION, "s-a2-stepper", "s-a3-stepper") for answer in answers(made, session, PROVEN)]
+    later = [
+        answer for session in (SESSION, "s-a2-stepper", "s-a3-stepper") for answer in answers(made, session, PROVEN)
+    ]
     for answer in later:
         answer.outcome, answer.result, answer.id = "info", None, None
     found = lost(made)

@@ -13,8 +13,20 @@ from chaosreprise.history.events import Level
 Value = Literal["true", "false", "unknown"]
 Stage = Literal["baseline", "during", "clean", "end"]
 Label = Literal[
-    "silent", "reported", "stuck", "stale", "answer", "hang", "accepted", "denied", "shrunk", "memory", "files",
-    "place", "process", "id",
+    "silent",
+    "reported",
+    "stuck",
+    "stale",
+    "answer",
+    "hang",
+    "accepted",
+    "denied",
+    "shrunk",
+    "memory",
+    "files",
+    "place",
+    "process",
+    "id",
 ]
 Span = tuple[float, float]
 

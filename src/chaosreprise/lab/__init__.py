@@ -10,4 +10,5 @@ and what Reprise knows of it stands in its platform file, as for any other platf
     roster        agents                           api, control       HTTP, and the process
     steps         code that runs in sessions       prepare, postgres  making a lab
     defects       what can be planted behind store, outbox, roster, steps, delivery, frames, hands and lane
+    sandbox       another platform, of its own: a sandbox code executor in three processes
 """

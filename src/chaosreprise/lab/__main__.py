@@ -48,6 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     how = listing.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true")
     how.add_argument("--names", action="store_true")
+    listing.add_argument(
+        "--platform", choices=["streamspace", "sandbox"], default="streamspace", help="which kind of lab"
+    )
     listing.set_defaults(run=_defects)
     control = commands.add_parser("control-plane", help="run the control plane (for the keeper)")
     control.add_argument("folder", type=pathlib.Path)
@@ -81,13 +84,15 @@ def _prepare(arguments: argparse.Namespace) -> None:
 
 
 def _defects(arguments: argparse.Namespace) -> None:
-    from chaosreprise.lab.defects import DEFECTS
+    if arguments.platform == "sandbox":
+        from chaosreprise.lab.sandbox.defects import DEFECTS
+    else:
+        from chaosreprise.lab.defects import DEFECTS
 
     if arguments.json:
         told = ("name", "check", "label", "also", "experiment", "why")
-        sys.stdout.write(
-            json.dumps([{name: getattr(d, name) for name in told} for d in DEFECTS.values()], indent=2) + "\n"
-        )
+        each = [{"platform": arguments.platform} | {name: getattr(d, name) for name in told} for d in DEFECTS.values()]
+        sys.stdout.write(json.dumps(each, indent=2) + "\n")
     elif arguments.names:
         sys.stdout.write("".join(f"{name}\n" for name in DEFECTS))
     else:

@@ -18,6 +18,7 @@ from chaosreprise.errors import BadInput, NotPossible
 from chaosreprise.faults import registry
 from chaosreprise.lab import auth, defects, links, postgres, quota, schema, settings
 from chaosreprise.lab.links import Links
+from chaosreprise.lab.ports import free_ports
 from chaosreprise.lab.sandbox import stack as sandbox
 from chaosreprise.lab.sandbox.prepare import Options as SandboxOptions
 from chaosreprise.lab.settings import Settings
@@ -25,8 +26,6 @@ from chaosreprise.stack.spec import FILE as STACK_FILE
 from chaosreprise.stack.spec import ComponentSpec, Ready, SessionSpec, StackSpec
 from chaosreprise.stack.spec import save as save_stack
 
-A_LAB = 64  # ports, and more than most labs need
-PORTS = range(20_000, 32_768)  # below the ports that Linux gives to clients, so that none of them takes ours in between
 KEEPER_BACKOFF_S = 0.2
 SLOWEST_COMMAND_S = (
     0.06  # a start from accepted to completed: median 47 ms alone, 57 ms of its own work in a burst of 48
@@ -39,7 +38,17 @@ LIMITS = (("agents", 1, 64), ("users", 1, 1000), ("control_planes", 1, 8), ("reg
 LEAST_DISK_MIB = 128  # a new cluster takes 40, its log grows to some 80
 EVERYTHING = 100  # more faults at once than a run makes
 GROUPS = ("agents", "sessions", "control-plane", "database")
-MADE = ("secrets", "data", "disk", settings.FILE, sandbox.PLATFORM, STACK_FILE, links.CONFIG, links.BEHIND, sandbox.FOLDER)
+MADE = (
+    "secrets",
+    "data",
+    "disk",
+    settings.FILE,
+    sandbox.PLATFORM,
+    STACK_FILE,
+    links.CONFIG,
+    links.BEHIND,
+    sandbox.FOLDER,
+)
 
 
 class Options(NamedTuple):
@@ -82,7 +91,7 @@ def prepare(folder: pathlib.Path, options: Options) -> None:
 
 def decided(options: Options) -> tuple[Settings, Links]:
     """What a lab with these options is like; its ports are free now."""
-    ports = _free_ports(2 + options.control_planes + links.ports_needed(options.agents, options.control_planes))
+    ports = free_ports(2 + options.control_planes + links.ports_needed(options.agents, options.control_planes))
     lab = _settings(options, ports)
     return lab, links.decide(ports, lab)
 
@@ -132,22 +141,6 @@ def _settings(options: Options, ports: list[int]) -> Settings:
         disk_port=ports.pop(),
         number_of_regions=options.regions,
     )
-
-
-def _free_ports(count: int) -> list[int]:
-    """Those that follow a place of this process's own: who prepares a lab at the same time draws others, taken or not yet."""
-    found: list[int] = []
-    first = os.getpid() * A_LAB % len(PORTS)
-    for port in (*PORTS[first:], *PORTS[:first]):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        found.append(port)
-        if len(found) == count:
-            return found
-    raise NotPossible(f"no {count} free ports of 127.0.0.1 from {PORTS.start} to {PORTS.stop - 1}")
 
 
 def _fill(folder: pathlib.Path, lab: Settings, through: Links, defect: str | None) -> None:

@@ -38,7 +38,6 @@ from chaosreprise.platform.values import (
 )
 from chaosreprise.settings import TOO_MUCH, convert, read_text
 
-
 T = TypeVar("T")
 Serves = Literal["streamspace", "sandbox"]
 Setting = Annotated[
@@ -109,10 +108,10 @@ class Components(Strict, frozen=True):
     how: Literal["process", "none"]
     keeper: Path | None = None
     command: Annotated[list[Text], Meta(min_length=1)] | None = None
-    env: dict[str, Text | Secret] = {}
+    env: dict[str, Text | Secret] = msgspec.field(default_factory=dict)
     folder: Path | None = None
     port: Port | None = None
-    after: list[Text] = []
+    after: list[Text] = msgspec.field(default_factory=list)
     admin: Hidden | None = None
 
 
@@ -239,7 +238,7 @@ class Platform(msgspec.Struct, frozen=True):
         """Where the keeper of each group's processes, or of one component's, says how it is reached."""
         named = {name: entry.keeper for name, entry in self.file.components.items()}
         found = {name: self.folder / keeper for name, keeper in named.items() if keeper is not None}
-        return found | {name: self.stack / KEEPER_FILE for name in self.commands}
+        return found | dict.fromkeys(self.commands, self.stack / KEEPER_FILE)
 
     @property
     def admin(self) -> Secret | None:
@@ -293,26 +292,31 @@ def _check(where: str, file: PlatformFile) -> None:
         return
     if file.lab is not None:
         raise BadInput(f'{where}: [lab] goes only with kind = "embedded": leave it out')
-    for kind, table in OF_KINDS.items():
-        if (getattr(file, table) is not None) is not (kind == file.kind):
-            wrong = "is missing" if kind == file.kind else "does not belong there: leave it out"
-            raise BadInput(f'{where}: [{table}] {wrong}: kind = "{file.kind}"')
-    if file.settings and file.kind in kinds.BUILT_IN:
-        raise BadInput(
-            f'{where}: [settings] does not go with kind = "{file.kind}", whose settings have tables of their own: leave it out'
-        )
+    _check_kind(where, file)
     if file.timing is None:
         raise BadInput(f'{where}: [timing] is missing: kind = "{file.kind}" needs it')
-    for table in OF_KINDS.values():
-        for name, value in msgspec.structs.asdict(getattr(file, table)).items() if getattr(file, table) else []:
-            if name in URLS:
-                check_url(where, f"{table}.{name}", value)
     if not file.budget.users and file.kind == "streamspace":
         raise BadInput(f"{where}: budget.users = []: name the users whose sessions may be made")
     _check_needs(where, "evidence", {"sql": "dsn", "sqlite": "path", "files": "path"}, "kind", file.evidence)
     _check_components(where, file.components)
     _check_links(where, file.links)
     limits.check(where, file.allow, file.guard)
+
+
+def _check_kind(where: str, file: PlatformFile) -> None:
+    """The table that says where the platform is: the one of its kind, and no other; [settings] for a kind that is not built in."""
+    for kind, table in OF_KINDS.items():
+        found = getattr(file, table)
+        if kind == file.kind and found is None:
+            raise BadInput(f'{where}: [{table}] is missing: kind = "{file.kind}" needs it')
+        if kind != file.kind and found is not None:
+            raise BadInput(f'{where}: [{table}] does not go with kind = "{file.kind}": leave it out')
+        for name in URLS if found is not None else ():
+            check_url(where, f"{table}.{name}", getattr(found, name, None))
+    if file.settings and file.kind in kinds.BUILT_IN:
+        raise BadInput(
+            f'{where}: [settings] does not go with kind = "{file.kind}", which has [{OF_KINDS[file.kind]}]: leave it out'
+        )
 
 
 def _check_links(where: str, links: dict[str, Link]) -> None:

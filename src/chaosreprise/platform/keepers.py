@@ -18,7 +18,9 @@ def components(platform: Platform) -> list[Component]:
             with Keeper(read_file(keepers[name]).socket) as keeper:
                 found += _sessions(keeper) if name == SESSIONS else _of(keeper, name)
         elif how.admin is not None:
-            found.append(Component(name=name, group=group))  # by SQL; a fault on its process is refused by whoever plans it
+            found.append(
+                Component(name=name, group=group)
+            )  # by SQL; a fault on its process is refused by whoever plans it
         else:
             found.append(Component(name=name, group=group, reason=f'components.{name}.how = "{how.how}"'))
     return found

@@ -10,13 +10,16 @@ import pathlib
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chaosreprise.clock import Clock
 from chaosreprise.errors import Unreachable
 from chaosreprise.history import Report
 from chaosreprise.observe import Emit, Source, sample
 from chaosreprise.platform.file import Evidence
+
+if TYPE_CHECKING:
+    import psycopg
 
 STATEMENT_TIMEOUT_MS = 2000
 AGAIN, AGAIN_S = 5, 0.02
@@ -51,7 +54,9 @@ class RowSource:
                     emit(self._report("session", name, status, since, now, self._agent, {}))
             for name, session, status in steps:
                 if self._known.get(name) != status:
-                    emit(self._report("command", name, status, since, now, None, {"session": session, "action": "step"}))
+                    emit(
+                        self._report("command", name, status, since, now, None, {"session": session, "action": "step"})
+                    )
 
         await sample(self.name, self._hz, clock, emit, stop, look)
 
@@ -65,7 +70,8 @@ class RowSource:
 
 class Sql:
     def __init__(self, dsn: str) -> None:
-        self._dsn, self._connection = dsn, None
+        self._dsn = dsn
+        self._connection: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
 
     async def read(self) -> Rows:
         """Raises Unreachable."""

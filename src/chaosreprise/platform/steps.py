@@ -55,7 +55,9 @@ SLEEPS = {
 def step_code(key: str, runtime: str = "python", seconds: float = 0.0) -> str:
     """A step whose payload does nothing for so many seconds. Raises NotPossible for a language that is not spoken here."""
     if runtime not in SLEEPS:
-        raise NotPossible(f"no step of ours is written for the runtime {runtime!r}: expected one of {', '.join(SLEEPS)}")
+        raise NotPossible(
+            f"no step of ours is written for the runtime {runtime!r}: expected one of {', '.join(SLEEPS)}"
+        )
     payload = SLEEPS[runtime].format(seconds=seconds) if seconds else {"python": "pass", "node": ""}[runtime]
     if runtime == "node":
         import json  # noqa: PLC0415

@@ -73,7 +73,9 @@ def _at(where: str) -> tuple[Sandbox, str | None]:
     """Where the platform is, with what the environment says instead; and the token."""
     platform = file.load(where)
     if platform.file.sandbox is None:
-        raise BadInput(f'{where}: kind = "{platform.file.kind}": the flow is one of a sandbox: name such a platform file')
+        raise BadInput(
+            f'{where}: kind = "{platform.file.kind}": the flow is one of a sandbox: name such a platform file'
+        )
     given = {name: value for variable, name in OVERRIDES.items() if (value := os.environ.get(variable))}
     at = msgspec.structs.replace(platform.file.sandbox, **given)
     if at.runtime not in STEPS:

@@ -97,7 +97,9 @@ class StackSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     v: int
     id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="up to 64 of A-Z a-z 0-9 . _ -")]
     components: list[ComponentSpec]
-    session: SessionSpec = msgspec.field(default_factory=lambda: SessionSpec(command=["false"]))  # where nobody makes slots
+    session: SessionSpec = msgspec.field(
+        default_factory=lambda: SessionSpec(command=["false"])
+    )  # where nobody makes slots
     links: list[Name] = []
     spares_orphans: bool = False
 

@@ -6,7 +6,6 @@ platform works, is asked of a new one.
 """
 
 import asyncio
-from collections.abc import Coroutine
 from typing import Any
 
 from chaosreprise.history import Answer

@@ -144,9 +144,7 @@ def _not_asked(case: Case, asked: Counter[str]) -> Iterator[Doubt]:
 
 def _witness(case: Case, mixed: Mixed) -> Witness:
     say = f"{witness.name_of(case, mixed.row)}: {mixed.say}, at {case.seconds(mixed.at):.3f} s"
-    return witness.build(
-        case, mixed.row, say, mixed.at, [], baseline=_is_baseline(case, mixed), label=mixed.label
-    )
+    return witness.build(case, mixed.row, say, mixed.at, [], baseline=_is_baseline(case, mixed), label=mixed.label)
 
 
 CHECK = Check(

@@ -40,11 +40,11 @@ class Seen(NamedTuple):
 
     row: int
     nonce: str
-    count: int
+    number: int
     size: int
 
     def said(self) -> str:
-        return f"memory {self.nonce}, step {self.count} of it, {self.size} bytes in files"
+        return f"memory {self.nonce}, step {self.number} of it, {self.size} bytes in files"
 
 
 class Lost(NamedTuple):
@@ -61,7 +61,9 @@ def judge(case: Case) -> Finding:
         count=(len(lost), len(lost)),
         baseline=sum(_is_baseline(case, found) for found in lost),
         labels=dict(Counter(found.label for found in lost)),
-        evidence=sum(len(seen) > 1 or _said_lost(case, seen[0].row, None) for seen in by_session.values()) if promised else 0,
+        evidence=sum(len(seen) > 1 or _said_lost(case, seen[0].row, None) for seen in by_session.values())
+        if promised
+        else 0,
         witnesses=[_witness(case, found) for found in lost[: witness.LIMIT]],
         scope=[*_not_promised(promised), *_not_asked(case, by_session, promised)],
         untested=[
@@ -93,7 +95,7 @@ def _read(case: Case, row: int) -> Seen | None:
 def _lost(case: Case, seen: Sequence[Seen], label: Label) -> Iterator[Lost]:
     """The first one of a session."""
     for earlier, later in _followed(case, seen):
-        memory = later.nonce != earlier.nonce or later.count <= earlier.count
+        memory = later.nonce != earlier.nonce or later.number <= earlier.number
         gone = memory if label == "memory" else later.size < earlier.size
         if gone and not _said_lost(case, earlier.row, later.row):
             yield Lost(earlier, later, label)

@@ -42,7 +42,7 @@ def judge(case: Case) -> Finding:
         baseline=sum(case.first_armed is None or case.commands.hi[row] < case.first_armed for row in sure),
         evidence=len(tally.kept) + len(sure),
         witnesses=[_witness(case, row) for row in sure[: witness.LIMIT]],
-        scope=[*_gap_doubts(case, tally)],
+        scope=[*_gap_doubts(tally)],
         untested=[
             NotTested(what=f"{op} without a row", why="not one row of that kind was seen")
             for op in sorted({case.commands.op[row] for row in tally.lacking} - shown)
@@ -80,7 +80,7 @@ def _name(case: Case, row: int) -> str | None:
     return answer.id or (answer.session if case.commands.op[row] == "start" else None)
 
 
-def _gap_doubts(case: Case, tally: Tally) -> Iterator[Doubt]:
+def _gap_doubts(tally: Tally) -> Iterator[Doubt]:
     if tally.open:
         why = f"of {len(tally.open)} accepted commands the rows were not read until they had settled"
         yield Doubt(what="rows", why=why, do="see logs/recorder.log for why the rows could not be read, and run again")

@@ -3,7 +3,9 @@
 from chaosreprise.checker.tiny import Example, Tiny
 
 
-def _step(made: Tiny, at: float, session: str, pid: int, *, in_session: str | None = None, says: str | None = None) -> None:
+def _step(
+    made: Tiny, at: float, session: str, pid: int, *, in_session: str | None = None, says: str | None = None
+) -> None:
     key = f"c{made.sent + 1}"
     made.send(at, "step", session, says=says or f"{key} f00d 1 0")
     made.effect(at + 0.05, in_session or session, "b", "e", key=key, ledger="workspaces", pid=pid)

@@ -17,7 +17,9 @@ def _steps() -> Tiny:
 
 
 def _violation() -> Example:
-    return Example("While the database is away a step is accepted, and run; no row ever tells of it.", _steps().history())
+    return Example(
+        "While the database is away a step is accepted, and run; no row ever tells of it.", _steps().history()
+    )
 
 
 def _legal() -> Example:

@@ -14,6 +14,7 @@ of it. $REPRISE_LAB_DEFECT names the defect, and `prepare` writes that into the 
 
 import difflib
 import os
+from collections.abc import Mapping
 
 from chaosreprise.errors import BadInput
 from chaosreprise.lab.defects.catalogue import ALL
@@ -31,12 +32,12 @@ def chosen() -> Defect:
     return named(os.environ.get(VARIABLE))
 
 
-def named(name: str | None) -> Defect:
-    """The defect of this name, none for no name; BadInput for one that is not known."""
+def named(name: str | None, among: Mapping[str, Defect] = DEFECTS, listed: str = "chaos reprise lab defects") -> Defect:
+    """The defect of this name, none for no name; BadInput for one that is not known, with the command that lists them."""
     if not name:
         return NONE
-    if name in DEFECTS:
-        return DEFECTS[name]
-    near = difflib.get_close_matches(name, DEFECTS, 1)
+    if name in among:
+        return among[name]
+    near = difflib.get_close_matches(name, among, 1)
     hint = f"did you mean {near[0]}? " if near else ""
-    raise BadInput(f"{VARIABLE} = {name!r}: no such defect: {hint}`chaos reprise lab defects` lists them")
+    raise BadInput(f"{VARIABLE} = {name!r}: no such defect: {hint}`{listed}` lists them")

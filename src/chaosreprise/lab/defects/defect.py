@@ -10,7 +10,7 @@ class Defect(NamedTuple):
     """One defect: the check that finds it first, the experiment that reveals it, and why real platforms have it.
 
     `also`: further checks that it violates, rightly. `label`: of each witness, if the check has labels. `parts`: seam ->
-    `module.Class` of this package that replaces it.
+    `module.Class` of `package` that replaces it.
     """
 
     name: str
@@ -20,6 +20,7 @@ class Defect(NamedTuple):
     parts: dict[str, str]
     label: str | None = None
     also: tuple[str, ...] = ()
+    package: str = __package__
 
     def of(self, seam: type[Part]) -> type[Part]:
         """What stands behind a seam: the class itself, or what replaces it."""
@@ -27,6 +28,6 @@ class Defect(NamedTuple):
         if named is None:
             return seam
         module, _, name = named.partition(".")
-        found: type[Part] = getattr(importlib.import_module(f"{__package__}.{module}"), name)
+        found: type[Part] = getattr(importlib.import_module(f"{self.package}.{module}"), name)
         assert issubclass(found, seam), f"{named} is no {seam.__name__}"
         return found

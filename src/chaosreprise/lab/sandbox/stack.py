@@ -1,7 +1,7 @@
 """The embedded platform as a sandbox: PostgreSQL, the three services, and our own proxies between them, in one stack.
 
-    client -> links/clients -> control plane -> links/data-plane -> data plane -> links/agents/a1 -> session agent
-                                             -> links/database -> PostgreSQL
+client -> links/clients -> control plane -> links/data-plane -> data plane -> links/agents/a1 -> session agent
+                                         -> links/database -> PostgreSQL
 """
 
 import pathlib
@@ -81,9 +81,7 @@ def _component(process: Process, made: Sandbox, fronts: Fronts) -> ComponentSpec
     ways = {
         CONTROL: {
             "DATA_PLANE_URL": f"http://127.0.0.1:{fronts.links['data-plane']}",
-            "DATABASE_URL": made.database.replace(
-                f":{made.process(DATABASE).port}/", f":{fronts.links['database']}/"
-            ),
+            "DATABASE_URL": made.database.replace(f":{made.process(DATABASE).port}/", f":{fronts.links['database']}/"),
         },
         DATA: {"SESSION_AGENT_ENDPOINT": f"http://127.0.0.1:{fronts.links['agents/a1']}"},
     }

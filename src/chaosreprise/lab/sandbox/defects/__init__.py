@@ -1,0 +1,99 @@
+"""Planted defects of the sandbox: each breaks one of its promises, behind a seam, as those of the other lab do.
+
+$REPRISE_LAB_DEFECT names one for all three processes; the one that has its seam has it. `check` says what it breaks, by the name
+of the check that looks for that.
+
+    control   rows, ids and doors        data   routes and attempts        agent   what runs where, and what is answered
+"""
+
+import os
+
+from chaosreprise.lab.defects import VARIABLE
+from chaosreprise.lab.defects import named as _named
+from chaosreprise.lab.defects.defect import Defect
+
+__all__ = ["DEFECTS", "chosen", "named"]
+
+
+def _defect(name: str, check: str, why: str, parts: dict[str, str]) -> Defect:
+    return Defect(name, check, "", why, parts, package=__name__)
+
+
+ALL = (
+    _defect(
+        "step-run-twice", "duplicate",
+        "each attempt at a step has a number of its own: when an answer is lost on the way its code runs again",
+        {"AgentClient": "data.NumbersAttempts"},
+    ),
+    _defect(
+        "step-dropped", "lost",
+        "now and then a step is answered as accepted and never run",
+        {"Hosted": "agent.DropsSteps"},
+    ),
+    _defect(
+        "answer-of-another-step", "isolation",
+        "now and then a step is answered with what the step before it has printed",
+        {"Hosted": "agent.AnswersBefore"},
+    ),
+    _defect(
+        "wrong-session", "isolation",
+        "now and then a step runs in the interpreter of another session",
+        {"Hosts": "agent.MixesSessions"},
+    ),
+    _defect(
+        "silent-restart", "state-loss",
+        "an interpreter that has died is replaced by a new one without a word: the step is accepted, the variables are gone",
+        {"Hosted": "agent.StartsAgain"},
+    ),
+    _defect(
+        "no-step-row", "fail-open",
+        "a step whose row can't be written is accepted all the same",
+        {"Rows": "control.NoStepRows"},
+    ),
+    _defect(
+        "no-session-row", "fail-open",
+        "a session whose row can't be written is created all the same",
+        {"Rows": "control.NoSessionRows"},
+    ),
+    _defect(
+        "shared-id", "isolation",
+        "two creates within one second are given the same session",
+        {"Sessions": "control.SharesIds"},
+    ),
+    _defect(
+        "runs-after-terminate", "residue",
+        "a terminated session keeps its route and its interpreter, and runs what it is given",
+        {"Runner": "data.OnlySaysSo"},
+    ),
+    _defect(
+        "registry-forgets", "denied",
+        "the registry has room for four routes: with the next one the oldest is gone, while its session lives",
+        {"Registry": "data.RoomForFour"},
+    ),
+    _defect(
+        "open-door", "refusal",
+        "authentication is on, and everybody is let in",
+        {"Guard": "control.LetsEverybodyIn"},
+    ),
+    _defect(
+        "any-owner", "refusal",
+        "authentication is on, and whoever has a token reaches everybody's sessions",
+        {"Sessions": "control.AnyOwner"},
+    ),
+    _defect(
+        "agent-any-token", "refusal",
+        "the session agent asks for a token, and takes any",
+        {"Tokens": "agent.AnyToken"},
+    ),
+)  # fmt: skip
+DEFECTS = {defect.name: defect for defect in ALL}
+
+
+def chosen() -> Defect:
+    """What $REPRISE_LAB_DEFECT names, for the processes of a sandbox."""
+    return named(os.environ.get(VARIABLE))
+
+
+def named(name: str | None) -> Defect:
+    """The defect of this name, none for no name; BadInput for one that is not known."""
+    return _named(name, DEFECTS, "chaos reprise lab defects --platform sandbox")

@@ -1,0 +1,59 @@
+"""Defects of the session agent: what runs where, how often, and whose answer is given."""
+
+import asyncio
+import pathlib
+
+from chaosreprise.lab.sandbox.agent import Tokens
+from chaosreprise.lab.sandbox.hosted import Hosted, Hosts, Said
+from chaosreprise.lab.sandbox.interpreter import Interpreter
+
+NOW_AND_THEN = 5  # each fifth one
+
+
+class DropsSteps(Hosted):
+    _asked = 0
+
+    async def do(self, code: str) -> Said:
+        self._asked += 1
+        if self._asked % NOW_AND_THEN == 0:
+            return Said("completed", "", "")
+        return await super().do(code)
+
+
+class AnswersBefore(Hosted):
+    _asked = 0
+    _before = Said("completed", "", "")
+
+    async def do(self, code: str) -> Said:
+        said = await super().do(code)
+        before, self._before = self._before, said
+        self._asked += 1
+        return before if self._asked % NOW_AND_THEN == 0 else said
+
+
+class MixesSessions(Hosts):
+    _asked = 0
+
+    def runs(self, session: str) -> Hosted | None:
+        found = super().runs(session)
+        others = [other for other in self._sessions.values() if found and other is not found]
+        self._asked += 1
+        return others[-1] if others and self._asked % NOW_AND_THEN == 0 else found
+
+
+class StartsAgain(Hosted):
+    def __init__(self, runtime: str, token: str, folder: pathlib.Path, interpreter: Interpreter) -> None:
+        super().__init__(runtime, token, folder, interpreter)
+        self._starting = asyncio.Lock()
+
+    async def do(self, code: str) -> Said:
+        async with self._starting:
+            if not self._interpreter.alive:
+                self._interpreter = await Interpreter.start(self.runtime, self._folder)
+        return await super().do(code)
+
+
+class AnyToken(Tokens):
+    def fits(self, token: str, session: Hosted) -> bool:
+        del token, session
+        return True

@@ -1,0 +1,49 @@
+"""Defects of the control plane: rows that are missed by nobody, ids that are shared, doors that stand open."""
+
+from chaosreprise.lab.sandbox import ids
+from chaosreprise.lab.sandbox.answers import log
+from chaosreprise.lab.sandbox.control import Sessions
+from chaosreprise.lab.sandbox.dataplane import DataPlane
+from chaosreprise.lab.sandbox.guard import Guard
+from chaosreprise.lab.sandbox.rows import Rows, StoreRefused
+from chaosreprise.lab.sandbox.tokens import Owner
+
+
+class NoStepRows(Rows):
+    async def add_step(self, step: str, session: str, command: str) -> None:
+        try:
+            await super().add_step(step, session, command)
+        except StoreRefused as error:
+            log(f"sessions: step not stored: {error}")
+
+
+class NoSessionRows(Rows):
+    async def add_session(self, session: str, runtime_id: str) -> None:
+        try:
+            await super().add_session(session, runtime_id)
+        except StoreRefused as error:
+            log(f"sessions: session not stored: {error}")
+
+
+class SharesIds(Sessions):
+    """Who finds a session of this second takes it for the one that was asked for."""
+
+    def __init__(self, data_plane: DataPlane, kept: Rows) -> None:
+        super().__init__(data_plane, kept)
+        self._newest = ""
+
+    async def create(self, policy: str, runtime: str, owner: Owner | None) -> str:
+        if self._newest != ids.session():
+            self._newest = await super().create(policy, runtime, owner)
+        return self._newest
+
+
+class AnyOwner(Sessions):
+    def _check(self, session: str, owner: Owner) -> None:
+        pass
+
+
+class LetsEverybodyIn(Guard):
+    def caller(self, header: str | None) -> Owner | None:
+        del header
+        return None
