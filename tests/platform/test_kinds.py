@@ -128,7 +128,7 @@ def test_its_settings_are_read_as_strictly_as_any_table(
         ("[settings]\nports = [80]", "settings.ports = [80]: expected a text on one line, a number, true or false"),
         ('[settings]\n"a b" = 1', 'settings."a b" is not a setting'),
         ("[settings]\ntoken = { env = 'T', file = 't' }", "settings.token"),
-        (CONTROL, "[control] does not belong there: leave it out: kind"),
+        (CONTROL, "[control] does not go with kind"),
         ("[lab]\nagents = 3", "[lab] goes only with kind"),
     ],
 )

@@ -182,7 +182,7 @@ class PlatformFile(Strict, frozen=True):
     identity: Identity = Identity()
     control: Control | None = None
     sandbox: Sandbox | None = None
-    settings: dict[Name, Setting] = {}
+    settings: dict[Name, Setting] = msgspec.field(default_factory=dict)
     evidence: dict[str, Evidence] = msgspec.field(default_factory=dict)
     components: dict[str, Components] = msgspec.field(default_factory=dict)
     regions: dict[str, list[Text]] = msgspec.field(default_factory=dict)
