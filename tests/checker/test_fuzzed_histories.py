@@ -19,7 +19,7 @@ from spoiling import Lines, Spoiler, fresh, texts
 
 from chaosreprise import checker, recovery, report
 from chaosreprise.errors import LONGEST, BadInput
-from chaosreprise.history import History, Observe, load
+from chaosreprise.history import Answer, History, Observe, Report, load
 from chaosreprise.simulation import DEFECTS, simulate
 from chaosreprise.simulation.scenario import KINDS, plain
 
@@ -59,7 +59,21 @@ def violated() -> list[Base]:
     late = thorough()
     late.find(Observe)[0].value = 4000.0
     lame = [simulate(plain(0, it.kind, all_agents=it.all_agents), it).history() for it in DEFECTS.values()]
-    return [made for made in map(base, [late.history(), *lame]) if made.value == "false"]
+    return [made for made in map(base, [late.history(), *mixed_up(), *lame]) if made.value == "false"]
+
+
+def mixed_up() -> Iterator[History]:
+    """What no simulated platform does: a memory that is gone, an id that is given out twice, a row that was never written."""
+    forgetful, sharing, careless = thorough(), thorough(), thorough()
+    steps = {cmd.cmd for cmd in forgetful.commands("step", since=6.0)}
+    answer = forgetful.find(Answer, lambda e: e.cmd in steps)[0]
+    answer.result = " ".join([str(answer.result).split()[0], "f0e5", "1", "9999"])
+    first, second = (sharing.find(Answer, lambda e, cmd=cmd.cmd: e.cmd == cmd)[0] for cmd in sharing.commands("start")[:2])
+    second.session = first.session
+    stop = careless.commands("stop", since=12.0)[0].cmd
+    careless.drop(Report, lambda e: e.about == "command" and e.id == f"p-{stop}")
+    for made in (forgetful, sharing, careless):
+        yield made.history()
 
 
 def names_of(made: Base, witness: checker.Witness) -> frozenset[str]:

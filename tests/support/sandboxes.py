@@ -90,7 +90,7 @@ class Platform:
             if name == DATABASE:
                 psycopg.connect(self.made.database, connect_timeout=5).close()
                 return True
-            return self.http.get(process.health).status_code == 200
+            return self.http.get(process.health).status_code in {200, 401}
         return False
 
     def log(self, name):

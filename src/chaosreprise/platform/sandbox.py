@@ -72,6 +72,7 @@ class Sandbox:
             links=list(links.of(self._platform)),
             ways=WAYS,
             hibernates=False,
+            effects="workspaces",
         )
 
     async def open(self) -> None:

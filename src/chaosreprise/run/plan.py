@@ -29,6 +29,7 @@ from chaosreprise.workload import plan as workload
 Regions = dict[str, list[str]]
 AGENTS = "agents"
 CONTROL_PLANE = "control-plane"
+SLOTS = "slots"  # what a check needs that looks at effects, of which an adapter says where they stand
 ROWS = "rows"  # what a check needs that reads the platform's own rows, whatever the file calls their evidence
 SLOTS = "slots"  # what a check needs that reads a ledger of effects: of steps any will do, and steps are all that such a load is judged by
 LACKING = {"states": ("states", "the states of a session"), "claims": ("claims", "a signal that claims anything")}
@@ -314,7 +315,8 @@ def check_evidence(arguments: Arguments, platform: Platform, description: Descri
     there |= {SLOTS} if there and not description.hibernates else set()
     there |= {ROWS for evidence in platform.file.evidence.values() if evidence.kind == "sql"}
     for check in arguments.require:
-        for ledger in checker.needs(check):
+        for needed in checker.needs(check):
+            ledger = description.effects if needed == SLOTS else needed
             if ledger not in there:
                 need = f"the required check {check!r} can't be judged without it: add it, or make the check optional"
                 raise BadInput(f"{platform.path}: evidence.{ledger} is missing: {need}")

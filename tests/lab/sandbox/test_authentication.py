@@ -9,7 +9,7 @@ import time
 import pytest
 from sandboxes import marks
 
-from chaosreprise.lab.sandbox.prepare import AGENT, CONTROL
+from chaosreprise.lab.sandbox.prepare import AGENT, CONTROL, DATA
 
 OWNER = {"tenant_id": "t", "agent_id": "a"}
 
@@ -157,3 +157,17 @@ def test_an_agent_that_was_started_again_knows_no_token_and_its_sessions_are_gon
     assert guarded.step(session, marks("s")).status_code == 500
     assert guarded.ledger(session) == []
     assert guarded.printed(guarded.created(), "print(1)") == "1\n"
+
+
+def test_a_data_plane_that_asks_for_tokens_refuses_its_control_plane(guarded):
+    guarded.end(DATA)
+    guarded.start(DATA, AUTHZ_BYPASS="false", AUTH_JWT_SECRET="another")
+    try:
+        assert guarded.create().status_code == 500
+        for path in ("/healthz", "/sessions", "/nothing"):
+            answer = guarded.http.get(guarded.made.data_plane + path)
+            assert (answer.status_code, answer.content) == (401, b"")
+        header = {"Authorization": bearer("another", OWNER)}
+        assert guarded.http.get(f"{guarded.made.data_plane}/healthz", headers=header).status_code == 200
+    finally:
+        guarded.restart(DATA)

@@ -41,6 +41,7 @@ AGENT = {"ENV": "dev"}
         ("data-plane", DATA, {"SESSION_RUNTIME_BACKEND": "docker"}, "SESSION_RUNTIME_BACKEND"),
         ("data-plane", DATA, {"SESSION_REGISTRY_BACKEND": "redis"}, "SESSION_REGISTRY_BACKEND"),
         ("data-plane", DATA, {"SESSION_REGISTRY_BACKEND": "file"}, "SESSION_REGISTRY_PATH is not set"),
+        ("data-plane", DATA, {"SESSION_REGISTRY_BACKEND": "file", "SESSION_REGISTRY_PATH": "/nowhere/x"}, "/nowhere/x"),
         ("data-plane", DATA, {"SESSION_AGENT_AUTH_MODE": "maybe"}, "SESSION_AGENT_AUTH_MODE"),
         ("data-plane", DATA, {"SESSION_AGENT_ENDPOINT": "127.0.0.1:9000"}, "SESSION_AGENT_ENDPOINT"),
         ("data-plane", DATA, {"AUTHZ_BYPASS": ""}, "AUTH_JWT_SECRET is not set"),

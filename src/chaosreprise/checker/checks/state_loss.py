@@ -61,7 +61,7 @@ def judge(case: Case) -> Finding:
         count=(len(lost), len(lost)),
         baseline=sum(_is_baseline(case, found) for found in lost),
         labels=dict(Counter(found.label for found in lost)),
-        evidence=sum(len(seen) > 1 or _said_lost(case, seen[0].row, None) for seen in by_session.values())
+        evidence=sum(len(seen) > 1 or _denied(case, seen[0].row, case.last_sign) for seen in by_session.values())
         if promised
         else 0,
         witnesses=[_witness(case, found) for found in lost[: witness.LIMIT]],
@@ -117,17 +117,22 @@ def _answered(case: Case, row: int) -> int:
     return answer.hi
 
 
-def _said_lost(case: Case, earlier: int, later: int | None) -> bool:
-    """Whether the platform may have said between two steps that the session is lost; without a later one, at any time after the first."""
-    session, since = case.commands.session[earlier] or "", case.commands.lo[earlier]
-    until = case.last_sign if later is None else _answered(case, later)
-    for row in case.rows_of(session, "step"):
+def _said_lost(case: Case, earlier: int, later: int) -> bool:
+    """Whether the platform may have said between two steps that the session is lost."""
+    since, until = case.commands.lo[earlier], _answered(case, later)
+    reports = case.reports.sessions.get(case.commands.session[earlier] or "", ())
+    ended = any(report.state in ENDED and report.hi >= since and report.lo <= until for report in reports)
+    return ended or _denied(case, earlier, until)
+
+
+def _denied(case: Case, earlier: int, until: int) -> bool:
+    """Whether from this step on another one of its session was answered with anything but success."""
+    for row in case.rows_of(case.commands.session[earlier] or "", "step"):
         answer = case.commands.answer[row]
         spoke = answer is not None and answer.outcome != "ok" and answer.status is not None
-        if answer is not None and spoke and answer.hi >= since and case.commands.lo[row] <= until:
+        if answer is not None and spoke and answer.hi >= case.commands.lo[earlier] and case.commands.lo[row] <= until:
             return True
-    reports = case.reports.sessions.get(session, ())
-    return any(report.state in ENDED and report.hi >= since and report.lo <= until for report in reports)
+    return False
 
 
 def _is_baseline(case: Case, found: Lost) -> bool:
@@ -147,7 +152,7 @@ def _not_asked(case: Case, by_session: dict[str, list[Seen]], promised: Sequence
     for seen in by_session.values():
         before = [one for one in seen if _answered(case, one.row) < proven]
         after = [one for one in seen if case.commands.lo[one.row] > proven]
-        if before and (after or _said_lost(case, before[-1].row, None)):
+        if before and (after or _denied(case, before[-1].row, case.last_sign)):
             return
     why = "no session that had been asked before the fault was asked again after it"
     yield Doubt(what="state-loss", why=why, do="put steps into the mix, and leave the load on after the fault")

@@ -36,16 +36,16 @@ class Tally(NamedTuple):
 def judge(case: Case) -> Finding:
     tally = _tally(case)
     shown = {case.commands.op[row] for row in tally.kept}
-    sure = [row for row in tally.lacking if case.commands.op[row] in shown]
+    sure, unread = ([row for row in rows if case.commands.op[row] in shown] for rows in (tally.lacking, tally.open))
     return Finding(
-        count=(len(sure), len(sure) + len(tally.open)),
+        count=(len(sure), len(sure) + len(unread)),
         baseline=sum(case.first_armed is None or case.commands.hi[row] < case.first_armed for row in sure),
         evidence=len(tally.kept) + len(sure),
         witnesses=[_witness(case, row) for row in sure[: witness.LIMIT]],
-        scope=[*_gap_doubts(tally)],
+        scope=[*_gap_doubts(unread)],
         untested=[
             NotTested(what=f"{op} without a row", why="not one row of that kind was seen")
-            for op in sorted({case.commands.op[row] for row in tally.lacking} - shown)
+            for op in sorted({case.commands.op[row] for row in (*tally.lacking, *tally.open)} - shown)
         ],
     )
 
@@ -80,9 +80,9 @@ def _name(case: Case, row: int) -> str | None:
     return answer.id or (answer.session if case.commands.op[row] == "start" else None)
 
 
-def _gap_doubts(tally: Tally) -> Iterator[Doubt]:
-    if tally.open:
-        why = f"of {len(tally.open)} accepted commands the rows were not read until they had settled"
+def _gap_doubts(unread: list[int]) -> Iterator[Doubt]:
+    if unread:
+        why = f"of {len(unread)} accepted commands the rows were not read until they had settled"
         yield Doubt(what="rows", why=why, do="see logs/recorder.log for why the rows could not be read, and run again")
 
 

@@ -22,7 +22,7 @@ from chaosreprise.stack import mends
 
 LOOKS = 5  # some descriptors are open for a moment only: the fewest of several looks count
 BETWEEN_LOOKS_S = 0.005
-PROVE_S = 3.0
+PROVE_S = 8.0
 UNSERVED_S = 0.3
 SERVED_AGAIN_S = 5.0
 NOFILE = "NOFILE"
@@ -87,12 +87,12 @@ class Descriptors(local.OnProcess):
     async def prove(self, context: Context, mark: str, target: Target) -> dict[str, Any]:
         narrowed = msgspec.convert(target, Narrowed)
         deadline = time.monotonic() + PROVE_S
+        free: list[int] = []
         while True:
-            accepting = []
-            for port in narrowed.ports:
-                if (connection := await _accepted(port)) is not None:
-                    accepting.append(port)
-                    self._kept.setdefault(mark, []).append(connection)
+            asked = [port for port in narrowed.ports for _ in range(1 + len(free))]  # all that is free is taken at once
+            accepted = await asyncio.gather(*map(_accepted, asked))
+            self._kept.setdefault(mark, []).extend(connection for connection in accepted if connection is not None)
+            accepting = [port for port, connection in zip(asked, accepted, strict=True) if connection is not None]
             if not is_alive(narrowed.inc):
                 return {"limit": narrowed.limit, "pid": narrowed.inc.pid, "process": "died of it"}
             free = _free(narrowed)

@@ -33,6 +33,8 @@ class Hosted:
         self._folder, self._interpreter = folder, interpreter
         self._steps: dict[str, asyncio.Future[Said]] = {}
         self._kept: collections.deque[str] = collections.deque()
+        self._not_kept: asyncio.Future[Said] = asyncio.get_running_loop().create_future()
+        self._not_kept.set_result(NOT_KEPT)
 
     async def run(self, step: str, code: str) -> Said:
         """What came of it; asked for again, what came, or comes, of it the first time."""
@@ -56,9 +58,7 @@ class Hosted:
     def _forget(self) -> None:
         """The oldest answer, once it is there and there are too many."""
         if len(self._kept) > KEPT_ANSWERS and self._steps[self._kept[0]].done():
-            step = self._kept.popleft()
-            self._steps[step] = asyncio.get_running_loop().create_future()
-            self._steps[step].set_result(NOT_KEPT)
+            self._steps[self._kept.popleft()] = self._not_kept
 
 
 class Conflict(Exception):

@@ -36,4 +36,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with contextlib.suppress(BrokenPipeError):  # its service is gone, and so nobody waits for the answer
+        main()

@@ -80,11 +80,14 @@ def data(environ: Mapping[str, str]) -> Data:
     if given.one_of("SESSION_RUNTIME_BACKEND", ("local", "k8s"), "local") == "k8s":
         raise NotPossible('SESSION_RUNTIME_BACKEND = "k8s": this build has no Kubernetes: set it to local')
     in_file = given.one_of("SESSION_REGISTRY_BACKEND", ("memory", "file"), "memory") == "file"
+    routes = pathlib.Path(given.text("SESSION_REGISTRY_PATH")) if in_file else None
+    if routes and not routes.absolute().parent.is_dir():
+        raise BadInput(f"SESSION_REGISTRY_PATH = {shown(str(routes))}: expected a file in a folder that is there")
     return Data(
         address=Address(HERE, given.port("PORT", "8081")),
         agent=given.url("SESSION_AGENT_ENDPOINT", needed=False),
         enforced=given.one_of("SESSION_AGENT_AUTH_MODE", ("enforced", "bypass"), "enforced") == "enforced",
-        routes=pathlib.Path(given.text("SESSION_REGISTRY_PATH")) if in_file else None,
+        routes=routes,
         workspaces=given.workspaces(),
         keys=given.keys(),
         limit_s=given.seconds(LIMIT, LIMIT_S),
