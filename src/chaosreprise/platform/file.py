@@ -313,6 +313,9 @@ def _check_kind(where: str, file: PlatformFile) -> None:
             raise BadInput(f'{where}: [{table}] does not go with kind = "{file.kind}": leave it out')
         for name in URLS if found is not None else ():
             check_url(where, f"{table}.{name}", getattr(found, name, None))
+    for name, value in file.settings.items():
+        if isinstance(value, str) and value.startswith("http"):
+            check_url(where, f"settings.{name}", value)
     if file.settings and file.kind in kinds.BUILT_IN:
         raise BadInput(
             f'{where}: [settings] does not go with kind = "{file.kind}", which has [{OF_KINDS[file.kind]}]: leave it out'

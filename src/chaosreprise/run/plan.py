@@ -31,7 +31,6 @@ AGENTS = "agents"
 CONTROL_PLANE = "control-plane"
 SLOTS = "slots"  # what a check needs that looks at effects, of which an adapter says where they stand
 ROWS = "rows"  # what a check needs that reads the platform's own rows, whatever the file calls their evidence
-SLOTS = "slots"  # what a check needs that reads a ledger of effects: of steps any will do, and steps are all that such a load is judged by
 LACKING = {"states": ("states", "the states of a session"), "claims": ("claims", "a signal that claims anything")}
 """Lists of the contract that an adapter gives: the field of its description, and what it is, in words."""
 OBSERVE_ONLY = "observe-only       nothing is broken, the same commands are sent; without REPRISE_OBSERVE it"
@@ -312,7 +311,6 @@ def check_needs(arguments: Arguments, platform: Platform, components: list[Compo
 
 def check_evidence(arguments: Arguments, platform: Platform, description: Description) -> None:
     there = {entry.ledger for entry in description.attribution}
-    there |= {SLOTS} if there and not description.hibernates else set()
     there |= {ROWS for evidence in platform.file.evidence.values() if evidence.kind == "sql"}
     for check in arguments.require:
         for needed in checker.needs(check):
