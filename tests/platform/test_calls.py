@@ -102,7 +102,7 @@ def test_a_question_of_our_own_is_answered_or_said_to_be_unreachable(serve):
             return (await calls.ask(http, "/x")).text, await calls.answers(http, "/x")
 
     assert asyncio.run(ask(serve(answer(200, "yes")))) == ("yes", True)
-    with pytest.raises(Unreachable, match="no answer to GET /x .*: is the platform up"):
+    with pytest.raises(Unreachable, match=r"no answer to GET /x .*: is the platform up"):
         asyncio.run(ask(nobody()))
 
 

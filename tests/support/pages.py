@@ -28,11 +28,18 @@ def plain(line: str) -> str:
 
 
 def missing(expected: list[str], printed: str) -> str | None:
-    """The first line that a page shows and that was not printed, in this order; `...` stands for any lines."""
+    """The first line that a page shows and that was not printed, in this order; `...` stands for any lines, or for the rest of one."""
     lines, position = [plain(line) for line in printed.splitlines()], 0
     for line in expected:
-        if line != "...":
-            if plain(line) not in lines[position:]:
-                return line
-            position = lines.index(plain(line), position) + 1
+        if line == "...":
+            continue
+        found = next((at for at in range(position, len(lines)) if _is_shown(line, lines[at])), None)
+        if found is None:
+            return line
+        position = found + 1
     return None
+
+
+def _is_shown(expected: str, printed: str) -> bool:
+    rest = expected.endswith("...")
+    return printed.startswith(plain(expected.removesuffix("..."))) if rest else printed == plain(expected)

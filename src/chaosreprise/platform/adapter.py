@@ -13,7 +13,7 @@ from chaosreprise.history.events import Attribution, Op, Refusal
 from chaosreprise.history.statements import Claim, Edge
 from chaosreprise.observe import Source
 from chaosreprise.platform.file import Platform
-from chaosreprise.platform.kinds import module_of
+from chaosreprise.platform.kinds import module_of as module_of  # noqa: PLC0414 - children import it while the platform starts
 
 SECONDS = 1_000_000_000
 UNCONNECTED = "unconnected"  # the rule of a call that reached nobody: it surely did nothing
