@@ -14,6 +14,8 @@ import pytest
 from pages import commands, missing
 from runs import CLEAN
 
+from chaosreprise.paths import slug
+
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "adapters.md").read_text()
@@ -32,7 +34,8 @@ class Reader:
         self.folder, self._port = folder, port
         (folder / "docs").symlink_to(ROOT / "docs")
         path = f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        self._env = {**CLEAN, "PATH": path, "PYTHONPATH": str(folder / "site")}
+        state = {"XDG_STATE_HOME": str(folder / "state")}
+        self._env = {**CLEAN, **state, "PATH": path, "PYTHONPATH": str(folder / "site")}
 
     def type(self, command: str) -> "subprocess.CompletedProcess[str]":
         if command == INSTALL:
@@ -44,6 +47,15 @@ class Reader:
     def verdict(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.folder / "runs" / "latest" / "verdict.json").read_text())
         return found
+
+    def leave_litter(self) -> tuple[pathlib.Path, pathlib.Path]:
+        """As an earlier run leaves it that was killed: its mark, and a session that runs."""
+        mark = self.folder / "state" / "reprise" / "litter" / slug(f"toy@{socket.gethostname()}") / "killed"
+        session = self.folder / "toy-home" / "sessions" / "killed.s1"
+        mark.parent.mkdir(parents=True)
+        mark.touch()
+        session.mkdir(parents=True)
+        return mark, session
 
     def _install(self) -> "subprocess.CompletedProcess[str]":
         done = self._run([sys.executable, "-c", WHEEL])
@@ -83,6 +95,7 @@ def test_the_page_builds_a_platform_and_its_adapter_passes_and_finds_the_planted
         done = reader.type(command)
         assert missing(expected, done.stdout) is None, (command, done.stdout)
         if number == 0:
+            mark, session = reader.leave_litter()
             assert {path.name for path in reader.folder.iterdir() if path.is_file()} == FILES
             lines = (reader.folder / "reprise_toy.py").read_text().rstrip().splitlines()
             assert len(lines) <= ADAPTER_LINES
@@ -90,6 +103,8 @@ def test_the_page_builds_a_platform_and_its_adapter_passes_and_finds_the_planted
             verdicts.append((done.returncode, reader.verdict()))
         else:
             assert done.returncode == 0, (command, done.stdout)
+    assert not mark.exists()
+    assert (session / "ended").exists()
     (passed, correct), (failed, wrong) = verdicts
     assert (passed, correct["verdict"]) == (0, "true")
     assert {name: correct["checks"][name]["verdict"] for name in ("lost", "duplicate", "phantom")} == dict.fromkeys(
