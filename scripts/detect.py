@@ -19,7 +19,9 @@ from typing import Any, NamedTuple
 
 import detection_page
 
-from chaosreprise.lab.defects import DEFECTS, VARIABLE, Defect
+from chaosreprise.lab.defects import DEFECTS as OF_STREAMSPACE
+from chaosreprise.lab.defects import VARIABLE, Defect
+from chaosreprise.lab.sandbox.defects import DEFECTS as OF_SANDBOXES
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CHAOS = pathlib.Path(sys.executable).with_name("chaos")
@@ -47,6 +49,8 @@ MORE = {
     "written-off-at-the-end": {"exposure": 2},  # its reserve is shared among three restarts
 }
 HEARTBEAT_S = 0.5
+DEFECTS = OF_STREAMSPACE | {name: defect for name, defect in OF_SANDBOXES.items() if defect.experiment}
+LONGER = {"sandbox-agent-freeze": {"hold_s": 12.0}}  # than one attempt of the data plane
 # Where commands have to get stuck after the proof, and before the control plane gives the agent up.
 SLOWER = {"second-connection": 1.0}
 LIMIT_S = 180
@@ -185,8 +189,10 @@ def run(experiment: str, defect: Defect | None, seed: int, keep: pathlib.Path | 
 
 def _variables(experiment: pathlib.Path, defect: Defect | None) -> list[str]:
     known = json.loads(experiment.read_text())["configuration"]
-    values: dict[str, float] = VARIABLES | (STRICT if defect else {})
-    if defect and "reserve" not in known:  # a crash catches what is under way: that is never so many
+    values: dict[str, float] = VARIABLES | (STRICT if defect else {}) | LONGER.get(experiment.stem, {})
+    if (
+        defect and "reserve" not in known and defect.name in OF_STREAMSPACE
+    ):  # a crash catches what is under way: that is never so many
         values |= HELD | MORE.get(defect.name, {})
     return [
         text

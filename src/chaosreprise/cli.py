@@ -255,7 +255,11 @@ def lab() -> None:
 
 @lab.command()
 @click.option(
-    "--serves", default="streamspace", show_default=True, type=click.Choice(["streamspace", "sandbox"]), help="what it is"
+    "--serves",
+    default="streamspace",
+    show_default=True,
+    type=click.Choice(["streamspace", "sandbox"]),
+    help="what it is",
 )
 @click.option("--agents", default=3, show_default=True, type=click.IntRange(1, 64))
 @click.option("--control-planes", default=1, show_default=True, type=click.IntRange(1, 8))

@@ -68,7 +68,9 @@ def mixed_up() -> Iterator[History]:
     steps = {cmd.cmd for cmd in forgetful.commands("step", since=6.0)}
     answer = forgetful.find(Answer, lambda e: e.cmd in steps)[0]
     answer.result = " ".join([str(answer.result).split()[0], "f0e5", "1", "9999"])
-    first, second = (sharing.find(Answer, lambda e, cmd=cmd.cmd: e.cmd == cmd)[0] for cmd in sharing.commands("start")[:2])
+    first, second = (
+        sharing.find(Answer, lambda e, cmd=cmd.cmd: e.cmd == cmd)[0] for cmd in sharing.commands("start")[:2]
+    )
     second.session = first.session
     stop = careless.commands("stop", since=12.0)[0].cmd
     careless.drop(Report, lambda e: e.about == "command" and e.id == f"p-{stop}")

@@ -42,6 +42,10 @@ def anew(later: list[Answer]) -> None:
         answer.result = f"{key} f0e5 {number} {size}"
 
 
+def deny(answer: Answer) -> None:
+    answer.outcome, answer.status, answer.rule, answer.result, answer.id = "fail", 404, "not-found", None, None
+
+
 def fewer_files(answer: Answer) -> None:
     key, nonce, count, _ = str(answer.result).split()
     answer.result = f"{key} {nonce} {count} 0"
@@ -88,15 +92,23 @@ def test_a_platform_that_promises_neither_is_unknown():
 def test_a_loss_that_was_said_is_none():
     made = world()
     error, *rest = answers(made)
-    error.outcome, error.status, error.result, error.id = "info", 500, None, None
+    deny(error)
     anew(rest)
     assert lost(made).count == (0, 0)
+
+
+def test_an_error_that_says_nothing_of_the_session_excuses_nothing():
+    made = world()
+    error, *rest = answers(made)
+    error.outcome, error.status, error.result, error.id = "info", 500, None, None
+    anew(rest)
+    assert lost(made).count == (1, 1)
 
 
 def test_an_error_long_before_says_nothing_of_a_later_loss():
     made = world()
     early, *_ = answers(made, since=2.0)
-    early.outcome, early.status, early.result, early.id = "info", 500, None, None
+    deny(early)
     other_memory(answers(made)[0])
     assert lost(made).count == (1, 1)
 

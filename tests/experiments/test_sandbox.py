@@ -21,8 +21,8 @@ KINDS = {
 }
 HOLD_S = {"sandbox-agent-freeze": 12.0}  # longer than one attempt of the data plane
 FOUND = [
-    ("step-run-twice", "sandbox-latency", "duplicate"),
-    ("silent-restart", "sandbox-agent-crash", "state-loss"),
+    ("no-step-row", "sandbox-database-refuses", "unrecorded"),
+    ("registers-anew", "sandbox-agent-crash", "state-loss"),
 ]
 
 

@@ -55,11 +55,12 @@ class Part(msgspec.Struct, kw_only=True):
     last_hold: protocol.LastHold | None
     port: int | None
     homes: list[int] = []
+    spares_orphans: bool = False
 
 
 class Process(msgspec.Struct, kw_only=True):
     """What was planned: a process with its descendants, its connections as (local, remote), the places it had connected
-    to, and the ports that it served.
+    to, and the ports that it served. `spares_orphans`: when it dies they live on, as long as they like.
     """
 
     component: str
@@ -68,6 +69,7 @@ class Process(msgspec.Struct, kw_only=True):
     homes: list[str]
     ports: list[int]
     family: list[Incarnation]
+    spares_orphans: bool = False
 
 
 class OnProcess:
@@ -165,6 +167,7 @@ async def part(keeper: AsyncKeeper, name: str) -> Part:
                 last_hold=one.last_hold,
                 port=one.listen,
                 homes=one.homes,
+                spares_orphans=one.spares_orphans,
             )
     expected = ", ".join([*(one.name for one in components), f"{SESSIONS}NAME"])
     raise NotPossible(f"{name!r} is no component of this stack: expected one of {expected}")
@@ -182,6 +185,7 @@ async def plan(context: Context, on: str) -> Process:
             f"{on} is {found.state}, held by {found.held_by or 'nobody'}: only what is up and free can be broken"
         )
     process = look(on, found.inc)
+    process.spares_orphans = found.spares_orphans
     if on.startswith("agents/") and not process.homes and not process.ports and not context.later:
         raise NotPossible(f"{on} (pid {found.inc.pid}) has no connection to anywhere: its loss could not be proven")
     return process
@@ -244,9 +248,10 @@ def still_established(process: Process) -> list[str]:
 
 
 async def prove_gone(process: Process, within_s: float = GONE_S) -> dict[str, Any]:
-    """Wait until a process, all that it had started, and its connections are gone. Raises NotProven."""
+    """Wait until a process, all that it had started unless that is spared, and its connections are gone. Raises NotProven."""
     deadline = time.monotonic() + within_s
-    while left := [inc for inc in process.family if is_alive(inc)] or still_established(process):
+    mourned = [process.inc] if process.spares_orphans else process.family
+    while left := [inc for inc in mourned if is_alive(inc)] or still_established(process):
         if time.monotonic() > deadline:
             first = left[0]
             what = (

@@ -19,7 +19,7 @@ REFUSALS = [
     Refusal(id="not-there", status=404, ops=["start", "step"]),
     Refusal(id="not-allowed-there", status=405),
     Refusal(id="another-runtime", status=409),
-    Refusal(id="expired", status=410),
+    Refusal(id="expired", status=410, absent=True),
 ]
 
 

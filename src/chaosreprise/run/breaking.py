@@ -4,10 +4,11 @@ Nothing is decided here: the plan says which components, the warden whether it m
 """
 
 import concurrent.futures
+import contextlib
 import itertools
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from chaosreprise.errors import NotPossible, RepriseError
@@ -95,7 +96,7 @@ class Breaker:
         hit = list(dict.fromkeys(agent for name in numbers if (agent := agent_of(name))))
         agents = hit or planned.agents or self._plan.load.agents
         prompts = wanted.prompts(len(self._plan.load.agents))
-        with concurrent.futures.ThreadPoolExecutor(len(numbers)) as pool:
+        with self._hushed(wanted.in_flight), concurrent.futures.ThreadPoolExecutor(len(numbers)) as pool:
             striking = [pool.submit(self._inject, wanted, name, number) for name, number in numbers.items()]
             if wanted.in_flight or prompts:
                 self._until_armed(numbers.values(), striking)
@@ -105,6 +106,17 @@ class Breaker:
                 sessions = [name.partition("/")[2] for name in numbers] if wanted.group == SESSIONS else []
                 self._load.ask("prompt", agents=agents, sessions=sessions, need=prompts)
             return [one.result() for one in striking]
+
+    @contextlib.contextmanager
+    def _hushed(self, in_flight: bool) -> Iterator[None]:
+        """What is to be in flight is all that the load sends meanwhile, where that matters."""
+        if in_flight:
+            self._load.ask("hush", on=True)
+        try:
+            yield
+        finally:
+            if in_flight:
+                self._load.ask("hush", on=False)
 
     def _until_armed(self, numbers: Collection[str], striking: list["concurrent.futures.Future[Any]"]) -> None:
         """Each fault is armed, or its injection is over."""

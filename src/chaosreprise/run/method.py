@@ -58,10 +58,16 @@ class Wanted(msgspec.Struct, kw_only=True, frozen=True):
         return self.kind.partition(".")[0]
 
     def waits_for(self, exposure: dict[str, int]) -> At | None:
-        """The moment at which it strikes: the stated one, and not before as many commands are sent as are to be in flight."""
+        """The moment at which it strikes: the stated one, and not before as many commands are sent as are to be in flight.
+
+        Of steps as many have begun: they are quick until they run, and what was stopped before that was not tried.
+        """
         if not self.in_flight:
             return self.at
-        sent = [Event(submit=kind, n=n, of="any") for kind, n in exposure.items()]  # type: ignore[arg-type]
+        sent = [
+            Event(b="step", n=n, of="any") if kind == "step" else Event(submit=kind, n=n, of="any")  # type: ignore[arg-type]
+            for kind, n in exposure.items()
+        ]
         return (
             msgspec.structs.replace(self.at, all=[*self.at.all, *sent])
             if isinstance(self.at, Moment)

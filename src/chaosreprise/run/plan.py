@@ -311,10 +311,10 @@ def check_needs(arguments: Arguments, platform: Platform, components: list[Compo
 
 def check_evidence(arguments: Arguments, platform: Platform, description: Description) -> None:
     there = {entry.ledger for entry in description.attribution}
-    there |= {ROWS for evidence in platform.file.evidence.values() if evidence.kind == "sql"}
+    there |= {ROWS for entry in platform.file.evidence.values() if entry.kind != "files"}
     for check in arguments.require:
-        for needed in checker.needs(check):
-            ledger = description.effects if needed == SLOTS else needed
+        for evidence in checker.needs(check):
+            ledger = description.effects if evidence == SLOTS else evidence
             if ledger not in there:
                 need = f"the required check {check!r} can't be judged without it: add it, or make the check optional"
                 raise BadInput(f"{platform.path}: evidence.{ledger} is missing: {need}")

@@ -63,6 +63,7 @@ class Component:
             listen=self.spec.listen,
             last_hold=self.holder.last,
             homes=self.spec.homes,
+            spares_orphans=self._reaper.spares_orphans,
         )
 
     def start(self) -> None:

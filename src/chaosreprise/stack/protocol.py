@@ -114,7 +114,9 @@ class LastHold(msgspec.Struct):
 
 
 class Component(msgspec.Struct, kw_only=True):
-    """A component as it is now. `inc` is null while no process runs; `state` is `held` only then, too. `homes`: see its spec."""
+    """A component as it is now. `inc` is null while no process runs; `state` is `held` only then, too. `homes`: see its spec,
+    `spares_orphans`: see the stack's.
+    """
 
     name: str
     state: ComponentState
@@ -124,6 +126,7 @@ class Component(msgspec.Struct, kw_only=True):
     listen: int | None
     last_hold: LastHold | None = None
     homes: list[int] = []
+    spares_orphans: bool = False
 
 
 class Process(msgspec.Struct):

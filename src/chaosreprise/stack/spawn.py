@@ -73,7 +73,7 @@ class Reaper:
     """The children by pid; `reap`, after each SIGCHLD, calls back for those that ended and kills what they left, unless that is spared."""
 
     def __init__(self, *, spares_orphans: bool = False) -> None:
-        self._spares_orphans = spares_orphans
+        self.spares_orphans = spares_orphans
         self._children: dict[int, tuple[Child, Callable[[], None]]] = {}
         self._setpriv = _setpriv()
         self._null = os.open(os.devnull, os.O_RDONLY)
@@ -110,7 +110,7 @@ class Reaper:
         left = 0
         for pid in _children_of_mine() - self._children.keys():
             with contextlib.suppress(OSError):  # it may end by itself in between
-                if os.getsid(pid) not in self._children and (at_the_end or not self._spares_orphans):
+                if os.getsid(pid) not in self._children and (at_the_end or not self.spares_orphans):
                     os.kill(pid, signal.SIGKILL)
                     left += 1
                 os.waitpid(pid, os.WNOHANG)

@@ -25,6 +25,7 @@ VERBS = (
     "open",
     "baseline",
     "send",
+    "hush",
     "burst",
     "prompt",
     "running",

@@ -136,6 +136,11 @@ class Load:
                 work += [self._behind("stop", name) for name in names[pairs:]]
         return self._begin(work)
 
+    async def hush(self, on: bool) -> dict[str, Any]:
+        """Before and after a burst: where steps count, no others are sent meanwhile. Here they do not."""
+        del on
+        return {}
+
     async def prompt(self, agents: list[str], sessions: list[str], need: dict[str, int]) -> dict[str, Any]:
         """What a moment needs, at once: so many of each kind for each of these sessions, else on each agent; starts in all.
 

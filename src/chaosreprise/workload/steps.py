@@ -13,12 +13,12 @@ from chaosreprise.history.events import Op
 from chaosreprise.platform.links import crossed
 from chaosreprise.workload.load import Load
 
-SLOW_S = 0.5  # a fault strikes some 20 ms after it has seen the steps that it waits for, 0.1 s on a busy machine
+SLOW_S = 0.8  # a fault strikes some 20 ms after it has seen the steps that it waits for, 0.1 s on a busy machine
 SPARE = 1
 
 
 class StepLoad(Load):
-    _striking: set["asyncio.Task[Any]"]
+    _hushed = False
 
     async def baseline(self, seconds: float) -> dict[str, Any]:
         """A flow of a session of its own on every agent, and a slow step in each session, beside `seconds` of steps."""
@@ -29,12 +29,14 @@ class StepLoad(Load):
         return {"agents": sorted(self._plan.agents)}
 
     async def send(self, agents: list[str], seconds: float, share: float = 1.0) -> dict[str, Any]:
-        """Steps on this share of the reserve of these agents at seeded times within `seconds`, two in each."""
+        """Steps on the reserve of these agents at seeded times within `seconds`, two in each, beside a flow of a new session."""
         del share
         began = self._seconds()
         names = [name for agent in agents for name in self._running.get(agent, []) for _ in range(2)]
         times = [began + self._random.uniform(0, 0.8 * seconds) for _ in names]
+        flows = [asyncio.create_task(self._flow()) for _ in agents]
         answers = await asyncio.gather(*(self._at(name, at) for name, at in zip(names, times, strict=True)))
+        await asyncio.gather(*flows)
         await self._clock.sleep(max(0.0, seconds - (self._seconds() - began)))
         return {"accepted": {"step": sum(answer.outcome == "ok" for answer in answers)}}
 
@@ -44,10 +46,13 @@ class StepLoad(Load):
         """As many slow steps at once as `need` asks for, and one more, each in a session of its own. Waits for none of it."""
         del broken, share
         names = [name for agent in agents for name in self._running.get(agent, [])]
-        before = set(self._under_way)
-        sent = self._begin([self._slow(name) for name in names[: need.get("step", 0) + SPARE]])
-        self._striking = self._under_way - before
-        return sent
+        return self._begin([self._slow(name) for name in names[: need.get("step", 0) + SPARE]])
+
+    async def hush(self, on: bool) -> dict[str, Any]:
+        """From here on no step of the open loop is begun, and none is under way, until it is taken back."""
+        self._hushed = on
+        await asyncio.gather(*(self._under_way if on else ()))
+        return {}
 
     async def answers(self) -> dict[str, Any]:
         """A flow of a session of its own on every agent: agent -> outcome."""
@@ -59,7 +64,6 @@ class StepLoad(Load):
         """There is none."""
 
     def _give_roles(self, names: dict[str, list[str]]) -> None:
-        self._striking = set()
         for agent in self._plan.agents:
             self.canaries[agent], stepper, *rest = names[agent]
             self._steppers.append(stepper)
@@ -82,7 +86,7 @@ class StepLoad(Load):
         return await self._do("step", name)
 
     def _gives_way(self) -> bool:
-        return any(not task.done() for task in self._striking)
+        return self._hushed
 
     def _path(self, op: Op, session: str | None) -> list[str]:
         agent = self._model.owner.get(session, self._plan.agents[0]) if session else self._plan.agents[0]

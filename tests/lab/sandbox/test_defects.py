@@ -138,6 +138,13 @@ def unwritable(platform):
         yield
 
 
+def registered_anew(platform):
+    session = platform.session()
+    platform.data_step(session, "x = 1")
+    platform.restart(AGENT)
+    return platform.data_step(session, "print('x' in globals())").status_code == 202
+
+
 GUARDED = {"authentication": True}
 SCENES = {
     "step-run-twice": (ran_twice, {"limit_s": LIMIT_S}),
@@ -145,6 +152,7 @@ SCENES = {
     "answer-of-another-step": (swapped, {}),
     "wrong-session": (mixed, {}),
     "silent-restart": (silently_restarted, {}),
+    "registers-anew": (registered_anew, {}),
     "no-step-row": (no_step_row, {}),
     "no-session-row": (no_session_row, {}),
     "shared-id": (shared, {}),

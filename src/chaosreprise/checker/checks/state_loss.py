@@ -7,18 +7,17 @@ answered with that, the second sent after the first was answered: *memory*: the 
 larger; *files*: the ledger had become smaller. Only what the contract promises, `memory` and `files`, is judged. One
 violation a session and kind.
 
-Exempt: a loss that was said in between. Any answer of the platform to a step of that session that is not success says so, and so
-does a report that the session failed or ended.
+Exempt: a loss that was said in between: by an answer for that session from an entry of the refusal table that is marked `absent`, or
+by a report that it failed or ended. An error that says nothing of the session, as 500, is none: it may come from anything.
 
 Promise: those two of the contract; none has to be stated for the check as a whole.
 
 Needs. Steps whose answers carry what they saw; at the end, a session that was asked before the first fault was proven and again
-after it, and that answered, with its state or by saying that it is lost.
+after it, and was answered, with its state or with an error: then it was not answered out of a lost memory.
 
 Witness. The later step, and what both have seen.
 
-Limits. An answer that is no success need not mean a loss, and excuses one all the same. What is lost and back before anybody asks
-is not seen.
+Limits. What is lost and back before anybody asks is not seen. Of steps that overlap the order is not known.
 """
 
 from collections import Counter, defaultdict
@@ -29,6 +28,7 @@ from chaosreprise.checker import witness
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.check import Check
 from chaosreprise.checker.exempt import ENDED
+from chaosreprise.checker.existence import denies
 from chaosreprise.checker.verdict import Doubt, Finding, Label, NotTested, Witness
 
 PROMISES: tuple[Label, ...] = ("memory", "files")
@@ -61,7 +61,7 @@ def judge(case: Case) -> Finding:
         count=(len(lost), len(lost)),
         baseline=sum(_is_baseline(case, found) for found in lost),
         labels=dict(Counter(found.label for found in lost)),
-        evidence=sum(len(seen) > 1 or _denied(case, seen[0].row, case.last_sign) for seen in by_session.values())
+        evidence=sum(len(seen) > 1 or _answered_otherwise(case, seen[0].row) for seen in by_session.values())
         if promised
         else 0,
         witnesses=[_witness(case, found) for found in lost[: witness.LIMIT]],
@@ -121,16 +121,22 @@ def _said_lost(case: Case, earlier: int, later: int) -> bool:
     """Whether the platform may have said between two steps that the session is lost."""
     since, until = case.commands.lo[earlier], _answered(case, later)
     reports = case.reports.sessions.get(case.commands.session[earlier] or "", ())
-    ended = any(report.state in ENDED and report.hi >= since and report.lo <= until for report in reports)
-    return ended or _denied(case, earlier, until)
+    return any(report.state in ENDED and report.hi >= since and report.lo <= until for report in reports) or any(
+        denies(case, row) and case.commands.hi[row] >= since and case.commands.lo[row] <= until
+        for row in case.rows_of(case.commands.session[earlier] or "", "step")
+    )
 
 
-def _denied(case: Case, earlier: int, until: int) -> bool:
-    """Whether from this step on another one of its session was answered with anything but success."""
+def _answered_otherwise(case: Case, earlier: int) -> bool:
+    """Whether a later step of its session was answered with anything but success."""
     for row in case.rows_of(case.commands.session[earlier] or "", "step"):
         answer = case.commands.answer[row]
-        spoke = answer is not None and answer.outcome != "ok" and answer.status is not None
-        if answer is not None and spoke and answer.hi >= case.commands.lo[earlier] and case.commands.lo[row] <= until:
+        if (
+            answer is not None
+            and answer.outcome != "ok"
+            and answer.status is not None
+            and answer.lo > case.commands.lo[earlier]
+        ):
             return True
     return False
 
@@ -152,7 +158,7 @@ def _not_asked(case: Case, by_session: dict[str, list[Seen]], promised: Sequence
     for seen in by_session.values():
         before = [one for one in seen if _answered(case, one.row) < proven]
         after = [one for one in seen if case.commands.lo[one.row] > proven]
-        if before and (after or _denied(case, before[-1].row, case.last_sign)):
+        if before and (after or _answered_otherwise(case, before[-1].row)):
             return
     why = "no session that had been asked before the fault was asked again after it"
     yield Doubt(what="state-loss", why=why, do="put steps into the mix, and leave the load on after the fault")

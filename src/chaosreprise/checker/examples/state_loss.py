@@ -23,9 +23,11 @@ def _violation() -> Example:
 
 def _legal() -> Example:
     made = _asked()
-    made.send(2.5, "step", "s1", outcome="info", status=500)
+    made.send(2.5, "step", "s1", outcome="fail", status=404)
     made.send(4.0, "step", "s1", says="c4 beef 1 400")
-    return Example("The same, but a step in between was answered with an error: the loss was said.", made.history())
+    return Example(
+        "The same, but a step in between was told that there is no such session: the loss was said.", made.history()
+    )
 
 
 VIOLATION, LEGAL = _violation(), _legal()

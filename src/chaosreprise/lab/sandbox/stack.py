@@ -35,7 +35,8 @@ def fill(folder: pathlib.Path, options: Options) -> None:
     """Make the lab in its folder. Raises BadInput or NotPossible."""
     made = prepare.prepare(folder / FOLDER, options)
     names = ["clients", "data-plane", "agents/a1", "database"]
-    api, *ports = free_ports(1 + len(names))
+    drawn = {int(made.tools.rpartition(":")[2]), *(process.port for process in made.processes)}
+    api, *ports = free_ports(1 + len(names), drawn)
     fronts = Fronts(api, dict(zip(names, ports, strict=True)))
     identity = f"lab-{secrets.token_hex(3)}"
     (folder / TOKEN).write_text(secrets.token_hex(16))

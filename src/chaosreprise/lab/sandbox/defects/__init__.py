@@ -15,8 +15,11 @@ from chaosreprise.lab.defects.defect import Defect
 __all__ = ["DEFECTS", "chosen", "named"]
 
 
-def _defect(name: str, check: str, why: str, parts: dict[str, str]) -> Defect:
-    return Defect(name, check, "", why, parts, package=__name__)
+def _defect(
+    name: str, check: str, why: str, parts: dict[str, str], experiment: str = "", also: tuple[str, ...] = ()
+) -> Defect:
+    """Without an experiment it is seen by the lab's own tests only."""
+    return Defect(name, check, experiment, why, parts, also=also, package=__name__)
 
 
 ALL = (
@@ -24,21 +27,25 @@ ALL = (
         "step-run-twice", "duplicate",
         "each attempt at a step has a number of its own: when an answer is lost on the way its code runs again",
         {"AgentClient": "data.NumbersAttempts"},
+        "sandbox-agent-freeze",
     ),
     _defect(
         "step-dropped", "lost",
         "now and then a step is answered as accepted and never run",
         {"Hosted": "agent.DropsSteps"},
+        "sandbox-latency",
     ),
     _defect(
         "answer-of-another-step", "isolation",
         "now and then a step is answered with what the step before it has printed",
         {"Hosted": "agent.AnswersBefore"},
+        "sandbox-latency",
     ),
     _defect(
         "wrong-session", "isolation",
         "now and then a step runs in the interpreter of another session",
         {"Hosts": "agent.MixesSessions"},
+        "sandbox-latency", ("state-loss",),
     ),
     _defect(
         "silent-restart", "state-loss",
@@ -46,14 +53,22 @@ ALL = (
         {"Hosted": "agent.StartsAgain"},
     ),
     _defect(
-        "no-step-row", "fail-open",
-        "a step whose row can't be written is accepted all the same",
-        {"Rows": "control.NoStepRows"},
+        "registers-anew", "state-loss",
+        "a session that the agent has lost is made known to it again without a word, by the data plane: its variables are gone",
+        {"AgentClient": "data.RegistersAnew"},
+        "sandbox-agent-crash",
     ),
     _defect(
-        "no-session-row", "fail-open",
+        "no-step-row", "unrecorded",
+        "a step whose row can't be written is accepted all the same",
+        {"Rows": "control.NoStepRows"},
+        "sandbox-database-refuses",
+    ),
+    _defect(
+        "no-session-row", "unrecorded",
         "a session whose row can't be written is created all the same",
         {"Rows": "control.NoSessionRows"},
+        "sandbox-database-refuses",
     ),
     _defect(
         "shared-id", "isolation",

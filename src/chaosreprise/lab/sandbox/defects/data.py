@@ -1,8 +1,9 @@
 """Defects of the data plane: attempts that count anew, routes that stay, or go."""
 
-from chaosreprise.lab.sandbox.agents import AgentClient, new_number
+from chaosreprise.lab.sandbox.agents import AgentClient, AgentRefused, new_number
 from chaosreprise.lab.sandbox.answers import Refused
 from chaosreprise.lab.sandbox.data import Runner
+from chaosreprise.lab.sandbox.dataplane import Output
 from chaosreprise.lab.sandbox.registry import Registry, Route
 
 ROOM = 4
@@ -12,6 +13,23 @@ class NumbersAttempts(AgentClient):
     def next_attempt(self, number: str) -> str:
         del number
         return new_number()
+
+
+class RegistersAnew(AgentClient):
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(limit_s)
+        self._folders: dict[str, str] = {}
+
+    async def register(self, route: Route, session: str, folder: str) -> None:
+        self._folders[session] = folder
+        await super().register(route, session, folder)
+
+    async def step(self, route: Route, session: str, number: str, code: str) -> Output:
+        try:
+            return await super().step(route, session, number, code)
+        except AgentRefused:
+            await self.register(route, session, self._folders[session])
+            return await super().step(route, session, number, code)
 
 
 class OnlySaysSo(Runner):
