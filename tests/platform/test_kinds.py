@@ -6,10 +6,10 @@ import sys
 import pytest
 
 from chaosreprise import checker
-from chaosreprise.errors import BadInput
+from chaosreprise.errors import BadInput, NotPossible
 from chaosreprise.platform import adapter, file
 from chaosreprise.platform.values import Hidden, Port, Strict
-from chaosreprise.run import contract
+from chaosreprise.run import contract, plan
 
 TIMING = "[timing]\nsettle = { backoff_s = 1, reconcile_s = 1, slowest_s = 1 }\n"
 OTHER = f'version = 1\nkind = "other"\nname = "x"\n{TIMING}'
@@ -128,6 +128,7 @@ def test_its_settings_are_read_as_strictly_as_any_table(
         ("[settings]\nports = [80]", "settings.ports = [80]: expected a text on one line, a number, true or false"),
         ('[settings]\n"a b" = 1', 'settings."a b" is not a setting'),
         ("[settings]\ntoken = { env = 'T', file = 't' }", "settings.token"),
+        ('[settings]\nurl = "http://x:99999"', 'settings.url = "http://x:99999": Port out of range'),
         (CONTROL, "[control] does not go with kind"),
         ("[lab]\nagents = 3", "[lab] goes only with kind"),
     ],
@@ -157,6 +158,17 @@ def test_an_experiment_may_need_such_a_kind_which_the_embedded_platform_cannot_b
         BadInput, match=r'needs\.kind = "other": the embedded platform can\'t be one: set REPRISE_PLATFORM'
     ):
         stated.needs.lab(file.Lab())
+
+
+def test_another_platform_than_it_needs_is_refused_without_the_advice_to_name_none(
+    installed: Installed, tmp_path: pathlib.Path
+):
+    installed.add("other")
+    stated = contract.read(needing("other"), checker.known())
+    wrong = load(tmp_path, f"{OTHER.replace('other', 'streamspace')}{CONTROL}[budget]\nusers = ['a']\n")
+    with pytest.raises(NotPossible) as error:
+        plan.check_needs(stated, wrong, [])
+    assert str(error.value).endswith("(needs.kind): name a platform of that kind")
 
 
 @pytest.mark.parametrize("kind", ["othr", "embedded"])
