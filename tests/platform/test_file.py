@@ -40,7 +40,7 @@ USERS = '[budget]\nusers = ["a"]\n'
         (REMOTE + '[evidence.rows]\nkind = "sql"\nhz = 0', "evidence.rows.hz = 0: expected a rate from above 0"),
         (
             REMOTE + CONTROL + TIMING + USERS + '[components.agents]\nhow = "process"',
-            "components.agents.keeper is missing",
+            'components.agents: how = "process" needs one of two: keeper',
         ),
         (
             REMOTE + CONTROL + TIMING + USERS + '[components.agents]\nhow = "none"\nadmin = { env = "P" }',
@@ -150,7 +150,7 @@ def test_links_are_read_with_where_their_secrets_stand(tmp_path):
 @pytest.mark.parametrize(
     ("table", "says"),
     [
-        ("[links.db]\nadmin = 'http://x'\nproxy = 'p'", 'links."db": expected clients, database, sessions or agents/NAME'),
+        ("[links.db]\nadmin = 'http://x'\nproxy = 'p'", 'links."db": expected clients, database, data-plane, sessions or agents/NAME'),
         ("[links.database]\nproxy = 'p'", "links.database.admin is missing"),
         ("[links.database]\nadmin = 'here'\nproxy = 'p'", 'links.database.admin = "here": expected a URL'),
         ("[links.database]\nadmin = 'http://x:99999'\nproxy = 'p'", "links.database.admin"),

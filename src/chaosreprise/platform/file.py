@@ -51,7 +51,6 @@ Setting = Annotated[
 class Lab(Strict, frozen=True):
     """`serves`: the kind of platform that it is; a sandbox has one agent, and takes of the rest its disk only."""
 
-    serves: Serves = "streamspace"
     agents: Agents = 3
     users: Users = 12
     control_planes: ControlPlanes = 1
@@ -59,6 +58,7 @@ class Lab(Strict, frozen=True):
     disk_mib: Mebibytes = 0
     heartbeat_s: Annotated[float, Meta(ge=0.05, le=60, description="seconds from 0.05 to 60")] = 1.0
     reconcile_s: Annotated[float, Meta(ge=0.02, le=60, description="seconds from 0.02 to 60")] = 0.5
+    serves: Serves = "streamspace"
 
     def parts(self) -> str:
         """What it is made of, for people."""
