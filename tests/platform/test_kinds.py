@@ -8,6 +8,7 @@ import pytest
 from chaosreprise import checker
 from chaosreprise.errors import BadInput, NotPossible
 from chaosreprise.platform import adapter, file
+from chaosreprise.platform.adapter import Description
 from chaosreprise.platform.values import Hidden, Port, Strict
 from chaosreprise.run import contract, plan
 
@@ -169,6 +170,20 @@ def test_another_platform_than_it_needs_is_refused_without_the_advice_to_name_no
     with pytest.raises(NotPossible) as error:
         plan.check_needs(stated, wrong, [])
     assert str(error.value).endswith("(needs.kind): name a platform of that kind")
+
+
+@pytest.mark.parametrize("sources", [["rows"], ["steps"]])
+def test_a_check_that_reads_rows_takes_any_source_that_its_adapter_calls_so(
+    installed: Installed, tmp_path: pathlib.Path, sources: list[str]
+):
+    installed.add("other")
+    stated = contract.read({**needing("other"), "require": ["unrecorded"]}, checker.known())
+    says = Description(attribution=[], refusals=[], promises={}, bounds={}, offline_ns=0, sources=sources)
+    if "rows" in sources:
+        plan.check_evidence(stated, load(tmp_path, OTHER), says)
+    else:
+        with pytest.raises(BadInput, match=r"evidence\.rows is missing: the required check 'unrecorded'"):
+            plan.check_evidence(stated, load(tmp_path, OTHER), says)
 
 
 @pytest.mark.parametrize("kind", ["othr", "embedded"])

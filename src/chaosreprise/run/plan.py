@@ -312,6 +312,7 @@ def check_needs(arguments: Arguments, platform: Platform, components: list[Compo
 def check_evidence(arguments: Arguments, platform: Platform, description: Description) -> None:
     there = {entry.ledger for entry in description.attribution}
     there |= {ROWS for entry in platform.file.evidence.values() if entry.kind != "files"}
+    there |= {ROWS} & {*description.sources}  # where evidence is the business of an adapter that is not built in
     for check in arguments.require:
         for evidence in checker.needs(check):
             ledger = description.effects if evidence == SLOTS else evidence
