@@ -4,20 +4,19 @@ An adapter never retries, never raises for what the platform did, and says of ea
 from a Clock only, so that a simulated platform can speak this protocol in virtual time.
 """
 
-import importlib
-from types import ModuleType
 from typing import Any, Protocol
 
 import msgspec
 
-from chaosreprise.errors import BadInput
 from chaosreprise.history import Answer
 from chaosreprise.history.events import Attribution, Op, Refusal
 from chaosreprise.history.statements import Claim, Edge
 from chaosreprise.observe import Source
 from chaosreprise.platform.file import Platform
+from chaosreprise.platform.kinds import module_of as module_of  # noqa: PLC0414 - children import it while the platform starts
 
 SECONDS = 1_000_000_000
+UNCONNECTED = "unconnected"  # the rule of a call that reached nobody: it surely did nothing
 
 
 class Operation(msgspec.Struct, frozen=True):
@@ -133,17 +132,6 @@ class Adapter(Protocol):
 
 
 def make(platform: Platform, run: str) -> Adapter:
-    """The adapter for a platform file. Raises BadInput when no adapter of its kind exists."""
+    """The adapter for a platform file. Raises BadInput when that of its kind can't be had, or not with these settings."""
     adapter: Adapter = module_of(platform.file.kind).adapter(platform, run)
     return adapter
-
-
-def module_of(kind: str) -> ModuleType:
-    """The module `chaosreprise.platform.<kind>`: being there is its registration."""
-    name = f"chaosreprise.platform.{kind}"
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        raise BadInput(f'kind = "{kind}": no adapter of that name') from None

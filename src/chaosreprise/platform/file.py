@@ -8,14 +8,14 @@ import hashlib
 import pathlib
 import re
 import tomllib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
 
 from chaosreprise.errors import BadInput, shown
 from chaosreprise.paths import state_dir
-from chaosreprise.platform import limits
+from chaosreprise.platform import kinds, limits
 from chaosreprise.platform.limits import Allow, Guard, Identity
 from chaosreprise.platform.values import (
     Agents,
@@ -38,7 +38,14 @@ from chaosreprise.platform.values import (
 )
 from chaosreprise.settings import TOO_MUCH, convert, read_text
 
+T = TypeVar("T")
 Serves = Literal["streamspace", "sandbox"]
+Setting = Annotated[
+    Text | bool | int | float | Secret,
+    Meta(
+        description='a text on one line, a number, true or false, or a secret by reference, {env = "NAME"} or {file = "path"}'
+    ),
+]
 
 
 class Lab(Strict, frozen=True):
@@ -162,15 +169,20 @@ class Promises(Strict, frozen=True):
     memory: bool = False
     takeover_s: Seconds | None = None
 
+    def stated(self) -> dict[str, Any]:
+        """As the contract has them."""
+        return {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None}
+
 
 class PlatformFile(Strict, frozen=True):
     version: Literal[1]
-    kind: Literal["embedded", "streamspace", "sandbox"]
+    kind: Name
     name: Name
     lab: Lab | None = None
     identity: Identity = Identity()
     control: Control | None = None
     sandbox: Sandbox | None = None
+    settings: dict[Name, Setting] = msgspec.field(default_factory=dict)
     evidence: dict[str, Evidence] = msgspec.field(default_factory=dict)
     components: dict[str, Components] = msgspec.field(default_factory=dict)
     regions: dict[str, list[Text]] = msgspec.field(default_factory=dict)
@@ -193,6 +205,10 @@ class Platform(msgspec.Struct, frozen=True):
     def id(self) -> str:
         """What its faults and its lock are filed under: the name and the host, so that two files of one name do not meet by chance."""
         return f"{self.file.name}@{self.file.identity.host or self.file.identity.context or 'local'}"
+
+    def settings(self, into: type[T]) -> T:
+        """[settings] as the adapter of a kind that is not built in wants them: as strict as a `Strict` is. Raises BadInput."""
+        return convert(f"{self.path}: [settings]", msgspec.to_builtins(self.file.settings), into)
 
     def has(self, setting: str) -> bool:
         """Whether `table.name.setting` of the file, or a shorter one, is set."""
@@ -266,6 +282,7 @@ def _toml(where: str) -> dict[str, Any]:
 
 def _check(where: str, file: PlatformFile) -> None:
     """What must or must not stand together, beyond the type of each setting."""
+    kinds.check(f"{where}: kind", file.kind, kinds.EMBEDDED)
     if file.kind == "embedded":
         for table in PlatformFile.__struct_fields__:
             if table not in OF_EMBEDDED and getattr(file, table) != getattr(EMBEDDED.file, table):
@@ -287,7 +304,7 @@ def _check(where: str, file: PlatformFile) -> None:
 
 
 def _check_kind(where: str, file: PlatformFile) -> None:
-    """The table that says where the platform is: the one of its kind, and no other."""
+    """The table that says where the platform is: the one of its kind, and no other; [settings] for a kind that is not built in."""
     for kind, table in OF_KINDS.items():
         found = getattr(file, table)
         if kind == file.kind and found is None:
@@ -296,6 +313,13 @@ def _check_kind(where: str, file: PlatformFile) -> None:
             raise BadInput(f'{where}: [{table}] does not go with kind = "{file.kind}": leave it out')
         for name in URLS if found is not None else ():
             check_url(where, f"{table}.{name}", getattr(found, name, None))
+    for name, value in file.settings.items():
+        if isinstance(value, str) and value.startswith("http"):
+            check_url(where, f"settings.{name}", value)
+    if file.settings and file.kind in kinds.BUILT_IN:
+        raise BadInput(
+            f'{where}: [settings] does not go with kind = "{file.kind}", which has [{OF_KINDS[file.kind]}]: leave it out'
+        )
 
 
 def _check_links(where: str, links: dict[str, Link]) -> None:

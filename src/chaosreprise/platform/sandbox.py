@@ -16,13 +16,12 @@ from chaosreprise.history import Answer
 from chaosreprise.history.events import Attribution
 from chaosreprise.observe import FolderSource, Source
 from chaosreprise.platform import keepers, links, proxies
-from chaosreprise.platform.adapter import SECONDS, Component, Description, Held, Operation
+from chaosreprise.platform.adapter import SECONDS, UNCONNECTED, Component, Description, Held, Operation
 from chaosreprise.platform.file import Platform
 from chaosreprise.platform.ledgers import LEDGER_FILE, workspaces_parser
 from chaosreprise.platform.sandbox_answers import REFUSALS, judged
 from chaosreprise.platform.sandbox_health import HEALTH, HealthSource
 from chaosreprise.platform.steps import step_code
-from chaosreprise.platform.streamspace_answers import UNCONNECTED
 
 TIMEOUT_S = 45.0  # longer than the data plane tries: 10 s an attempt, three of them, and pauses between
 AGENTS = "agents/"
@@ -62,14 +61,11 @@ class Sandbox:
 
     def describe(self) -> Description:
         evidence, bounds = self._platform.file.evidence, self._timing.bounds
-        promises = self._platform.file.promises
         ledgers = [name for name, entry in evidence.items() if entry.kind == "files"]
         return Description(
             attribution=[Attribution(op="step", ledger=name, level="keyed", mark="e") for name in ledgers],
             refusals=REFUSALS,
-            promises={
-                name: value for name in promises.__struct_fields__ if (value := getattr(promises, name)) is not None
-            },
+            promises=self._platform.file.promises.stated(),
             bounds={"step": int(bounds.step_s * SECONDS)},
             offline_ns=int(self._timing.offline_s * SECONDS),
             sources=[*evidence, HEALTH],

@@ -5,7 +5,6 @@ just above 128 MiB, since that comes back over HTTP and SQL and stands in the sp
 start, stop, hibernate and wake come from the `slots` ledger, those of steps from `workspaces`. How rows are read: `streamspace_rows`.
 """
 
-import time
 import zlib
 from typing import Any
 
@@ -18,11 +17,12 @@ from chaosreprise.history.statements import Claim
 from chaosreprise.observe import FileSource, FolderSource, Source
 from chaosreprise.platform import frames, keepers, links, proxies, streamspace_streams
 from chaosreprise.platform.adapter import SECONDS, Component, Description, Held, Operation
+from chaosreprise.platform.calls import attempt
 from chaosreprise.platform.file import Platform
 from chaosreprise.platform.ledgers import LEDGER_FILE, slots_parser, workspaces_parser
 from chaosreprise.platform.said import Examination
 from chaosreprise.platform.steps import step_code
-from chaosreprise.platform.streamspace_answers import REFUSALS, UNCONNECTED, judged
+from chaosreprise.platform.streamspace_answers import REFUSALS, judged
 from chaosreprise.platform.streamspace_sessions import Sessions, login
 from chaosreprise.platform.streamspace_states import STATES
 
@@ -67,15 +67,10 @@ class StreamSpace:
             ]
         if "workspaces" in evidence and self._steps:
             attribution.append(Attribution(op="step", ledger="workspaces", level="keyed", mark="e"))
-        promises = self._platform.file.promises
         return Description(
             attribution=attribution,
             refusals=REFUSALS,
-            promises={
-                name: getattr(promises, name)
-                for name in promises.__struct_fields__
-                if getattr(promises, name) is not None
-            },
+            promises=self._platform.file.promises.stated(),
             bounds={name.removesuffix("_s"): int(getattr(bounds, name) * SECONDS) for name in bounds.__struct_fields__},
             offline_ns=int(self._timing.offline_s * SECONDS),
             sources=list(evidence),
@@ -108,16 +103,8 @@ class StreamSpace:
 
     async def perform(self, operation: Operation) -> Answer:
         method, url, body = self._request(operation)
-        sent = time.monotonic_ns()
-        try:
-            answer = await self._http.request(method, url, json=body)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            return Answer(
-                lo=sent, hi=time.monotonic_ns(), cmd=operation.cmd, outcome="fail", rule=UNCONNECTED, error=repr(error)
-            )
-        except httpx.TransportError as error:
-            return Answer(lo=sent, hi=time.monotonic_ns(), cmd=operation.cmd, outcome="info", error=repr(error))
-        return self._judge(operation, answer, sent, time.monotonic_ns())
+        said, answer = await attempt(self._http, operation, method, url, json=body)
+        return said if answer is None else judged(operation, answer, self.tag, said)
 
     async def hold(self, session: str) -> Held | None:
         """Its stream, where it is one that is spoken here."""
@@ -220,6 +207,3 @@ class StreamSpace:
             "maxSessionDuration": "2h",
             "tags": [TAG, self.tag],
         }
-
-    def _judge(self, operation: Operation, answer: httpx.Response, lo: int, hi: int) -> Answer:
-        return judged(operation, answer, self.tag, Answer(lo=lo, hi=hi, cmd=operation.cmd, outcome="info"))

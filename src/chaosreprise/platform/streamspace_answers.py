@@ -6,12 +6,11 @@ from typing import Any
 import httpx
 
 from chaosreprise.history import Answer
-from chaosreprise.history.events import Op, Refusal
+from chaosreprise.history.events import Refusal
 from chaosreprise.platform.adapter import Operation
+from chaosreprise.platform.calls import SHOWN, accepted
 
 COMMAND_ID = re.compile(r"command: (cmd-[0-9a-f-]+)")
-UNCONNECTED = "unconnected"
-SHOWN = 200
 REFUSALS = [
     Refusal(id="bad-request", status=400),
     Refusal(id="no-token", status=401),
@@ -27,14 +26,8 @@ REFUSALS = [
 
 def judged(operation: Operation, answer: httpx.Response, tag: str, unclear: Answer) -> Answer:
     """`unclear`, filled in with what the answer says; `tag` is what our sessions bear."""
-    status, text = answer.status_code, answer.text
-    unclear.status = status
-    if status < 300:
+    if accepted(REFUSALS, operation, answer.status_code, answer.text, unclear):
         _read_success(operation, answer, tag, unclear)
-    elif rule := _refusal(operation.op, status, text):
-        unclear.outcome, unclear.rule, unclear.error = "fail", rule.id, text[:200]
-    else:
-        unclear.error = text[:200]
     return unclear
 
 
@@ -43,9 +36,8 @@ def _read_success(operation: Operation, answer: httpx.Response, tag: str, judged
     try:
         body = answer.json()
     except ValueError:
-        judged.error = f"status {answer.status_code} without JSON"
+        judged.outcome, judged.error = "info", f"status {answer.status_code} without JSON"
         return
-    judged.outcome = "ok"
     match operation.op:
         case "start":
             judged.session = body.get("name")
@@ -72,14 +64,3 @@ def _read_list(body: dict[str, Any], tag: str, judged: Answer) -> None:
     listed = body.get("sessions") or []
     if len(listed) == body.get("total"):
         judged.listed = [str(one["name"]) for one in listed if tag in (one.get("tags") or [])]
-
-
-def _refusal(op: Op, status: int, text: str) -> Refusal | None:
-    return next(
-        (
-            rule
-            for rule in REFUSALS
-            if rule.status == status and (not rule.ops or op in rule.ops) and re.search(rule.body, text)
-        ),
-        None,
-    )

@@ -12,8 +12,9 @@ from msgspec import Meta
 
 from chaosreprise import checker, criteria
 from chaosreprise.errors import BadInput, shown
-from chaosreprise.platform.file import Lab, Serves
-from chaosreprise.platform.values import Agents, ControlPlanes, Mebibytes, NumberOfRegions, Users
+from chaosreprise.platform import kinds
+from chaosreprise.platform.file import Lab
+from chaosreprise.platform.values import Agents, ControlPlanes, Mebibytes, Name, NumberOfRegions, Users
 from chaosreprise.run import stated
 from chaosreprise.run.stated import StatedObjective, StatedSituation
 from chaosreprise.settings import convert
@@ -30,14 +31,19 @@ class Limits(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=Tr
 
 
 class Needs(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
-    """What the platform must have at least. The embedded one is made so, any other is refused."""
+    """What the platform must have at least. The embedded one is made so if it can be of that kind, any other is refused."""
 
-    kind: Serves = "streamspace"
+    kind: Name = "streamspace"
     agents: Agents = 1
     control_planes: ControlPlanes = 1
     regions: NumberOfRegions = 1
     disk_mib: Mebibytes = 0
     users: Users = 1
+
+    @property
+    def embeddable(self) -> bool:
+        """Whether such a platform is made where none is named."""
+        return self.kind in kinds.BUILT_IN
 
     def by_group(self) -> dict[str, int]:
         """By groups of components, those that are not everywhere."""
@@ -45,7 +51,11 @@ class Needs(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=Tru
         return {group: number for group, number in wanted.items() if number > 1}
 
     def lab(self, lab: Lab) -> Lab:
-        """The embedded platform, large enough."""
+        """The embedded platform, large enough. Raises BadInput when it can't be of that kind."""
+        if not self.embeddable:
+            raise BadInput(
+                f"{WHERE}: needs.kind = {shown(self.kind)}: the embedded platform can't be one: set REPRISE_PLATFORM to the file of one"
+            )
         sizes = [name for name in self.__struct_fields__ if name != "kind"]
         at_least = {name: max(getattr(lab, name), getattr(self, name)) for name in sizes}
         return msgspec.structs.replace(lab, serves=self.kind, **at_least)
@@ -96,6 +106,7 @@ def _read(raw: Any, known_checks: list[str]) -> Arguments:
     for name in arguments.criteria:
         if name not in criteria.ids():
             raise BadInput(f"{WHERE}: criteria: {shown(name)} is no criterion: `chaos reprise criteria` lists them")
+    kinds.check(f"{WHERE}: needs.kind", arguments.needs.kind)
     stated.check(WHERE, arguments.objectives, arguments.refusals)
     return arguments
 

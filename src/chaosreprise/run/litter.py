@@ -84,7 +84,14 @@ def _tidy(path: pathlib.Path, mark: Mark) -> Iterator[tuple[str, bool]]:
             path.unlink()  # a lab that has ended, and its sessions with it
             return
         try:
-            names = asyncio.run(adapter.make(load(mark.file), path.name).tidy())
+            platform = load(mark.file)
+            if platform.commands:
+                yield (
+                    f"run {path.name}: it may have left sessions on {mark.platform}, which only a run starts: the next one stops them",
+                    True,
+                )
+                return
+            names = asyncio.run(adapter.make(platform, path.name).tidy())
         except RepriseError as error:
             yield f"run {path.name}: it may have left sessions on {mark.platform}, not stopped: {error}", False
             return

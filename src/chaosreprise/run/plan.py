@@ -298,16 +298,18 @@ def contract_event(
 def check_needs(arguments: Arguments, platform: Platform, components: list[Component]) -> None:
     """The platform is as large as the experiment wants it. Only the embedded one is made so."""
     if platform.file.kind != arguments.needs.kind:
+        made = "leave REPRISE_PLATFORM out, and one is made, or name another platform"
         raise NotPossible(
             f'{platform.path}: kind = "{platform.file.kind}": this experiment is for a {arguments.needs.kind} (needs.kind): '
-            "leave REPRISE_PLATFORM out, and one is made, or name another platform"
+            + (made if arguments.needs.embeddable else "name a platform of that kind")
         )
     for group, wanted in arguments.needs.by_group().items():
         there = sum(component.group == group for component in components)
         if there < wanted:
+            made = "leave REPRISE_PLATFORM out, and a platform is made that has them, or name another one"
             raise NotPossible(
                 f"{platform.path}: {there} of {wanted} {group} are there that this experiment needs: "
-                "leave REPRISE_PLATFORM out, and a platform is made that has them, or name another one"
+                + (made if arguments.needs.embeddable else "name a platform that has them")
             )
 
 
@@ -324,6 +326,7 @@ def lacking(check: str, platform: Platform, description: Description) -> str | N
     """What is not there without which a check can't be judged on this platform, whatever is sent."""
     there = {entry.ledger for entry in description.attribution}
     there |= {ROWS for entry in platform.file.evidence.values() if entry.kind != "files"}
+    there |= {ROWS} & {*description.sources}  # where evidence is the business of an adapter that is not built in
     for evidence in checker.needs(check):
         ledger = description.effects if evidence == SLOTS else evidence
         if ledger not in there:

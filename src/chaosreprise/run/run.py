@@ -269,9 +269,14 @@ class Run:
             if self._starts_answered():
                 self._litter.unlink()
 
+    @property
+    def _outlived(self) -> bool:
+        """Whether sessions may outlive the run: those of a lab of its own end with it, somebody else's program may keep them on its disk."""
+        return self._stack is None or bool(self.requested.commands)
+
     def _mark_litter(self) -> None:
-        """From here on sessions may be left; those of a stack of our own end with it."""
-        if self._stack is None:
+        """From here on sessions may be left."""
+        if self._outlived:
             self._litter = litter.mark(self.platform, self.directory.run)
             self._exits.callback(self._tidy)
 
@@ -306,7 +311,7 @@ class Run:
         stopping.announce(told, self.warden.address)
         interruption.at_once = self.warden.halt_at_once
         self.adapter = adapter.make(self.platform, self.directory.run)
-        if self._stack is None:  # the sessions of a stack of our own end with it
+        if self._outlived:
             for line in litter.clear(self.platform):
                 log.info(f"tidied    {line}")
 

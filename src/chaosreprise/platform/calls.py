@@ -1,0 +1,65 @@
+"""What every adapter does alike that speaks HTTP: one attempt of a call, and what its answer proves.
+
+Nothing happened if no connection was made, or if the answer stands in the refusal table. Whatever else goes wrong proves
+nothing: the call may have had its effect, or may have it yet.
+"""
+
+import re
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+
+from chaosreprise.errors import Unreachable
+from chaosreprise.history import Answer
+from chaosreprise.history.events import Refusal
+from chaosreprise.platform.adapter import UNCONNECTED, Operation
+
+SHOWN = 200
+
+
+async def attempt(
+    http: httpx.AsyncClient, operation: Operation, method: str, url: str, **content: Any
+) -> tuple[Answer, httpx.Response | None]:
+    """One attempt: unclear, and what came back; or what it proves that nothing did."""
+    sent = time.monotonic_ns()
+    said, answer = Answer(lo=sent, hi=sent, cmd=operation.cmd, outcome="info"), None
+    try:
+        answer = await http.request(method, url, **content)
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+        said.outcome, said.rule, said.error = "fail", UNCONNECTED, repr(error)
+    except httpx.TransportError as error:
+        said.error = repr(error)
+    said.hi = time.monotonic_ns()
+    return said, answer
+
+
+def accepted(refusals: Sequence[Refusal], operation: Operation, status: int, text: str, said: Answer) -> bool:
+    """Fill in what this answer proves; whether it is a success, of which the adapter may know more."""
+    said.status = status
+    if status < 300:
+        said.outcome = "ok"
+        return True
+    said.error = text[:SHOWN]
+    for rule in refusals:
+        if rule.status == status and (not rule.ops or operation.op in rule.ops) and re.search(rule.body, text):
+            said.outcome, said.rule = "fail", rule.id
+            break
+    return False
+
+
+async def ask(http: httpx.AsyncClient, url: str) -> httpx.Response:
+    """A question that is no operation of a run. Raises Unreachable for whatever is no success."""
+    try:
+        return (await http.get(url)).raise_for_status()
+    except httpx.HTTPError as error:
+        raise Unreachable(f"{http.base_url}: no answer to GET {url} ({error!r}): is the platform up?") from error
+
+
+async def answers(http: httpx.AsyncClient, url: str) -> bool:
+    """Whether there is an answer, and it is a success."""
+    try:
+        return (await http.get(url)).is_success
+    except httpx.HTTPError:
+        return False
