@@ -90,7 +90,11 @@ def test_what_could_be_done_is_what_the_plans_of_faults_and_experiments_say(whol
     limited = {one.name: one.say for one in told(whole, "fault") if one.state != "ok"}
     assert "is on no small file system of its own" in limited.pop("database.disk_full")
     assert limited.pop("database.disk_read_only")
-    assert [kind for kind in limited if not kind.endswith((".memory_limit", ".disk_slow", ".clock_skew"))] == []
+    assert all(
+        "components.data-plane is not set" in limited[kind] for kind in limited if kind.startswith("data-plane.")
+    )
+    others = [kind for kind in limited if not kind.startswith("data-plane.")]
+    assert [kind for kind in others if not kind.endswith((".memory_limit", ".disk_slow", ".clock_skew"))] == []
     assert states(whole, "experiment", "agent-failover") == {"ok"}
     assert "1 of 2 control-plane are there" in says(whole, "experiment", "two-control-planes")
 
@@ -117,7 +121,7 @@ DATABASE_AWAY: Change = ('dsn = { file = "secrets/reader.dsn" }', 'dsn = { env =
 NO_SECRET: Change = ('dsn = { file = "secrets/reader.dsn" }', 'dsn = { file = "secrets/nowhere" }')
 ANOTHER: Change = ('stack = "lab-', 'stack = "not-lab-')
 KEEPER_GONE: Change = ('keeper = "keeper.json"', 'keeper = "no-keeper.json"')
-NO_AGENTS: Change = ("[components.agents]", "[components.agent]")
+NO_AGENTS: Change = ("[components.agents]", "[components.data-plane]")
 NO_ROOM: Change = ("max_sessions = 60", "max_sessions = 3")
 SAID = {  # what is not ok, where, in which words
     WRONG_PASSWORD: ("login", "login as admin was refused with 401: check control.user and control.password"),

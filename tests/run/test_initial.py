@@ -72,7 +72,9 @@ def settings(struct: type[msgspec.Struct], raw: dict[str, Any], at: str = "") ->
 def all_settings(kind: str) -> list[tuple[str, Any, bool]]:
     raw = uncommented(kind)
     others = {table for other, table in OF_KINDS.items() if other != kind}
-    goes_with = OF_EMBEDDED if kind == "embedded" else set(PlatformFile.__struct_fields__) - {"lab", "settings", *others}
+    goes_with = (
+        OF_EMBEDDED if kind == "embedded" else set(PlatformFile.__struct_fields__) - {"lab", "settings", *others}
+    )
     found = [one for one in settings(PlatformFile, raw) if one[0].partition(".")[0] in goes_with]
     for table in OWN_NAMES if kind != "embedded" else ():
         (of,) = structs_in(typing.get_args(typing.get_type_hints(PlatformFile, include_extras=True)[table])[1])

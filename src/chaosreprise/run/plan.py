@@ -298,7 +298,7 @@ def contract_event(
 def check_needs(arguments: Arguments, platform: Platform, components: list[Component]) -> None:
     """The platform is as large as the experiment wants it. Only the embedded one is made so."""
     if platform.file.kind != arguments.needs.kind:
-        made = "leave REPRISE_PLATFORM out, and one is made, or name another platform"
+        made = "leave REPRISE_PLATFORM out, and one is made, or name such a platform"
         raise NotPossible(
             f'{platform.path}: kind = "{platform.file.kind}": this experiment is for a {arguments.needs.kind} (needs.kind): '
             + (made if arguments.needs.embeddable else "name a platform of that kind")

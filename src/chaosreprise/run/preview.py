@@ -54,13 +54,14 @@ def embedded(
 ) -> list[str]:
     """The same for a platform that is not there yet: it has names, but no processes."""
     lab = arguments.needs.lab(platform.file.lab or Lab())
-    agents = [f"a{number}" for number in range(1, lab.agents + 1)]
+    hibernates = lab.serves != "sandbox"  # of which there is one agent
+    agents = [f"a{number}" for number in range(1, lab.agents + 1 if hibernates else 2)]
     users = [f"user{number:02}" for number in range(1, lab.users + 1)]
     most = PLACES_A_USER * len(users)
     budget = msgspec.structs.replace(platform.file.budget, users=users, max_sessions=most)
     there = msgspec.structs.replace(platform, file=msgspec.structs.replace(platform.file, budget=budget))
     try:
-        load_plan = plan.make_load(arguments, there, agents, seed, [*faults, *batches])
+        load_plan = plan.make_load(arguments, there, agents, seed, [*faults, *batches], hibernates)
     except BadInput as error:
         raise BadInput(str(error) if platform is EMBEDDED else f"{platform.path}: {error}") from error
     controls = [plan.CONTROL_PLANE, *(f"{plan.CONTROL_PLANE}/{n}" for n in range(2, lab.control_planes + 1))]

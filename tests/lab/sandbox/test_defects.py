@@ -138,6 +138,11 @@ def unwritable(platform):
         yield
 
 
+def recycled(platform):
+    session = platform.session()
+    return "False\n" in [platform.printed(session, f"print({n} == 0 or 'x' in globals()); x = 1") for n in range(10)]
+
+
 def registered_anew(platform):
     session = platform.session()
     platform.data_step(session, "x = 1")
@@ -152,6 +157,7 @@ SCENES = {
     "answer-of-another-step": (swapped, {}),
     "wrong-session": (mixed, {}),
     "silent-restart": (silently_restarted, {}),
+    "recycles": (recycled, {}),
     "registers-anew": (registered_anew, {}),
     "no-step-row": (no_step_row, {}),
     "no-session-row": (no_session_row, {}),

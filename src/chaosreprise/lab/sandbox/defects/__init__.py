@@ -53,6 +53,12 @@ ALL = (
         {"Hosted": "agent.StartsAgain"},
     ),
     _defect(
+        "recycles", "state-loss",
+        "an interpreter that has run five steps is replaced by a new one, which needs less memory, and has lost the variables",
+        {"Hosted": "agent.Recycles"},
+        "sandbox-latency",
+    ),
+    _defect(
         "registers-anew", "state-loss",
         "a session that the agent has lost is made known to it again without a word, by the data plane: its variables are gone",
         {"AgentClient": "data.RegistersAnew"},

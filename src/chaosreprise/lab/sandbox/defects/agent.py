@@ -53,6 +53,18 @@ class StartsAgain(Hosted):
         return await super().do(code)
 
 
+class Recycles(Hosted):
+    _ran = 0
+
+    async def do(self, code: str) -> Said:
+        said = await super().do(code)
+        self._ran += 1
+        if self._ran % NOW_AND_THEN == 0 and self._interpreter.alive:
+            old, self._interpreter = self._interpreter, await Interpreter.start(self.runtime, self._folder)
+            old.kill()
+        return said
+
+
 class AnyToken(Tokens):
     def fits(self, token: str, session: Hosted) -> bool:
         del token, session
