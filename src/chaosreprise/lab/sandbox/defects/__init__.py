@@ -56,7 +56,7 @@ ALL = (
         "registers-anew", "state-loss",
         "a session that the agent has lost is made known to it again without a word, by the data plane: its variables are gone",
         {"AgentClient": "data.RegistersAnew"},
-        "sandbox-agent-crash",
+        "sandbox-agent-crash", ("duplicate",),
     ),
     _defect(
         "no-step-row", "unrecorded",
