@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from chaosreprise.errors import BadInput, shown
-from chaosreprise.paths import state_dir
+from chaosreprise.paths import state_path
 from chaosreprise.platform import kinds, limits
 from chaosreprise.platform.limits import Allow, Guard, Identity
 from chaosreprise.platform.values import (
@@ -231,7 +231,7 @@ class Platform(msgspec.Struct, frozen=True):
     def stack(self) -> pathlib.Path:
         """The folder of the stack that runs `commands`, while there is one."""
         name = hashlib.sha256(str(pathlib.Path(self.path).absolute()).encode()).hexdigest()[:12]
-        return state_dir("stacks") / f"of-{name}"
+        return state_path("stacks") / f"of-{name}"
 
     @property
     def keepers(self) -> dict[str, pathlib.Path]:

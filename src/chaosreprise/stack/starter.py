@@ -116,10 +116,14 @@ def start_spec(folder: pathlib.Path, stack: spec.StackSpec, *, owned: bool, time
 def new_folder(folder: pathlib.Path | None = None) -> pathlib.Path:
     """A folder for a new stack, marked as being made by this process. Its name is the stack's id, by default a drawn one."""
     folder = folder or state_dir("stacks") / secrets.token_hex(4)
-    if folder.exists():
-        raise NotPossible(f"{folder}: a stack of this platform file runs already: wait for the run that has started it")
     try:
         folder.mkdir(mode=0o700)
+    except FileExistsError as error:
+        say = "a stack of this platform file runs already: wait for the run that has started it"
+        raise NotPossible(f"{folder}: {say}") from error
+    except OSError as error:
+        raise _no_room(folder, error) from error
+    try:
         (folder / MAKER_FILE).write_bytes(msgspec.json.encode(myself()))
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
