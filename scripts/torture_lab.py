@@ -120,6 +120,8 @@ class Lab:
         for kind in (kind for kind in registry.kinds() if any(fnmatch.fnmatch(kind, pattern) for pattern in only)):
             on = [name for name in [*self.names, session] if _can_hit(kind, name)]
             try:
+                if not on:
+                    raise NotPossible("this lab has no such part")
                 if kind in NEVER_BITE:
                     raise NotPossible("what has nothing to do takes no more memory")
                 asyncio.run(registry.get(kind).plan(context, on[0], arguments(kind)))

@@ -452,7 +452,11 @@ ON_DATABASE = {
     "database.reset_in_commit": {},
 }
 FORGETS = {"crash", "restart", "crash_loop", "memory_limit"}
-KINDS = [kind for kind in registry.kinds() if isinstance(registry.get(kind), local.OnProcess)]
+KINDS = [
+    kind
+    for kind in registry.kinds()
+    if isinstance(registry.get(kind), local.OnProcess) and not kind.startswith("data-plane.")  # of sandboxes
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,7 +1,7 @@
 """What an experiment would do to a platform, without doing it: `chaos reprise plan EXPERIMENT`.
 
 Reads the experiment as Chaos Toolkit would (configuration from the environment and its defaults) and the platform as the
-run would. The embedded platform is not started for it, so its victim has a name but no pid.
+run would. What is started for a run is not started for it, so its victim has a name but no pid.
 """
 
 import asyncio
@@ -16,9 +16,10 @@ from chaoslib.exceptions import ChaosException
 
 from chaosreprise import checker
 from chaosreprise.errors import BadInput, shown
-from chaosreprise.faults import facts
-from chaosreprise.platform import adapter
-from chaosreprise.platform.file import EMBEDDED, Lab, Platform, load
+from chaosreprise.faults import facts, registry
+from chaosreprise.platform import adapter, proxies
+from chaosreprise.platform.adapter import Component
+from chaosreprise.platform.file import EMBEDDED, KEEPER_FILE, Lab, Platform, load
 from chaosreprise.run import contract, known, method, observing, plan
 from chaosreprise.run.contract import Arguments
 from chaosreprise.run.method import Batch, Wanted
@@ -42,11 +43,20 @@ def lines(experiment: str) -> list[str]:
         ]
     run = f"plan-{secrets.token_hex(4)}"
     speaker = adapter.make(platform, run)
+    if platform.commands and not (platform.stack / KEEPER_FILE).exists():
+        there = [*to_be_started(platform), *proxies.components(platform)]
+        found = plan.make(arguments, faults, platform, speaker.describe(), there, seed, observing.asked(), batches)
+        return [f"would start        {', '.join(platform.commands)}; ended with the run", *found.lines()]
     found = plan.make(
         arguments, faults, platform, speaker.describe(), speaker.components(), seed, observing.asked(), batches
     )
     found.check(platform, asyncio.run(facts.once(platform, run, found.components)))
     return found.lines()
+
+
+def to_be_started(platform: Platform) -> list[Component]:
+    """The components that a run starts: they have names, but no processes yet."""
+    return [Component(name=name, group=registry.group_of(name), inc=["later"]) for name in platform.commands]
 
 
 def embedded(
