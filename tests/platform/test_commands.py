@@ -107,9 +107,9 @@ def test_what_does_not_go_together_is_one_sentence(tmp_path: pathlib.Path, compo
 
 
 def test_a_program_or_a_folder_that_is_not_there_is_named(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(NotPossible, match="components.agents.command: bin/none is no program that can be run here"):
+    with pytest.raises(NotPossible, match=r"components\.agents\.command: bin/none is no program that can be run here"):
         commands.stack(platform(tmp_path, '[components.agents]\nhow = "process"\ncommand = ["bin/none"]\n'))
-    with pytest.raises(NotPossible, match="components.agents.folder: .*nowhere is no folder: make it"):
+    with pytest.raises(NotPossible, match=r"components\.agents\.folder: .*nowhere is no folder: make it"):
         commands.stack(
             platform(tmp_path, f'[components.agents]\nhow = "process"\ncommand = ["{PYTHON}"]\nfolder = "nowhere"\n')
         )

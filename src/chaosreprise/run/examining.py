@@ -82,7 +82,7 @@ async def _components(platform: Platform, speaker: Adapter) -> tuple[list[Compon
         return [], [found], {}
     said = []
     for group in platform.file.components:
-        of_it = [one for one in found if one.group == group]
+        of_it = [one for one in found if one.name == group or one.name.startswith(f"{group}/")]
         said += [_component(one) for one in of_it if group != SESSIONS or one.reason]
         if group == SESSIONS and not any(one.reason for one in of_it):
             said.append(Said(about="component", name=group, say="those that a run makes"))
@@ -110,11 +110,15 @@ async def _foreign(speaker: Adapter, components: list[Component]) -> Counts:
 
 async def _evidence(platform: Platform, run: str, speaker: Adapter) -> list[Said]:
     """Whether each source gives a first good look, which no run begins without."""
-    sources, said = speaker.frames(), []
+    along = speaker.frames()
+    sources, said = list(along), []
     for name in platform.file.evidence:
         others = [other for other in platform.file.evidence if other != name]
         try:
-            sources += adapter.make(less(platform, others), run).sources()
+            own = adapter.make(less(platform, others), run).sources()
+            sources += [
+                one for one in own if one.name not in {known.name for known in sources}
+            ]  # some need no evidence
         except RepriseError as error:
             said.append(_unwatched(platform, name, str(error)))
     watching = Watching(sources, SystemClock(), lambda _: None)
@@ -123,20 +127,23 @@ async def _evidence(platform: Platform, run: str, speaker: Adapter) -> list[Said
     unseen = dict(watching.unseen)
     await watching.give_up()
     for name in watching.names:
+        read_along = name in {one.name for one in along}
         if name in unseen:
-            said.append(_unwatched(platform, name, unseen[name]))
+            said.append(_unwatched(platform, name, unseen[name], read_along=read_along))
         else:
             entry = platform.file.evidence.get(name)
-            how = f"watched, {entry.hz:g} looks a second" if entry else "read along on the links to agents"
+            how = f"watched, {entry.hz:g} looks a second" if entry else "watched"
+            how = "read along on the links to agents" if read_along else how
             said.append(Said(about=EVIDENCE, name=name, say=how))
     return said
 
 
-def _unwatched(platform: Platform, name: str, why: str) -> Said:
-    if name in platform.file.evidence:
-        return Said(about=EVIDENCE, name=name, state="not ok", say=why, do=_without(platform, name))
-    say = f"{why}: no moment can wait for what agents are told"
-    return Said(about=EVIDENCE, name=name, state="limited", say=say)
+def _unwatched(platform: Platform, name: str, why: str, *, read_along: bool = False) -> Said:
+    if read_along:
+        say = f"{why}: no moment can wait for what agents are told"
+        return Said(about=EVIDENCE, name=name, state="limited", say=say)
+    do = _without(platform, name) if name in platform.file.evidence else "see whether the platform is up"
+    return Said(about=EVIDENCE, name=name, state="not ok", say=why, do=do)
 
 
 def _without(platform: Platform, name: str) -> str:

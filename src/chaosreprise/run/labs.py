@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import msgspec
 
 from chaosreprise.errors import BadInput
-from chaosreprise.platform.file import Lab, Platform, load
+from chaosreprise.platform import commands
+from chaosreprise.platform.file import KEEPER_FILE, Lab, Platform, load
 from chaosreprise.stack import starter
 from chaosreprise.stack.client import Keeper
 from chaosreprise.stack.starter import Stack
@@ -33,13 +34,17 @@ def describe() -> list[str]:
 
 @contextlib.contextmanager
 def standing(platform: Platform) -> Iterator[Platform]:
-    """The platform itself; for the embedded one a lab that is made for this, and ends with it."""
-    if platform.file.kind != "embedded":
+    """The platform itself; what a run would start, the embedded one or commands, is started for this and ends with it."""
+    embedded = platform.file.kind == "embedded"
+    if embedded:
+        stack = starter.start(**msgspec.structs.asdict(platform.file.lab or Lab()), owned=True)
+    elif platform.commands and not (platform.stack / KEEPER_FILE).exists():
+        stack = starter.start_spec(platform.stack, commands.stack(platform), owned=True)
+    else:
         yield platform
         return
-    stack = starter.start(**msgspec.structs.asdict(platform.file.lab or Lab()), owned=True)
     try:
-        yield load(str(stack.platform_file))
+        yield load(str(stack.platform_file)) if embedded else platform
     finally:
         stack.end()
 

@@ -121,8 +121,8 @@ def make(
     batches: Sequence[Batch] = (),
 ) -> RunPlan:
     """Raises BadInput, NotAllowed or NotPossible with the one reason why this run can't be done here."""
-    check_evidence(arguments, platform, description)
     check_needs(arguments, platform, components)
+    check_evidence(arguments, platform, description)
     file = platform.file
     assert file.timing is not None
     agents = [component.name.partition("/")[2] for component in components if component.group == AGENTS]

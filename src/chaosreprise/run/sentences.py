@@ -31,7 +31,7 @@ def together(said: Iterable[Said]) -> list[Said]:
         alike = msgspec.structs.replace(one, name="") if one.about in MANY else one
         names.setdefault(alike, []).append(one.name)
     return [
-        msgspec.structs.replace(one, about=MANY[one.about], say=f"{', '.join(own)}: {one.say}")
+        msgspec.structs.replace(one, about=MANY.get(one.about, one.about), say=f"{', '.join(own)}: {one.say}")
         if len(own) > 1
         else msgspec.structs.replace(one, name=own[0])
         for one, own in names.items()

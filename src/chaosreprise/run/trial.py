@@ -112,7 +112,7 @@ class Trial:
 
     async def _start(self, number: int) -> None:
         self._makes()
-        users = self._platform.file.budget.users
+        users = self._platform.file.budget.users or [""]
         for turn, key in enumerate(self._adapter.keys(number)):
             await self._send("start", user=users[turn % len(users)], key=key)
         names = self.record.sessions
