@@ -5,10 +5,12 @@ import importlib.metadata
 import json
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
 import tarfile
+import tempfile
 import tomllib
 import zipfile
 
@@ -38,9 +40,11 @@ def shipped(files: list[pathlib.Path]) -> dict[str, str]:
 
 
 def build(source: pathlib.Path, out: pathlib.Path, *what: str) -> list[pathlib.Path]:
-    """Build with the backend of this environment, so without the network."""
-    command = [sys.executable, "-m", "build", "--no-isolation", *what, "--outdir", str(out), str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    """Build with the backend of this environment, so without the network; from a copy, since it writes beside the files."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = shutil.copytree(source, pathlib.Path(folder, "source"))
+        command = [sys.executable, "-m", "build", "--no-isolation", *what, "--outdir", str(out), str(copy)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stdout + done.stderr
     return sorted(out.iterdir())
 

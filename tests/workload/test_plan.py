@@ -33,7 +33,10 @@ def test_the_default_load_makes_48_sessions_with_n_plus_1_of_each_in_reserve_on_
         ({"workload": Workload(sessions=40)}, "workload.sessions = 40"),
         ({"rps": 40}, "45 requests per second: budget.max_rps = 40"),
         ({"workload": Workload(mix={"stop": 1})}, "workload.mix.stop: not an open-loop operation"),
-        ({"exposure": {"start": 5}}, "exposure.start: can't wait for an absent agent"),
+        (
+            {"exposure": {"start": 5}},
+            "exposure.start: this platform can't be exposed to a fault by it: known are stop, hibernate, wake",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_with_the_sum(arguments: dict[str, object], says: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from chaosreprise.clock import SECOND, SystemClock
-from chaosreprise.errors import NotAllowed
+from chaosreprise.errors import NotAllowed, NotPossible
 from chaosreprise.history import Answer, Effect, Report, Timed
 from chaosreprise.history.events import Op
 from chaosreprise.platform import adapter
@@ -82,6 +82,9 @@ class Trial:
         budget = self._platform.file.budget
         if budget.max_sessions < 1:
             raise NotAllowed(f"{self._platform.path}: budget.max_sessions = 0: not one session may be made")
+        if not self.record.description.hibernates:
+            say = "its sessions can't be read or hibernated, and an adapter of such a kind can't be tried yet"
+            raise NotPossible(f"{self._platform.path}: {say}: `chaos reprise flow` asks a sandbox for a whole session")
         await self._adapter.open()
         self._watching = Watching(self._adapter.sources(), SystemClock(), self.record.events.append)
         await self._watching.until_seen(FIRST_LOOK_S)
