@@ -54,6 +54,12 @@ class StepLoad(Load):
         await asyncio.gather(*(self._under_way if on else ()))
         return {}
 
+    async def drain(self) -> dict[str, Any]:
+        """Each session is asked once more what it knows, before load off."""
+        names = [*self.canaries.values(), *self._steppers, *(name for own in self._running.values() for name in own)]
+        await self._in_parallel([self._do("step", name) for name in names])
+        return await super().drain()
+
     async def answers(self) -> dict[str, Any]:
         """A flow of a session of its own on every agent: agent -> outcome."""
         answers = await self._in_parallel([self._flow() for _ in self._plan.agents])
