@@ -15,8 +15,8 @@ from chaosreprise.errors import BadInput, NotPossible, Unreachable
 from chaosreprise.history import Answer
 from chaosreprise.history.events import Attribution
 from chaosreprise.observe import FolderSource, Source
-from chaosreprise.platform import keepers, links, proxies
-from chaosreprise.platform.adapter import SECONDS, UNCONNECTED, Component, Description, Held, Operation
+from chaosreprise.platform import calls, keepers, links, proxies
+from chaosreprise.platform.adapter import SECONDS, Component, Description, Held, Operation
 from chaosreprise.platform.file import Platform
 from chaosreprise.platform.ledgers import LEDGER_FILE, workspaces_parser
 from chaosreprise.platform.sandbox_answers import REFUSALS, judged
@@ -106,20 +106,12 @@ class Sandbox:
 
     async def _perform(self, operation: Operation) -> Answer:
         url, body = self._request(operation)
-        sent = time.monotonic_ns()
-        unclear = Answer(lo=sent, hi=sent, cmd=operation.cmd, outcome="info")
-        try:
-            answer = await self._http.post(url, json=body)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            unclear.outcome, unclear.rule, unclear.error = "fail", UNCONNECTED, repr(error)
-        except httpx.TransportError as error:
-            unclear.error = repr(error)
-        else:
-            judged(operation, answer.status_code, answer.content, unclear)
-        unclear.hi = time.monotonic_ns()
-        if unclear.session is not None:
-            self._created.append(unclear.session)
-        return unclear
+        said, answer = await calls.attempt(self._http, operation, "POST", url, json=body)
+        if answer is not None:
+            judged(operation, answer.status_code, answer.content, said)
+        if said.session is not None:
+            self._created.append(said.session)
+        return said
 
     async def hold(self, session: str) -> Held | None:  # noqa: ARG002 - there is no stream
         return None

@@ -8,10 +8,11 @@ plane's refusals is passed on: 500 proves nothing.
 import msgspec
 
 from chaosreprise.history import Answer
-from chaosreprise.history.events import Op, Refusal
+from chaosreprise.history.events import Refusal
+from chaosreprise.platform import calls
 from chaosreprise.platform.adapter import Operation
+from chaosreprise.platform.calls import SHOWN
 
-SHOWN = 200
 REFUSALS = [
     Refusal(id="bad-request", status=400),
     Refusal(id="not-authenticated", status=401),
@@ -35,21 +36,15 @@ class Stepped(msgspec.Struct):
 
 def judged(operation: Operation, status: int, body: bytes, unclear: Answer) -> Answer:
     """Fill in what was answered."""
-    unclear.status = status
-    if status < 300:
+    if calls.accepted(REFUSALS, operation, status, body[:SHOWN].decode(errors="replace"), unclear):
         try:
             _read_success(operation, body, unclear)
         except msgspec.DecodeError as error:  # a ValidationError is one
             unclear.outcome, unclear.error = "info", f"status {status}, and not what that should say: {error}"
-    elif rule := _refusal(operation.op, status):
-        unclear.outcome, unclear.rule, unclear.error = "fail", rule.id, _text(body)
-    else:
-        unclear.error = _text(body)
     return unclear
 
 
 def _read_success(operation: Operation, body: bytes, judged: Answer) -> None:
-    judged.outcome = "ok"
     match operation.op:
         case "start":
             judged.session = msgspec.json.decode(body, type=Created).id
@@ -61,11 +56,3 @@ def _read_success(operation: Operation, body: bytes, judged: Answer) -> None:
             told = said.stderr.strip().splitlines()
             if told and (judged.result or "").split()[:1] != [operation.key]:
                 judged.outcome, judged.error = "info", f"it was accepted and has failed: {told[-1][-SHOWN:]!r}"
-
-
-def _refusal(op: Op, status: int) -> Refusal | None:
-    return next((rule for rule in REFUSALS if rule.status == status and (not rule.ops or op in rule.ops)), None)
-
-
-def _text(body: bytes) -> str:
-    return body[:SHOWN].decode(errors="replace")

@@ -12,10 +12,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from chaosreprise.clock import Clock
 from chaosreprise.errors import Unreachable
-from chaosreprise.history import Report
-from chaosreprise.observe import Emit, Source, sample
+from chaosreprise.observe import ReportSource, Said, Source
 from chaosreprise.platform.file import Evidence
 
 if TYPE_CHECKING:
@@ -30,42 +28,30 @@ Rows = tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]
 
 
 def source(name: str, evidence: Evidence, folder: pathlib.Path, agent: str) -> Source:
+    read = _reader(evidence, folder)
+
+    async def said() -> list[Said]:
+        sessions, steps = await read()
+        found = [Said("session", row, _state(status), agent) for row, status in sessions]
+        found += [
+            Said("command", row, _state(status), fields={"session": session, "action": "step"})
+            for row, session, status in steps
+        ]
+        return found
+
+    return ReportSource(name, evidence.hz, said)
+
+
+def _state(status: str) -> str:
+    return STATES.get(status, status)
+
+
+def _reader(evidence: Evidence, folder: pathlib.Path) -> Callable[[], Awaitable[Rows]]:
     if evidence.kind == "sqlite":
         path = folder / (evidence.path or "")
-        return RowSource(name, evidence.hz, lambda: asyncio.to_thread(_sqlite, path), agent)
+        return lambda: asyncio.to_thread(_sqlite, path)
     assert evidence.dsn is not None
-    return RowSource(name, evidence.hz, Sql(evidence.dsn.read(folder)).read, agent)
-
-
-class RowSource:
-    """The rows, sampled: each is told once, when it is first seen or when its state has changed."""
-
-    def __init__(self, name: str, hz: float, read: Callable[[], Awaitable[Rows]], agent: str) -> None:
-        self.name, self._hz, self._read, self._agent = name, hz, read, agent
-        self._known: dict[str, str] = {}
-
-    async def run(self, clock: Clock, emit: Emit, stop: asyncio.Event) -> None:
-        async def look(since: int, last: bool) -> None:
-            del last
-            sessions, steps = await self._read()
-            now = time.monotonic_ns()
-            for name, status in sessions:
-                if self._known.get(name) != status:
-                    emit(self._report("session", name, status, since, now, self._agent, {}))
-            for name, session, status in steps:
-                if self._known.get(name) != status:
-                    emit(
-                        self._report("command", name, status, since, now, None, {"session": session, "action": "step"})
-                    )
-
-        await sample(self.name, self._hz, clock, emit, stop, look)
-
-    def _report(
-        self, about: Any, name: str, status: str, lo: int, hi: int, owner: str | None, fields: dict[str, Any]
-    ) -> Report:
-        self._known[name] = status
-        state = STATES.get(status, status)
-        return Report(lo=lo, hi=hi, source=self.name, about=about, id=name, state=state, owner=owner, fields=fields)
+    return Sql(evidence.dsn.read(folder)).read
 
 
 class Sql:
