@@ -23,13 +23,16 @@ from chaosreprise.errors import NotProven  # noqa: E402
 from chaosreprise.history import Answer, Fault, Report, Submit, load  # noqa: E402
 from chaosreprise.moments import read  # noqa: E402
 from chaosreprise.run import contract  # noqa: E402
+from chaosreprise.run.method import Batch  # noqa: E402
 from chaosreprise.run.run import Run  # noqa: E402
 
 OWN = {
     "a step was sent": {"after": {"submit": "step", "of": "any"}},
     "a step was accepted": {"after": {"accept": "step", "of": "any"}},
 }
+FRAMES = {"after": {"delivered": "hibernate", "of": "any"}}
 ROWS = {"after": {"pending": "hibernate", "of": "any"}}
+ARMED_S = 0.5  # by then a fault is armed: what comes before does not count
 NEVER = {"after": {"accept": "wake", "n": 1000, "of": "any"}, "within_s": 10}
 KIND = "sessions.pause"
 
@@ -51,20 +54,17 @@ def main() -> None:
 
 def bench(platform: str, times: int) -> None:
     stated = {"name": "bench", "require": ["lost"], "exposure": {"stop": 1}, "workload": {"seed": 1}}
-    run = Run(contract.read(stated, checker.known()), [], platform, 1)
+    frames = Batch(at=read("bench", FRAMES), seconds=0.0)  # for which the recorder reads along
+    run = Run(contract.read(stated, checker.known()), [], platform, 1, batches=[frames])
     run.open()
     try:
         victim = "sessions/" + run.load.ask("running", agent="a1", count=1)["sessions"][0]
         for name, at in OWN.items():
             strikes = [strike(run, victim, at) for _ in range(times)]
             show(name, [delays(run, fault, Submit if "submit" in at["after"] else Answer) for fault in strikes])
-        with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            found = []
-            for _ in range(max(5, times // 4)):
-                cycle = pool.submit(run.load.ask, "cycle")
-                found.append(strike(run, victim, ROWS))
-                cycle.result()
-        show("a row was there", [delays(run, fault, Submit) for fault in found])
+        for name, at in (("a frame passed", FRAMES), ("a row was there", ROWS)):
+            strikes = [beside_a_cycle(run, victim, at) for _ in range(max(5, times // 4))]
+            show(name, [delays(run, fault, Report if at is FRAMES else Submit) for fault in strikes])
         rows = [event for event in load(run.directory.history).events if isinstance(event, Report)]
         print(f"  (rows are looked at every {statistics.median((e.hi - e.lo) / 1e6 for e in rows):.0f} ms)")
         show_cost(run, victim)
@@ -81,11 +81,26 @@ def strike(run: Run, victim: str, at: object, number: list[int] = [0]) -> str:  
     return fault
 
 
-def delays(run: Run, fault: str, kind: type[Submit | Answer]) -> tuple[float, float]:
+def beside_a_cycle(run: Run, victim: str, at: object) -> str:
+    """A strike while the canaries hibernate and wake once."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        striking = pool.submit(strike, run, victim, at)
+        time.sleep(ARMED_S)
+        run.load.ask("cycle")
+        return striking.result()
+
+
+def delays(run: Run, fault: str, kind: type[Submit | Answer | Report]) -> tuple[float, float]:
     """From the event to when the warden had decided, and to when the signal surely was sent; in ms."""
     events = load(run.directory.history).events
     injected = next(e for e in events if isinstance(e, Fault) and (e.fault, e.state) == (fault, "injected"))
-    about = next(e for e in events if isinstance(e, kind) and e.cmd in injected.moment.cmds)
+    ids = [e.id for e in events if isinstance(e, Answer) and e.cmd in injected.moment.cmds]
+    about = next(
+        e
+        for e in events
+        if isinstance(e, kind)
+        and (e.state == "delivered" and e.id in ids if isinstance(e, Report) else e.cmd in injected.moment.cmds)
+    )
     return (injected.lo - about.hi) / 1e6, (injected.hi - about.hi) / 1e6
 
 

@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CHAOS = str(pathlib.Path(sys.executable).with_name("chaos"))
 EXPERIMENT = ROOT / "experiments" / "agent-failover.json"
 # Short, so that many runs fit: reserve of 2 and 2 an agent, held for 0.9 s; the lab below settles in about a second.
-VARIABLES = {"hold_s": 0.9, "quiet_s": 0.2, "baseline_s": 0.5, "exposure": 1, "steps_per_s": 5.0, "reads_per_s": 2.0}
+VARIABLES = {"hold_s": 0.9, "quiet_s": 0.2, "baseline_s": 0.5, "exposure": 1, "steps_per_s": 5.0, "reads_per_s": 10.0}
 SHORT = [text for name, value in VARIABLES.items() for text in ("--var", f"{name}:{type(value).__name__}={value}")]
 SHORTEST = {"hold_s": 0.3, "quiet_s": 0.1, "baseline_s": 0.1, "exposure": 1, "steps_per_s": 5.0, "reads_per_s": 2.0}
 LAB = {

@@ -84,7 +84,7 @@ DUPLICATE = (
     ),
     Defect(
         "slow-is-lost", "duplicate", "agent-latency",
-        "what an agent has not acknowledged within 0.3 s is taken for lost, and given again under a new number",
+        "what an agent has not acknowledged within 0.65 s is taken for lost, and given again under a new number",
         {"Agent": "agents.AcknowledgesOnReceipt", "Switchboard": "sockets.SendsAgain"}, also=("split-brain",),
     ),
     Defect(
@@ -231,6 +231,11 @@ FAIL_OPEN = (
         "not-there-when-away", "fail-open", REFUSES,
         "a session that can't be looked up is taken for one that is not there",
         {"Store": "outages.NotThereWhenAway"}, label="denied", also=("denied", "refusal"),
+    ),
+    Defect(
+        "not-there-when-refused", "fail-open", REFUSES,
+        "where nobody listens for the database there is no such session: only a database that ends counts as away",
+        {"Store": "outages.NotThereWhenRefused"}, label="denied", also=("denied", "refusal"),
     ),
     Defect(
         "lists-the-cached", "fail-open", HANGS,

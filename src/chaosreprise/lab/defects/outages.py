@@ -1,11 +1,14 @@
 """Defects in what is said of sessions while the store is away, or just after: caches and queues that answer in its place."""
 
+import errno
+import os
 import time
 
 from chaosreprise.lab.database import Database, Row, StoreAway
 from chaosreprise.lab.refusals import session_not_found
 from chaosreprise.lab.store import Change, Command, Store
 
+REFUSED = os.strerror(errno.ECONNREFUSED)
 COLD_S = 1.0  # of the life of a process
 
 
@@ -16,6 +19,18 @@ class NotThereWhenAway(Store):
         try:
             return await super().session(name)
         except StoreAway as away:
+            raise session_not_found(name) from away
+
+
+class NotThereWhenRefused(Store):
+    """A session is taken for one that is not there when nobody listens for the database; one that lets go counts as away."""
+
+    async def session(self, name: str) -> Row:
+        try:
+            return await super().session(name)
+        except StoreAway as away:
+            if REFUSED not in str(away):
+                raise
             raise session_not_found(name) from away
 
 

@@ -9,7 +9,7 @@ from chaosreprise.lab.defects.roster import KnowsLives
 from chaosreprise.lab.sockets import Link, Payload, Switchboard
 from chaosreprise.lab.store import Command
 
-UNHEARD_S = 0.3
+UNHEARD_S = 0.65
 _NUMBERS = """
 update agent_commands set payload = payload || jsonb_build_object('seq', (payload->>'seq')::integer + 1)
 where session_id = %(session)s and (payload->>'seq')::integer >= %(seq)s"""
