@@ -327,7 +327,15 @@ async def _interpreter(keeper: AsyncKeeper, context: Context, on: str) -> Part |
         if on == f"{SESSIONS}{one.session}":
             spares = hosts[one.host].spares_orphans
             return Part(
-                name=on, inc=one.inc, up=True, state="up", held_by=None, last_hold=None, port=None, spares_orphans=spares, within=one.host
+                name=on,
+                inc=one.inc,
+                up=True,
+                state="up",
+                held_by=None,
+                last_hold=None,
+                port=None,
+                spares_orphans=spares,
+                within=one.host,
             )
     raise NotPossible(f"{on}: its steps name no process that lives below an agent or the data plane of this stack")
 
