@@ -181,7 +181,7 @@ def _remount(mend: Remount) -> None:
 def _put_back(mend: PutBack) -> None:
     copy = pathlib.Path(mend.copy)
     whole = copy.read_bytes()
-    with contextlib.suppress(FileNotFoundError), open(mend.path, "r+b") as file:  # noqa: PTH123 - read and written by one descriptor
+    with contextlib.suppress(FileNotFoundError), open(mend.path, "r+b") as file:
         now = file.read()
         if len(now) >= mend.kept and whole.startswith(now):
             file.write(whole[len(now) :])

@@ -21,6 +21,7 @@ from chaosreprise.platform.file import load
 from chaosreprise.stack import mends
 
 SETTING = "sandbox.registry"
+READS_S = 1.0  # who serves already may still be reading it
 
 
 class Arguments(base.Arguments, frozen=True):
@@ -92,6 +93,7 @@ class CutRegistry(local.OnProcess):
             async with local.keeper(context) as connected:
                 if (await local.part(connected, cut.component)).state != "held":
                     await local.until_back(connected, cut)
+                    await asyncio.sleep(READS_S)
         mends.apply(cut.mend(mark))
         return await super().undo(context, mark, target)
 
