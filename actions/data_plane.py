@@ -12,6 +12,7 @@ __all__ = [
     "cpu_hog",
     "crash",
     "crash_loop",
+    "cut_registry",
     "descriptors",
     "memory_limit",
     "pause",
@@ -58,6 +59,11 @@ def resume() -> list[dict[str, Any]]:
 def crash_loop(hold_s: float = 60.0, every_s: float = 0.5, at: At = None) -> list[dict[str, Any]]:
     """Kill the data plane each time it has come back and lived for `every_s` seconds, until `relieve`."""
     return inject("data-plane.crash_loop", **locals())
+
+
+def cut_registry(keep: float = 0.5, in_flight: bool = False, at: At = None) -> list[dict[str, Any]]:
+    """Kill the data plane and cut its registry file short, to the share `keep`; as `crash` otherwise."""
+    return inject("data-plane.cut_registry", **locals())
 
 
 def cpu_hog(hold_s: float = 60.0, hogs: int = 3, at: At = None) -> list[dict[str, Any]]:

@@ -313,6 +313,13 @@ def lab() -> None:
 @click.option("--control-planes", default=1, show_default=True, type=click.IntRange(1, 8))
 @click.option("--regions", default=1, show_default=True, type=click.IntRange(1, 8))
 @click.option("--disk-mib", default=0, type=click.IntRange(0, 65536), help="of a small file system for the database")
+@click.option(
+    "--registry",
+    default="memory",
+    show_default=True,
+    type=click.Choice(["memory", "file"]),
+    help="of a sandbox's data plane",
+)
 @click.option("--users", default=12, show_default=True, type=click.IntRange(1, 1000))
 @click.option("--heartbeat-s", default=1.0, show_default=True, type=click.FloatRange(0.05, 60))
 @click.option("--reconcile-s", default=0.5, show_default=True, type=click.FloatRange(0.02, 60))

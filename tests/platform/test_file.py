@@ -47,6 +47,10 @@ USERS = '[budget]\nusers = ["a"]\n'
             "components.agents.admin goes only with components.database",
         ),
         (
+            REMOTE + CONTROL + TIMING + USERS + '[components.agents]\nhow = "descendants"',
+            'components.agents: how = "descendants" goes only with components.sessions',
+        ),
+        (
             REMOTE + '[components.database]\nhow = "none"\nadmin = "postgresql://u:secret@host/db"',
             "components.database.admin: expected a secret by reference",
         ),

@@ -24,6 +24,7 @@ REFUSED = {"name": "no agent", "when": "no-agent-online", "ops": ["start"], "all
         ({"workload": {"sessions": "many"}}, 'workload.sessions = "many": expected a whole number'),
         ({"workload": {"mix": {"step": -1}}}, "workload.mix.step = -1: expected a rate"),
         ({"needs": {"control_plane": 2}}, "needs.control_plane is not a setting: did you mean control_planes?"),
+        ({"needs": {"registry": "disk"}}, 'needs.registry = "disk": expected'),
         ({"needs": {"agents": 100}}, "needs.agents = 100: expected a whole number from 1 to 64"),
         ({"limits": {"baseline": 3}}, "limits.baseline is not a setting: did you mean baseline_s?"),
         ({"criteria": ["SS-99.9"]}, 'criteria: "SS-99.9" is no criterion: `chaos reprise criteria` lists them'),

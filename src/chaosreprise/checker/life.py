@@ -13,7 +13,7 @@ from chaosreprise.history.events import AWAY, Fault, State
 from chaosreprise.moments.commands import agent_of
 
 RESTART = "restart"
-MOMENTARY = ("crash", RESTART)
+MOMENTARY = ("crash", RESTART, "cut_registry")
 ACTED: tuple[State, ...] = ("injected", "proven", "undoing", "undone", "leaked")
 ENDS: tuple[State, ...] = ("leaked", "clean", "moot")
 AGENTS, LINKS = "agents/", "links/"

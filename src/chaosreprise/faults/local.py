@@ -56,11 +56,13 @@ class Part(msgspec.Struct, kw_only=True):
     port: int | None
     homes: list[int] = []
     spares_orphans: bool = False
+    within: str = ""
 
 
 class Process(msgspec.Struct, kw_only=True):
     """What was planned: a process with its descendants, its connections as (local, remote), the places it had connected
-    to, and the ports that it served. `spares_orphans`: when it dies they live on, as long as they like.
+    to, and the ports that it served. `spares_orphans`: when it dies they live on, as long as they like. `within`: the component
+    whose descendant it is, if no keeper runs it: whether that starts another one is the platform's business.
     """
 
     component: str
@@ -70,6 +72,7 @@ class Process(msgspec.Struct, kw_only=True):
     ports: list[int]
     family: list[Incarnation]
     spares_orphans: bool = False
+    within: str = ""
 
 
 class OnProcess:
@@ -105,13 +108,17 @@ class OnProcess:
     async def undo(self, context: Context, mark: str, target: Target) -> str | None:
         process = msgspec.convert(target, Process)
         async with keeper(context) as connected:
+            if process.within:
+                return None
             ended = (await connected.release(process.component, mark)).last_hold
             await until_back(connected, process, 0.0 if self.survives else UNHARMED_S)
         return by_whom(mark, ended)
 
     async def verify(self, context: Context, mark: str, target: Target) -> None:
+        process = msgspec.convert(target, Process)
         async with keeper(context) as connected:
-            await check_whole(connected, mark, msgspec.convert(target, Process))
+            if not process.within:
+                await check_whole(connected, mark, process)
 
 
 @contextlib.asynccontextmanager
@@ -179,13 +186,13 @@ async def plan(context: Context, on: str) -> Process:
     An agent whose link is broken may have no connection yet if it is to be hit when it has one again.
     """
     async with keeper(context) as connected:
-        found = await part(connected, on)
+        found = await _interpreter(connected, context, on) or await part(connected, on)
     if found.held_by is not None or not found.up or found.inc is None:
         raise NotPossible(
             f"{on} is {found.state}, held by {found.held_by or 'nobody'}: only what is up and free can be broken"
         )
     process = look(on, found.inc)
-    process.spares_orphans = found.spares_orphans
+    process.spares_orphans, process.within = found.spares_orphans, found.within
     if on.startswith("agents/") and not process.homes and not process.ports and not context.later:
         raise NotPossible(f"{on} (pid {found.inc.pid}) has no connection to anywhere: its loss could not be proven")
     return process
@@ -303,6 +310,34 @@ async def check_whole(connected: AsyncKeeper, mark: str, process: Process) -> No
 def _is_whole(found: Part, mark: str) -> bool:
     alive = found.inc is not None and is_alive(found.inc) and not is_stopped(found.inc)
     return found.held_by != mark and (alive or _ended(found))
+
+
+async def _interpreter(keeper: AsyncKeeper, context: Context, on: str) -> Part | None:
+    """A session that is a process below another component, where the platform file says so. Raises NotPossible."""
+    if context.platform_file is None or not on.startswith(SESSIONS):
+        return None
+    from chaosreprise.platform import interpreters  # noqa: PLC0415 - most faults need no platform file
+    from chaosreprise.platform.file import load  # noqa: PLC0415
+
+    platform = load(context.platform_file)
+    if not interpreters.are_meant(platform):
+        return None
+    hosts = {one.name: one for one in (await keeper.status()).components}
+    for one in interpreters.of(platform, {name: host.inc for name, host in hosts.items()}):
+        if on == f"{SESSIONS}{one.session}":
+            spares = hosts[one.host].spares_orphans
+            return Part(
+                name=on,
+                inc=one.inc,
+                up=True,
+                state="up",
+                held_by=None,
+                last_hold=None,
+                port=None,
+                spares_orphans=spares,
+                within=one.host,
+            )
+    raise NotPossible(f"{on}: its steps name no process that lives below an agent or the data plane of this stack")
 
 
 async def _session(keeper: AsyncKeeper, name: str) -> Part:

@@ -36,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     prepare.add_argument("--users", type=int, default=12)
     prepare.add_argument("--control-planes", type=int, default=1)
     prepare.add_argument("--disk-mib", type=int, default=0, help="of a small file system for the database; 0: none")
+    prepare.add_argument("--registry", choices=("memory", "file"), default="memory", help="of a sandbox's data plane")
     prepare.add_argument("--regions", type=int, default=1, help="which agents belong to, in turn")
     prepare.add_argument("--heartbeat-s", type=float, default=1.0)
     prepare.add_argument("--reconcile-s", type=float, default=0.5)

@@ -12,7 +12,7 @@ import secrets
 import shutil
 import socket
 import sys
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from chaosreprise.errors import BadInput, NotPossible
 from chaosreprise.faults import registry
@@ -63,6 +63,7 @@ class Options(NamedTuple):
     heartbeat_s: float = 1.0
     reconcile_s: float = 0.5
     backoff_s: float = 0.2
+    registry: Literal["memory", "file"] = "memory"
     defect: str | None = None
 
 
@@ -83,7 +84,7 @@ def prepare(folder: pathlib.Path, options: Options) -> None:
             raise BadInput(f"{folder}: holds {there[0]} already: name a folder without a lab")
         undo.callback(_remove_made, folder)
         if options.serves == "sandbox":
-            sandbox.fill(folder, SandboxOptions(database="postgres", defect=options.defect))
+            sandbox.fill(folder, SandboxOptions(database="postgres", registry=options.registry, defect=options.defect))
         else:
             _fill(folder, *decided(options), options.defect)
         undo.pop_all()

@@ -40,6 +40,7 @@ from chaosreprise.settings import TOO_MUCH, convert, read_text
 
 T = TypeVar("T")
 Serves = Literal["streamspace", "sandbox"]
+Registry = Literal["memory", "file"]
 Setting = Annotated[
     Text | bool | int | float | Secret,
     Meta(
@@ -49,7 +50,7 @@ Setting = Annotated[
 
 
 class Lab(Strict, frozen=True):
-    """`serves`: the kind of platform that it is; a sandbox has one agent, and takes of the rest its disk only."""
+    """`serves`: the kind of platform that it is; a sandbox has one agent, and takes of the rest its `registry` only."""
 
     agents: Agents = 3
     users: Users = 12
@@ -59,6 +60,7 @@ class Lab(Strict, frozen=True):
     heartbeat_s: Annotated[float, Meta(ge=0.05, le=60, description="seconds from 0.05 to 60")] = 1.0
     reconcile_s: Annotated[float, Meta(ge=0.02, le=60, description="seconds from 0.02 to 60")] = 0.5
     serves: Serves = "streamspace"
+    registry: Registry = "memory"
 
     def parts(self) -> str:
         """What it is made of, for people."""
@@ -77,7 +79,9 @@ class Control(Strict, frozen=True):
 
 
 class Sandbox(Strict, frozen=True):
-    """Where the three services of a sandbox are, and what a create says. `token`: a bearer token, where it asks for one."""
+    """Where the three services of a sandbox are, and what a create says. `token`: a bearer token, where it asks for one.
+    `registry`: the file in which its data plane keeps where each session runs, if it does.
+    """
 
     control_plane: Url
     data_plane: Url
@@ -89,6 +93,7 @@ class Sandbox(Strict, frozen=True):
     runtime: Text = "python"
     ttl_s: Annotated[int, Meta(ge=1, le=86400, description="whole seconds from 1 to 86400")] = 3600
     create_every_s: Seconds = 1.05
+    registry: Path | None = None
 
 
 class Evidence(Strict, frozen=True):
@@ -100,12 +105,14 @@ class Evidence(Strict, frozen=True):
 
 class Components(Strict, frozen=True):
     """A group of components, or one of them, `agents/a1`: processes of a keeper of ours, which `keeper` names, or which is
-    made for the run: that one starts `command` with `env` in `folder`, and takes it to be ready when `port` accepts.
+    made for the run: that one starts `command` with `env` in `folder`, and takes it to be ready when `port` accepts. The sessions
+    of a platform may be `descendants` of its other components: interpreters, which are found by what steps leave (evidence.NAME of
+    kind "files").
 
     `admin`: the connection string of an administrator of the platform's PostgreSQL, for faults by SQL; of `database` only.
     """
 
-    how: Literal["process", "none"]
+    how: Literal["process", "descendants", "none"]
     keeper: Path | None = None
     command: Annotated[list[Text], Meta(min_length=1)] | None = None
     env: dict[str, Text | Secret] = msgspec.field(default_factory=dict)
@@ -248,7 +255,8 @@ class Platform(msgspec.Struct, frozen=True):
         return Secret(file=str(self.folder.absolute() / secret.file)) if secret and secret.file else secret
 
 
-DATABASE = "database"
+DATABASE, SESSIONS = "database", "sessions"
+DESCENDANTS = "descendants"
 OF_KINDS = {"streamspace": "control", "sandbox": "sandbox"}  # the table that says where a platform of this kind is
 URLS = ("url", "steps", "control_plane", "data_plane", "agent")
 KEEPER_FILE = "keeper.json"
@@ -346,6 +354,10 @@ def _check_components(where: str, entries: dict[str, Components]) -> None:
         if entry.command is None and (entry.env or entry.folder or entry.port or entry.after):
             raise BadInput(
                 f"{where}: components.{name}: env, folder, port and after go only with command: leave them out"
+            )
+        if entry.how == DESCENDANTS and (name != SESSIONS or entry.keeper or entry.command):
+            raise BadInput(
+                f'{where}: components.{name}: how = "{DESCENDANTS}" goes only with components.{SESSIONS}, without keeper and command'
             )
         if name != DATABASE and entry.admin is not None:
             raise BadInput(f"{where}: components.{name}.admin goes only with components.{DATABASE}: leave it out")

@@ -2,11 +2,11 @@
 
 import socket
 
+from chaosreprise.platform import interpreters
 from chaosreprise.platform.adapter import Component
-from chaosreprise.platform.file import Platform
+from chaosreprise.platform.file import DESCENDANTS, SESSIONS, Platform
+from chaosreprise.procs import Incarnation
 from chaosreprise.stack.client import Keeper, read_file
-
-SESSIONS = "sessions"
 
 
 def address(platform: Platform) -> str | None:
@@ -27,9 +27,9 @@ def components(platform: Platform) -> list[Component]:
             found.append(
                 Component(name=name, group=group)
             )  # by SQL; a fault on its process is refused by whoever plans it
-        else:
+        elif how.how != DESCENDANTS:
             found.append(Component(name=name, group=group, reason=f'components.{name}.how = "{how.how}"'))
-    return found
+    return found + _interpreters(platform, found) if interpreters.are_meant(platform) else found
 
 
 def identity(platform: Platform) -> dict[str, str]:
@@ -49,6 +49,14 @@ def _of(keeper: Keeper, name: str) -> list[Component]:
         Component(name=one.name, group=name.partition("/")[0], inc=list(one.inc) if one.inc else None, state=one.state)
         for one in keeper.status().components
         if one.name == name or one.name.startswith(f"{name}/")
+    ]
+
+
+def _interpreters(platform: Platform, components: list[Component]) -> list[Component]:
+    hosts = {one.name: Incarnation(*one.inc) for one in components if one.inc}
+    return [
+        Component(name=f"{SESSIONS}/{one.session}", group=SESSIONS, inc=list(one.inc))
+        for one in interpreters.of(platform, hosts)
     ]
 
 

@@ -13,7 +13,7 @@ from msgspec import Meta
 from chaosreprise import checker, criteria
 from chaosreprise.errors import BadInput, shown
 from chaosreprise.platform import kinds
-from chaosreprise.platform.file import Lab
+from chaosreprise.platform.file import Lab, Registry
 from chaosreprise.platform.values import Agents, ControlPlanes, Mebibytes, Name, NumberOfRegions, Users
 from chaosreprise.run import stated
 from chaosreprise.run.stated import StatedObjective, StatedSituation
@@ -39,6 +39,7 @@ class Needs(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=Tru
     regions: NumberOfRegions = 1
     disk_mib: Mebibytes = 0
     users: Users = 1
+    registry: Registry | None = None
 
     @property
     def embeddable(self) -> bool:
@@ -56,9 +57,10 @@ class Needs(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=Tru
             raise BadInput(
                 f"{WHERE}: needs.kind = {shown(self.kind)}: the embedded platform can't be one: set REPRISE_PLATFORM to the file of one"
             )
-        sizes = [name for name in self.__struct_fields__ if name != "kind"]
+        sizes = [name for name in self.__struct_fields__ if name not in ("kind", "registry")]
         at_least = {name: max(getattr(lab, name), getattr(self, name)) for name in sizes}
-        return msgspec.structs.replace(lab, serves=self.kind, **at_least)
+        registry = self.registry or lab.registry
+        return msgspec.structs.replace(lab, serves=self.kind, registry=registry, **at_least)
 
 
 class Arguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):

@@ -20,6 +20,7 @@ from chaosreprise.history import Contract
 from chaosreprise.history.statements import Known
 from chaosreprise.moments import At, needed, patience_s, words
 from chaosreprise.moments.needs import unseen
+from chaosreprise.platform import interpreters
 from chaosreprise.platform.adapter import SECONDS, Component, Description
 from chaosreprise.platform.file import Platform
 from chaosreprise.run.contract import Arguments
@@ -240,6 +241,10 @@ def fault(wanted: Wanted, platform: Platform, agents: list[str], seed: int, comp
         raise NotPossible(f"{platform.path}: [links] is not set: {wanted.kind} has nothing to act on")
     if wanted.group not in platform.groups and wanted.group != LINKS:
         raise NotPossible(f"{platform.path}: components.{wanted.group} is not set: {wanted.kind} has nothing to act on")
+    if wanted.group == SESSIONS and interpreters.are_meant(platform) and not registry.get(wanted.kind).momentary:
+        raise NotPossible(
+            f'{platform.path}: components.{SESSIONS}.how = "descendants": no keeper could undo {wanted.kind} there: crash or restart them'
+        )
     settings = registry.get(wanted.kind).asks(wanted.group)
     for setting in settings:
         if not platform.has(setting):

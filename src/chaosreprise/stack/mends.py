@@ -74,6 +74,17 @@ class Remount(Mend, tag="remount", frozen=True):
     kib: int
 
 
+class PutBack(Mend, tag="put-back", frozen=True):
+    """What was cut off the file at `path` after `kept` bytes is appended again from the whole `copy`, which is then removed.
+
+    Only that where the file is not the beginning of the copy any more: somebody has written another one.
+    """
+
+    path: str
+    copy: str
+    kept: int
+
+
 class Toxics(Mend, tag="toxics", frozen=True):
     """The toxics of a proxy whose names begin with `mark` are removed from a Toxiproxy at `admin`, as `untoxic` does it.
 
@@ -86,7 +97,7 @@ class Toxics(Mend, tag="toxics", frozen=True):
     token_file: str | None = None
 
 
-AnyMend = Continue | End | Limit | Affinity | Cgroup | Remount | Toxics
+AnyMend = Continue | End | Limit | Affinity | Cgroup | Remount | PutBack | Toxics
 
 
 def apply(mend: AnyMend) -> None:
@@ -106,6 +117,8 @@ def apply(mend: AnyMend) -> None:
                 _cgroup(mend)
             case Remount():
                 _remount(mend)
+            case PutBack():
+                _put_back(mend)
 
 
 def limited(inc: Incarnation, name: str, soft: int) -> list[int]:
@@ -163,6 +176,18 @@ def _remount(mend: Remount) -> None:
     if is_alive(mend.inc) and found.exists():
         remount.remount(mend.inc.pid, mend.path, mend.kib, read_only=False)
         found.unlink(missing_ok=True)
+
+
+def _put_back(mend: PutBack) -> None:
+    copy = pathlib.Path(mend.copy)
+    whole = copy.read_bytes()
+    with contextlib.suppress(FileNotFoundError), open(mend.path, "r+b") as file:
+        now = file.read()
+        if len(now) >= mend.kept and whole.startswith(now):
+            file.write(whole[len(now) :])
+            file.flush()
+            os.fsync(file.fileno())
+    copy.unlink()
 
 
 def _cgroup(mend: Cgroup) -> None:

@@ -66,6 +66,7 @@ def start(
     control_planes: int = 1,
     regions: int = 1,
     disk_mib: int = 0,
+    registry: str = "memory",
     owned: bool,
     timeout_s: float = READY_S,
 ) -> Stack:
@@ -83,6 +84,7 @@ def start(
         "control-planes": control_planes,
         "regions": regions,
         "disk-mib": disk_mib,
+        "registry": registry,
         "parent": os.getpid(),
     }
     arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]

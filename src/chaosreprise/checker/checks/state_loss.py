@@ -184,5 +184,5 @@ CHECK = Check(
     early=True,
     says=("a session had lost its state without a word", "sessions had lost their state without a word"),
     judge=judge,
-    criteria=("SX-2", "SX-8", "SX-9"),
+    criteria=("SX-2", "SX-7", "SX-8", "SX-9"),
 )

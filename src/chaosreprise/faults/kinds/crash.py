@@ -1,6 +1,7 @@
 """Kill a component with SIGKILL; its supervisor brings it back by itself.
 
-A session's memory dies with it, its files stay. A database recovers from its log before it lets anybody in.
+A session's memory dies with it, its files stay. A database recovers from its log before it lets anybody in. An interpreter below an
+agent is brought back by nobody, unless its platform starts another: then that has lost the memory, and must say so.
 """
 
 import signal

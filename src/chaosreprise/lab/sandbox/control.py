@@ -2,7 +2,7 @@
 
 Nothing is accepted that has no row. A session whose row can't be written is ended again. With authentication on a session
 belongs to whom its create's token spoke for: others get 401, and so nobody gets further after a restart, which is a 500.
-`Sessions` is a seam for planted defects.
+`Sessions` and `Api` are seams for planted defects.
 """
 
 import contextlib
@@ -119,7 +119,7 @@ async def run(settings: Control) -> None:
     defect = defects.chosen()
     guard = defect.of(Guard)(settings.keys)
     kept = defect.of(Rows)(rows.opened(settings.driver, settings.database))
-    api = Api(defect.of(Sessions)(DataPlane(settings.data_plane, settings.limit_s), kept))
+    api = defect.of(Api)(defect.of(Sessions)(DataPlane(settings.data_plane, settings.limit_s), kept))
     main, tools = answers.application(guard.middleware), answers.application(guard.middleware)
     main.add_routes([*api.calls(), answers.get("/healthz", answers.health), answers.get("/metrics", answers.metrics)])
     tools.add_routes(api.calls("/tools"))

@@ -11,7 +11,7 @@ import sys
 
 import msgspec
 
-from chaosreprise.faults import registry
+from chaosreprise.faults.registry import kinds
 from chaosreprise.lab.ports import free_ports
 from chaosreprise.lab.sandbox import prepare
 from chaosreprise.lab.sandbox.prepare import AGENT, CONTROL, DATA, DATABASE, Options, Process, Sandbox
@@ -98,7 +98,7 @@ def _component(process: Process, made: Sandbox, fronts: Fronts) -> ComponentSpec
 
 def platform_file(identity: str, made: Sandbox, fronts: Fronts, options: Options) -> str:
     """platform.toml, which is all that Reprise is told of it."""
-    faults = ", ".join(f'"{kind}"' for kind in registry.kinds())
+    faults = ", ".join(f'"{kind}"' for kind in kinds())
     groups = {NAMES.get(name, name): "" for name in (AGENT, DATA, CONTROL)}
     groups[DATABASE] = 'admin = { file = "admin.dsn" }\n'
     components = "\n".join(
@@ -109,6 +109,7 @@ def platform_file(identity: str, made: Sandbox, fronts: Fronts, options: Options
         f'token = {{ file = "{TOKEN}" }}\n'
         for name in fronts.links
     )
+    registry = f'registry = "{made.registry}"' if made.registry else ""
     return f"""\
 version = 1
 kind = "sandbox"
@@ -123,6 +124,7 @@ control_plane = "http://127.0.0.1:{fronts.links["clients"]}"
 data_plane = "{made.data_plane}"
 agent = "{made.session_agent}"
 runtime = "{options.runtime}"
+{registry}
 
 [evidence.rows]
 kind = "sql"
@@ -135,6 +137,9 @@ path = "{made.workspaces}"
 hz = 50
 
 {components}
+[components.sessions]
+how = "descendants"
+
 {links}
 [allow]
 faults = [{faults}]

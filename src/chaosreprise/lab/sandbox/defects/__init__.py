@@ -51,6 +51,7 @@ ALL = (
         "silent-restart", "state-loss",
         "an interpreter that has died is replaced by a new one without a word: the step is accepted, the variables are gone",
         {"Hosted": "agent.StartsAgain"},
+        "sandbox-interpreter-crash",
     ),
     _defect(
         "recycles", "state-loss",
@@ -63,6 +64,18 @@ ALL = (
         "a session that the agent has lost is made known to it again without a word, by the data plane: its variables are gone",
         {"AgentClient": "data.RegistersAnew"},
         "sandbox-agent-crash", ("duplicate",),
+    ),
+    _defect(
+        "registry-lost-begun-anew", "state-loss",
+        "a session that a registry file has lost is begun anew in the data plane, without a word: its variables are gone",
+        {"Runner": "data.BeginsAnew"},
+        "sandbox-registry-cut",
+    ),
+    _defect(
+        "runs-for-who-has-gone", "duplicate",
+        "a step whose client has gone before its answer was there runs once more, for when that client asks again",
+        {"Api": "control.RunsAgain"},
+        "sandbox-answer-lost",
     ),
     _defect(
         "no-step-row", "unrecorded",

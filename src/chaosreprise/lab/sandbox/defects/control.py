@@ -1,8 +1,10 @@
 """Defects of the control plane: rows that are missed by nobody, ids that are shared, doors that stand open."""
 
+from aiohttp import web
+
 from chaosreprise.lab.sandbox import ids
 from chaosreprise.lab.sandbox.answers import log
-from chaosreprise.lab.sandbox.control import Sessions
+from chaosreprise.lab.sandbox.control import Api, Sessions
 from chaosreprise.lab.sandbox.dataplane import DataPlane
 from chaosreprise.lab.sandbox.guard import Guard
 from chaosreprise.lab.sandbox.rows import Rows, StoreRefused
@@ -36,6 +38,12 @@ class SharesIds(Sessions):
         if self._newest != ids.session():
             self._newest = await super().create(policy, runtime, owner)
         return self._newest
+
+
+class RunsAgain(Api):
+    async def step(self, request: web.Request) -> web.Response:
+        answer = await super().step(request)
+        return answer if request.transport is not None else await super().step(request)
 
 
 class AnyOwner(Sessions):

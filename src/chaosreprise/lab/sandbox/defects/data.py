@@ -4,6 +4,7 @@ from chaosreprise.lab.sandbox.agents import AgentClient, AgentRefused, new_numbe
 from chaosreprise.lab.sandbox.answers import Refused
 from chaosreprise.lab.sandbox.data import Runner
 from chaosreprise.lab.sandbox.dataplane import Output
+from chaosreprise.lab.sandbox.interpreter import Interpreter
 from chaosreprise.lab.sandbox.registry import Registry, Route
 
 ROOM = 4
@@ -30,6 +31,15 @@ class RegistersAnew(AgentClient):
         except AgentRefused:
             await self.register(route, session, self._folders[session])
             return await super().step(route, session, number, code)
+
+
+class BeginsAnew(Runner):
+    async def step(self, session: str, command: str) -> Output:
+        folder = self._settings.workspaces / session
+        if self._settings.routes and self._registry.get(session) is None and folder.is_dir():
+            self._interpreters[session] = await Interpreter.start("python", folder)
+            self._registry.put(session, Route(session, "python", "", "", "bypass"))
+        return await super().step(session, command)
 
 
 class OnlySaysSo(Runner):
