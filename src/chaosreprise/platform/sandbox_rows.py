@@ -10,10 +10,11 @@ import pathlib
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from chaosreprise.clock import Clock
 from chaosreprise.errors import Unreachable
-from chaosreprise.observe import ReportSource, Said, Source
+from chaosreprise.observe import Emit, ReportSource, Said, Source
 from chaosreprise.platform.file import Evidence
 
 if TYPE_CHECKING:
@@ -27,11 +28,31 @@ STATES = {"active": "running", "accepted": "completed"}
 Rows = tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]
 
 
+class Reader(Protocol):
+    async def read(self) -> Rows:
+        """Raises Unreachable."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class RowSource(ReportSource):
+    def __init__(self, name: str, hz: float, said: Callable[[], Awaitable[list[Said]]], reader: Reader) -> None:
+        super().__init__(name, hz, said)
+        self._reader = reader
+
+    async def run(self, clock: Clock, emit: Emit, stop: asyncio.Event) -> None:
+        try:
+            await super().run(clock, emit, stop)
+        finally:
+            await self._reader.close()
+
+
 def source(name: str, evidence: Evidence, folder: pathlib.Path, agent: str) -> Source:
-    read = _reader(evidence, folder)
+    reader = _reader(evidence, folder)
 
     async def said() -> list[Said]:
-        sessions, steps = await read()
+        sessions, steps = await reader.read()
         found = [Said("session", row, _state(status), agent) for row, status in sessions]
         found += [
             Said("command", row, _state(status), fields={"session": session, "action": "step"})
@@ -39,19 +60,18 @@ def source(name: str, evidence: Evidence, folder: pathlib.Path, agent: str) -> S
         ]
         return found
 
-    return ReportSource(name, evidence.hz, said)
+    return RowSource(name, evidence.hz, said, reader)
 
 
 def _state(status: str) -> str:
     return STATES.get(status, status)
 
 
-def _reader(evidence: Evidence, folder: pathlib.Path) -> Callable[[], Awaitable[Rows]]:
+def _reader(evidence: Evidence, folder: pathlib.Path) -> Reader:
     if evidence.kind == "sqlite":
-        path = folder / (evidence.path or "")
-        return lambda: asyncio.to_thread(_sqlite, path)
+        return Sqlite(folder / (evidence.path or ""))
     assert evidence.dsn is not None
-    return Sql(evidence.dsn.read(folder)).read
+    return Sql(evidence.dsn.read(folder))
 
 
 class Sql:
@@ -74,11 +94,25 @@ class Sql:
                 await (await self._connection.execute(STEPS)).fetchall(),
             )
         except psycopg.Error as error:
-            if self._connection is not None:
-                await self._connection.close()
-                self._connection = None
+            await self.close()
             said = str(error).strip().splitlines() or [type(error).__name__]
             raise Unreachable(f"the platform's database can't be read: {said[0]}") from error
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
+
+
+class Sqlite:
+    def __init__(self, path: pathlib.Path) -> None:
+        self._path = path
+
+    async def read(self) -> Rows:
+        return await asyncio.to_thread(_sqlite, self._path)
+
+    async def close(self) -> None:
+        """Each look has a connection of its own."""
 
 
 def _sqlite(path: pathlib.Path) -> Rows:

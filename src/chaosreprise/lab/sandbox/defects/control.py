@@ -1,5 +1,7 @@
 """Defects of the control plane: rows that are missed by nobody, ids that are shared, doors that stand open."""
 
+import asyncio
+
 from chaosreprise.lab.sandbox import ids
 from chaosreprise.lab.sandbox.answers import log
 from chaosreprise.lab.sandbox.control import Sessions
@@ -30,12 +32,13 @@ class SharesIds(Sessions):
 
     def __init__(self, data_plane: DataPlane, kept: Rows) -> None:
         super().__init__(data_plane, kept)
-        self._newest = ""
+        self._made: dict[str, asyncio.Task[str]] = {}
 
     async def create(self, policy: str, runtime: str, owner: Owner | None) -> str:
-        if self._newest != ids.session():
-            self._newest = await super().create(policy, runtime, owner)
-        return self._newest
+        second = ids.session()
+        if second not in self._made:
+            self._made[second] = asyncio.create_task(super().create(policy, runtime, owner))
+        return await asyncio.shield(self._made[second])
 
 
 class AnyOwner(Sessions):
