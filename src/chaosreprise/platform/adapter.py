@@ -22,7 +22,8 @@ UNCONNECTED = "unconnected"  # the rule of a call that reached nobody: it surely
 class Operation(msgspec.Struct, frozen=True):
     """One attempt of one operation. `key` is ours: unique in the run, and carried by its effect where the platform lets it.
 
-    `seconds`: of a step, how long its payload takes. `at_once`: of a start, also where the adapter spaces them.
+    `seconds`: of a step, how long its payload takes. `noisy`: it writes past its interpreter's `print`, too. `at_once`: of a
+    start, also where the adapter spaces them.
     """
 
     cmd: str
@@ -31,6 +32,7 @@ class Operation(msgspec.Struct, frozen=True):
     session: str | None = None
     user: str | None = None
     seconds: float = 0.0
+    noisy: bool = False
     at_once: bool = False
 
 

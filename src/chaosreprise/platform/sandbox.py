@@ -191,7 +191,7 @@ class Sandbox:
                 }
                 return f"{control}/sessions", create
             case "step":
-                code = step_code(operation.key, self._at.runtime, operation.seconds)
+                code = step_code(operation.key, self._at.runtime, operation.seconds, noisy=operation.noisy)
                 return f"{control}/sessions/{operation.session}/steps", {"command": code}
             case "stop":
                 return f"{data}/sessions/{operation.session}/terminate", {}

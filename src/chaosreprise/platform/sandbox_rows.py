@@ -1,16 +1,18 @@
 """What a sandbox says in its rows: sessions, and steps that it has accepted, as reports.
 
-SQLite waits for no lock there, so a reader that takes one disturbs the writers: the file is read as if nobody wrote to it
-(`immutable=1`), and again when that shows a page in the middle of a change. Of a step the row says no more than that it was
-accepted, and it is written once the step ran.
+SQLite waits for no lock there, so a reader that takes one disturbs the writers. A database with a write-ahead log has none for
+readers (`mode=ro`). Any other file is read as if nobody wrote to it (`immutable=1`), and what was read counts only if nobody did: there
+was no journal and no change from before to after. Else it is read again, and what stays so is a gap. Of a step the row says no more than
+that it was accepted, and it is written once the step ran.
 """
 
 import asyncio
+import contextlib
 import pathlib
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from chaosreprise.clock import Clock
 from chaosreprise.errors import Unreachable
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 STATEMENT_TIMEOUT_MS = 2000
 AGAIN, AGAIN_S = 5, 0.02
+HEAD, WAL = 100, 2  # bytes of a SQLite file's header; its version of one with a write-ahead log
+JOURNAL = bytes.fromhex("d9d505f920a163d7")  # with which one begins that has something to take back
 SESSIONS = "select id, status from sessions"
 STEPS = "select id, session_id, status from session_steps"
 STATES = {"active": "running", "accepted": "completed"}
@@ -115,17 +119,48 @@ class Sqlite:
         """Each look has a connection of its own."""
 
 
+class Opened(NamedTuple):
+    """What the first page says of the file, and whether a journal shows that a change is under way, or was cut short."""
+
+    format: bytes
+    changes: bytes
+    journal: bool
+
+    @property
+    def logged(self) -> bool:
+        return WAL in self.format
+
+
 def _sqlite(path: pathlib.Path) -> Rows:
-    """Raises Unreachable."""
-    for left in reversed(range(AGAIN)):
+    """Raises Unreachable, also for what a writer is changing now, or keeps others from reading."""
+    why = ""
+    for _ in range(AGAIN):
         try:
-            connection = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)
-            try:
-                return connection.execute(SESSIONS).fetchall(), connection.execute(STEPS).fetchall()
-            finally:
-                connection.close()
+            opened = _opened(path)
+            rows = _selected(path, "mode=ro" if opened.logged else "immutable=1")
+            if opened.logged or (not opened.journal and _opened(path) == opened):
+                return rows
+            why = "a change is under way in it, or was never finished"
+        except OSError as error:
+            why = error.strerror or str(error)
         except sqlite3.Error as error:
-            if not left or "malformed" not in str(error):
-                raise Unreachable(f"{path}: can't be read ({error})") from error
-            time.sleep(AGAIN_S)
-    raise AssertionError("not reached")
+            why = str(error)
+        time.sleep(AGAIN_S)
+    raise Unreachable(f"{path}: can't be read ({why})")
+
+
+def _opened(path: pathlib.Path) -> Opened:
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+    try:
+        with path.with_name(f"{path.name}-journal").open("rb") as file:
+            journal = file.read(len(JOURNAL)) == JOURNAL
+    except FileNotFoundError:
+        journal = False
+    return Opened(head[18:20], head[24:28], journal)
+
+
+def _selected(path: pathlib.Path, how: str) -> Rows:
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=0)) as connection:
+        connection.execute("begin")
+        return connection.execute(SESSIONS).fetchall(), connection.execute(STEPS).fetchall()
