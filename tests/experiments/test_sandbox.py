@@ -1,10 +1,14 @@
 """Every experiment on sandboxes runs on one of our own, is exposed to its fault, and passes; with a defect that it is there for, it fails."""
 
+import contextlib
 import json
 import pathlib
+import shutil
+import sqlite3
 from collections.abc import Iterator
 
 import pytest
+import sandboxes
 from runs import ROOT, VARIABLES, Begin, Ran, start_lab, unproven
 
 from chaosreprise.stack import starter
@@ -17,6 +21,7 @@ KINDS = {
     "sandbox-answer-lost": {"links.reset", "links.flap"},
     "sandbox-control-plane-crash": {"control-plane.crash"},
     "sandbox-data-plane-crash": {"data-plane.crash"},
+    "sandbox-database-hangs": {"database.hang"},
     "sandbox-database-refuses": {"database.refuse"},
     "sandbox-interpreter-crash": {"sessions.crash"},
     "sandbox-latency": {"links.latency"},
@@ -24,9 +29,14 @@ KINDS = {
 }
 SLOW = ("sandbox-answer-lost",)
 MORE = {
-    "sandbox-agent-freeze": ["--var", "hold_s:float=12.0"],  # longer than one attempt of the data plane
     "sandbox-interpreter-crash": ["--var", "sessions_hit:int=2"],  # all that take a step then
 }
+HOLD_S = {
+    "sandbox-agent-freeze": 12.0,  # longer than one attempt of the data plane
+    "sandbox-database-hangs": 4.0,  # longer than the lab's control plane waits for its database
+}
+LATE_S = 60.0  # within which a service answers again, however busy this machine is
+GUARD = {"name": "nobody is let in without a token", "signal": "health.guarded", "min": 1}
 FOUND = [
     ("no-step-row", "sandbox-database-refuses", "unrecorded"),
     ("registers-anew", "sandbox-agent-crash", "state-loss"),
@@ -47,7 +57,12 @@ def sandbox() -> Iterator[starter.Stack]:
 
 
 def run(name: str, platform: pathlib.Path, begin: Begin, **env: str) -> Ran:
-    return begin(platform, *MORE.get(name, []), experiment=ROOT / "experiments" / f"{name}.json", **env).finish()
+    stated = json.loads((ROOT / "experiments" / f"{name}.json").read_text())["configuration"]
+    given = {"hold_s": HOLD_S.get(name), "health_s": LATE_S if "health_s" in stated else None}
+    variables = [text for key, value in given.items() if value for text in ("--var", f"{key}:float={value}")]
+    return begin(
+        platform, *variables, *MORE.get(name, []), experiment=ROOT / "experiments" / f"{name}.json", **env
+    ).finish()
 
 
 def test_every_experiment_on_sandboxes_is_run_by_these_tests() -> None:
@@ -98,3 +113,37 @@ def test_a_defect_is_found_by_its_check(
     verdict = ran.verdict()
     assert verdict["verdict"] == "false", ran.told()
     assert verdict["checks"][check]["verdict"] == "false", json.dumps(verdict["checks"][check])
+
+
+def guarded(begin: Begin, folder: pathlib.Path, runtime: str, defect: str | None = None) -> Ran:
+    """The agent of a sandbox that asks for tokens is killed; it and its rows in SQLite are somebody else's commands."""
+    experiment = json.loads((ROOT / "experiments" / "sandbox-agent-crash.json").read_text())
+    arguments = experiment["controls"][0]["provider"]["arguments"]
+    arguments["objectives"].append(GUARD)
+    path = sandboxes.platform_file(folder, runtime=runtime, authentication=True, defect=defect)
+    return begin(path, "--var", f"health_s:float={LATE_S}", experiment=experiment).finish()
+
+
+@pytest.mark.parametrize("runtime", ["node", pytest.param("python", marks=pytest.mark.thorough)])
+def test_a_sandbox_of_either_runtime_that_asks_for_tokens_does_so_after_its_agent_was_killed(
+    runtime: str, begin: Begin, tmp_path: pathlib.Path
+) -> None:
+    if shutil.which(runtime) is None:
+        pytest.skip(f"{runtime} is not on the PATH: no session of it can be made here")
+    ran = guarded(begin, tmp_path, runtime)
+    assert ran.code == 0, ran.told()
+    verdict = ran.verdict()
+    assert verdict["verdict"] == "true", ran.told()
+    assert unproven("sandbox-agent-crash", verdict) == set(), ran.told()
+    assert verdict["checks"]["unrecorded"]["verdict"] == "true", ran.told()
+    with contextlib.closing(sqlite3.connect(tmp_path / "it" / "control-plane.db")) as rows:
+        commands = {command for (command,) in rows.execute("select command from session_steps")}
+    assert {"require('fs')" in command for command in commands} == {runtime == "node"}
+
+
+@pytest.mark.thorough
+def test_a_sandbox_that_is_open_after_its_agent_was_killed_is_found(begin: Begin, tmp_path: pathlib.Path) -> None:
+    ran = guarded(begin, tmp_path, "python", "open-after-restart")
+    assert ran.code == 1, ran.told()
+    [witness] = ran.verdict()["checks"]["objective"]["witnesses"]
+    assert witness["say"].startswith("nobody is let in without a token"), ran.told()

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import sqlite3
 import subprocess
 import threading
@@ -15,12 +16,46 @@ from urllib.parse import urlsplit
 import httpx
 import psycopg
 
-from chaosreprise.lab.sandbox.prepare import CONTROL, DATA, DATABASE, prepare
+from chaosreprise.lab.sandbox.prepare import AGENT, CONTROL, DATA, DATABASE, Options, prepare
 
 WAIT_S = 20.0
 APART_S = 1.05  # of two creates at the control plane, whose ids are seconds
 MARK = "import os\nfd = os.open('ledger', os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)\nos.write(fd, b{!r})\nos.close(fd)\n"
 WAIT = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.01)\n"
+
+FILE = """\
+version = 1
+kind = "sandbox"
+name = "ours"
+[identity]
+host = "{host}"
+[sandbox]
+control_plane = "{made.control}"
+data_plane = "{made.data_plane}"
+agent = "{made.session_agent}"
+runtime = "{made.runtime}"
+{token}
+[evidence.rows]
+kind = "sqlite"
+path = "it/control-plane.db"
+hz = 20
+[evidence.workspaces]
+kind = "files"
+path = "{made.workspaces}"
+hz = 25
+[allow]
+faults = ["agents.crash"]
+share = 1.0
+[timing]
+settle = {{ backoff_s = 0.4, reconcile_s = 0.1, slowest_s = 0.1 }}
+offline_s = 1.0
+[promises]
+durable = true
+at_most_once = true
+files = true
+memory = true
+{more}
+"""
 
 
 def until(look, what, limit_s=WAIT_S):
@@ -53,6 +88,28 @@ def stat(pid):
 
 def pids():
     return [path.name for path in pathlib.Path("/proc").iterdir() if path.name.isdigit()]
+
+
+def platform_file(folder, more="", env=None, **options):
+    """One whose three processes are commands, with rows in SQLite; `env`: more of what each process finds in its environment."""
+    made = prepare(folder / "it", Options(**options))
+    names = {AGENT: "agents/a1"}
+    parts = [
+        f'[components."{names.get(process.name, process.name)}"]\nhow = "process"\ncommand = {json.dumps(process.command)}\n'
+        f'port = {process.port}\n[components."{names.get(process.name, process.name)}".env]\n'
+        + "".join(
+            f"{name} = {json.dumps(value)}\n"
+            for name, value in (process.env | (env or {})).items()
+            if value and name != "PATH"
+        )
+        for process in made.processes
+    ]
+    (folder / "token").write_text(made.token)
+    path = folder / "platform.toml"
+    path.write_text(FILE.format(
+        made=made, host=socket.gethostname(), token='token = { file = "token" }' if made.token else "", more=more
+    ) + "\n".join(parts))  # fmt: skip
+    return path
 
 
 class Platform:

@@ -22,7 +22,8 @@ UNCONNECTED = "unconnected"  # the rule of a call that reached nobody: it surely
 class Operation(msgspec.Struct, frozen=True):
     """One attempt of one operation. `key` is ours: unique in the run, and carried by its effect where the platform lets it.
 
-    `seconds`: of a step, how long its payload takes.
+    `seconds`: of a step, how long its payload takes. `noisy`: it writes past its interpreter's `print`, too. `at_once`: of a
+    start, also where the adapter spaces them.
     """
 
     cmd: str
@@ -31,6 +32,8 @@ class Operation(msgspec.Struct, frozen=True):
     session: str | None = None
     user: str | None = None
     seconds: float = 0.0
+    noisy: bool = False
+    at_once: bool = False
 
 
 class Description(msgspec.Struct, kw_only=True):
@@ -48,7 +51,9 @@ class Description(msgspec.Struct, kw_only=True):
     ways: dict[
         str, list[str]
     ] = {}  # by operation, the components that it crosses but for its agent and session; empty: all alike
-    hibernates: bool = True
+    hibernates: bool = True  # and so its sessions can be read
+    spaces_starts: bool = False  # the adapter keeps creates apart, unless they are asked for at once
+    vague: list[Op] = []  # what the platform may refuse in words that prove nothing
     effects: str = "slots"  # the ledger of the evidence without which effects are not known
     read_along: list[str] = []  # agents on whose links it is seen what they and the control plane say to each other
 

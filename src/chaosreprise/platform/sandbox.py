@@ -7,7 +7,7 @@ lists sessions; they and their steps are known from rows. Ids of sessions have a
 
 import asyncio
 import time
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 
@@ -30,6 +30,12 @@ WAYS = {
     "step": ["control-plane", "data-plane", "database"],
     "stop": ["data-plane"],
 }
+
+
+class Lacking(Operation, frozen=True, kw_only=True):
+    """One without what it needs: its `body` says nothing, or it shows no `token`."""
+
+    lacks: Literal["body", "token"]
 
 
 def adapter(platform: Platform, run: str) -> "Sandbox":
@@ -72,6 +78,8 @@ class Sandbox:
             links=list(links.of(self._platform)),
             ways=WAYS,
             hibernates=False,
+            spaces_starts=True,
+            vague=["step"],
             effects="workspaces",
         )
 
@@ -96,7 +104,7 @@ class Sandbox:
         return [f"{self._run}.create.{number}" for number in range(count)]
 
     async def perform(self, operation: Operation) -> Answer:
-        if operation.op != "start":
+        if operation.op != "start" or operation.at_once:
             return await self._perform(operation)
         async with self._creating:  # its id has a resolution of a second
             began = time.monotonic()
@@ -106,12 +114,27 @@ class Sandbox:
 
     async def _perform(self, operation: Operation) -> Answer:
         url, body = self._request(operation)
-        said, answer = await calls.attempt(self._http, operation, "POST", url, json=body)
+        lacks = operation.lacks if isinstance(operation, Lacking) else ""
+        how: dict[str, Any] = {"json": {} if lacks == "body" else body}
+        if lacks == "token":
+            how["headers"] = {"Authorization": ""}
+        said, answer = await calls.attempt(self._http, operation, "POST", url, **how)
         if answer is not None:
             judged(operation, answer.status_code, answer.content, said)
         if said.session is not None:
             self._created.append(said.session)
         return said
+
+    def impossible(self) -> dict[str, Operation]:
+        """For `said.Refuses`."""
+        found: dict[str, Operation] = {
+            "create without a runtime": Lacking(cmd="no-1", op="start", key="", lacks="body"),
+            "step without a command": Lacking(cmd="no-2", op="step", key="", session="nobody", lacks="body"),
+        }
+        if self._at.token:
+            found["create without a token"] = Lacking(cmd="no-3", op="start", key="", lacks="token")
+            found["step without a token"] = Lacking(cmd="no-4", op="step", key="", session="nobody", lacks="token")
+        return found
 
     async def hold(self, session: str) -> Held | None:  # noqa: ARG002 - there is no stream
         return None
@@ -168,7 +191,7 @@ class Sandbox:
                 }
                 return f"{control}/sessions", create
             case "step":
-                code = step_code(operation.key, self._at.runtime, operation.seconds)
+                code = step_code(operation.key, self._at.runtime, operation.seconds, noisy=operation.noisy)
                 return f"{control}/sessions/{operation.session}/steps", {"command": code}
             case "stop":
                 return f"{data}/sessions/{operation.session}/terminate", {}

@@ -1,15 +1,18 @@
 """What the three services of a sandbox say of their health: samples of a signal each, and of the agent a report.
 
 The answers are static, so they say that a process serves, and nothing more. The control plane's and the data plane's ask for a
-token where steps do; a refusal is an answer too: the service is there.
+token where steps do; a refusal is an answer too: the service is there. `away_s` is, of the three, for how many seconds each has
+surely not answered. Where a token is shown, `guarded` says of the control plane and of the agent, of those that answer, whether
+they refuse who shows none: the agent is asked for a step of a session that never was.
 """
 
 import asyncio
 import time
+from collections.abc import Awaitable
 
 import httpx
 
-from chaosreprise.clock import Clock
+from chaosreprise.clock import SECOND, Clock
 from chaosreprise.history import Observe, Report
 from chaosreprise.observe import Emit, sample
 from chaosreprise.platform.file import Sandbox
@@ -18,6 +21,8 @@ HEALTH = "health"
 HZ = 10.0
 ASK_S = 1.0
 SERVES = (200, 401)
+REFUSED = 401
+NOBODY = {"sessionId": "reprise-no-such-session", "stepId": "reprise", "code": "0"}
 
 
 class HealthSource:
@@ -30,16 +35,27 @@ class HealthSource:
             f"agents/{agent}": f"{at.agent.rstrip('/')}/v1/health",
         }
         self._agent, self._said = agent, ""
+        self._steps = f"{at.agent.rstrip('/')}/v1/steps" if at.token else None
+        self._away_since: dict[str, int] = {}
 
     async def run(self, clock: Clock, emit: Emit, stop: asyncio.Event) -> None:
         async with httpx.AsyncClient(timeout=ASK_S, trust_env=False, verify=False) as http:  # noqa: S501 - nothing is shown to it
 
             async def look(since: int, last: bool) -> None:
                 del last
-                found = await asyncio.gather(*(_serves(http, url) for url in self._urls.values()))
+                began = time.monotonic_ns()
+                said = await asyncio.gather(*(_status(http.get(url)) for url in self._urls.values()))
+                guarded = [said[0] == REFUSED] if said[0] else []
+                if self._steps and (step := await _status(http.post(self._steps, json=NOBODY))):
+                    guarded.append(step == REFUSED)
                 now = time.monotonic_ns()
+                found = [status in SERVES for status in said]
                 for name, serves in zip(self._urls, found, strict=True):
                     emit(Observe(lo=since, hi=now, source=HEALTH, signal=f"{name}.serves", value=serves))
+                away = [self._away_s(name, serves, began) for name, serves in zip(self._urls, found, strict=True)]
+                emit(Observe(lo=since, hi=now, source=HEALTH, signal="away_s", value=away))
+                if self._steps and guarded:
+                    emit(Observe(lo=since, hi=now, source=HEALTH, signal="guarded", value=guarded))
                 state = "online" if found[-1] else "offline"
                 if state != self._said:
                     self._said = state
@@ -47,9 +63,16 @@ class HealthSource:
 
             await sample(HEALTH, HZ, clock, emit, stop, look)
 
+    def _away_s(self, name: str, serves: bool, asked: int) -> float:
+        """Since the first of the questions that it has not answered, up to this one."""
+        if serves:
+            self._away_since.pop(name, None)
+            return 0.0
+        return (asked - self._away_since.setdefault(name, asked)) / SECOND
 
-async def _serves(http: httpx.AsyncClient, url: str) -> bool:
+
+async def _status(asking: Awaitable[httpx.Response]) -> int | None:
     try:
-        return (await http.get(url)).status_code in SERVES
+        return (await asking).status_code
     except httpx.TransportError:
-        return False
+        return None

@@ -51,14 +51,23 @@ SLEEPS = {
     "node": "Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, {seconds} * 1000)",
 }
 
+PAST = "past its interpreter"
+NOISE = {
+    "python": "__import__('os').write(1, {line!r}.encode())\n{payload}",
+    "node": "fs.writeSync(1, {line!r})\n  {payload}",
+}
 
-def step_code(key: str, runtime: str = "python", seconds: float = 0.0) -> str:
-    """A step whose payload does nothing for so many seconds. Raises NotPossible for a language that is not spoken here."""
+
+def step_code(key: str, runtime: str = "python", seconds: float = 0.0, *, noisy: bool = False) -> str:
+    """A step whose payload does nothing for so many seconds; a noisy one writes a line to file descriptor 1, which may be the
+    channel between the interpreter and its service. Raises NotPossible for a language that is not spoken here."""
     if runtime not in SLEEPS:
         raise NotPossible(
             f"no step of ours is written for the runtime {runtime!r}: expected one of {', '.join(SLEEPS)}"
         )
     payload = SLEEPS[runtime].format(seconds=seconds) if seconds else {"python": "pass", "node": ""}[runtime]
+    if noisy:
+        payload = NOISE[runtime].format(line=f"{key} {PAST}\n", payload=payload)
     if runtime == "node":
         import json  # noqa: PLC0415
 

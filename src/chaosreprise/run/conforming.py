@@ -5,14 +5,16 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from chaosreprise import checker
 from chaosreprise.checker.attribution import strongest
+from chaosreprise.clock import SECOND
 from chaosreprise.history.events import Refusal
 from chaosreprise.platform.adapter import Component
 from chaosreprise.platform.file import Platform
+from chaosreprise.platform.said import Said
 from chaosreprise.run import tracing
 from chaosreprise.run.method import LINKS, SESSIONS
 from chaosreprise.run.plan import ROWS
 from chaosreprise.run.shown import Shown, judged_by, well, wrong
-from chaosreprise.run.trial import NOBODY, Record, Sent
+from chaosreprise.run.trial import AT_ONCE, NOBODY, Record, Sent
 
 TABLE = ("lost", "phantom", "duplicate", "refusal", "denied")
 """The checks that take a refusal for the proof that nothing was done, or that something is not there."""
@@ -54,17 +56,40 @@ def _creates(record: Record) -> Iterator[Shown]:
             yield wrong("creates", what, f"not one each: {', '.join(twice)} of {len(values)}", every)
         else:
             yield well("creates", what, f"{len(values)}, each another one")
+    yield from _at_once(record)
+
+
+def _at_once(record: Record) -> Iterator[Shown]:
+    """An id is shared when two creates were accepted with it. That is tried by some that are sent within one second."""
+    if not record.description.spaces_starts:
+        return
+    sent = sorted(one.answer.lo for one in record.at_once)
+    if not sent or sent[-1] - sent[0] >= SECOND:
+        why = "they left too far apart" if sent else f"{AT_ONCE} within one second are beyond the budget"
+        say = f"whether creates of one second share an id was not tried: {why}"
+        do = "give budget.max_sessions and budget.max_rps more room, or try again where less is going on"
+        yield Shown(Said(about="creates", name="at once", state="limited", say=say, do=do), ("isolation",))
+        return
+    taken = sum(one.answer.outcome == "ok" for one in record.at_once)
+    within = f"{len(sent)} within {(sent[-1] - sent[0]) / SECOND:.3f} s"
+    if not taken:
+        yield wrong("creates", "at once", f"{within}, and none was accepted", ("objective", "refusal"))
+    else:
+        yield well("creates", "at once", f"{within}: {taken} accepted, {len(sent) - taken} turned away")
 
 
 def _answers(record: Record) -> Iterator[Shown]:
     """What the adapter takes for granted in them."""
-    has_commands = bool(record.reports("command"))
+    has_commands = any(one.fields.get("action") != "step" for one in record.reports("command"))
     for op, sent in _by_op(record).items():
         for one in sent:
             if one.answer.outcome != "ok":
                 yield wrong(
                     "answer", op, f"was not accepted: {_answered(one)}", ("objective", "refusal", *judged_by(ROWS))
                 )
+                break
+            if op == "step" and (one.answer.result or "").split()[:1] != [one.operation.key]:
+                yield wrong("answer", op, "it does not begin with the key of its step", ("isolation", "state-loss"))
                 break
             if lacks := _lacks(one, has_commands, record):
                 yield wrong("answer", op, lacks, (*judged_by(ROWS), "denied", "lost", "phantom"))
@@ -92,6 +117,8 @@ def _refusals(record: Record) -> Iterator[Shown]:
     for what, one in record.refused.items():
         if one.answer.outcome == "ok":
             yield wrong("refused", what, f"was accepted: {_answered(one)}", TABLE)
+        elif one.answer.outcome == "info" and what in record.vague and one.answer.status:
+            yield well("refused", what, f"by status {one.answer.status}, which proves nothing by itself")
         elif one.answer.outcome == "info":
             say = f"{_answered(one)}: not in the adapter's table, so nobody would know whether it was done"
             yield wrong("refused", what, say, TABLE)
@@ -129,7 +156,8 @@ def _nothing_done(record: Record) -> Iterator[Shown]:
 def _stream(record: Record) -> Iterator[Shown]:
     costs = ("interrupted",)
     if record.held is None:
-        if record.description.promises.get("streams") is True and record.sessions:
+        promised = record.description.hibernates and record.description.promises.get("streams") is True
+        if promised and record.sessions:
             say = "could not be held, though promises.streams is made"
             yield wrong("stream", "", say, costs)
         return

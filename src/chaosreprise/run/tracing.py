@@ -71,9 +71,12 @@ def moments(record: Record, entry: Attribution, session: str) -> list[int]:
 
 
 def rows(platform: Platform, record: Record) -> Iterator[Shown]:
+    costs = judged_by(ROWS)
+    if not record.description.states:
+        yield from _kept(record, costs)
+        return
     if not any(evidence.kind == "sql" for evidence in platform.file.evidence.values()):
         return
-    costs = judged_by(ROWS)
     keys = {one.id: one.fields.get("key") for one in record.reports("session")}
     lost = [one for one in record.accepted("start") if keys.get(one.answer.session or "") != one.operation.key]
     if lost:
@@ -88,6 +91,21 @@ def rows(platform: Platform, record: Record) -> Iterator[Shown]:
         yield wrong("rows", "commands", ", ".join(open_), (*costs, "lost"))
     else:
         yield well("rows", "commands", f"{len(ids)} of {len(ids)} {FINISHED}")
+
+
+def _kept(record: Record, costs: tuple[str, ...]) -> Iterator[Shown]:
+    """Of a platform that states no ways of its sessions: whatever it gave an id has a row."""
+    if ROWS not in record.description.sources:
+        return
+    for about, ids in (
+        ("session", record.sessions),
+        ("command", [one.answer.id for one in record.sent if one.answer.id]),
+    ):
+        kept = {one.id for one in record.reports(about)}
+        if lost := [name for name in ids if name not in kept]:
+            yield wrong("rows", f"{about}s", f"{len(lost)} of {len(ids)} have none, such as {lost[0]}", costs)
+        elif ids:
+            yield well("rows", f"{about}s", f"{len(ids)} of {len(ids)} have one")
 
 
 def _states(record: Record, costs: tuple[str, ...]) -> Iterator[Shown]:

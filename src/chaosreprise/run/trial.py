@@ -1,15 +1,19 @@
 """What `conformance` does on a platform: a few sessions through each kind of command, and what must be refused.
 
 Everything is sent one after the other, at the rate of the budget at most, and recorded: what of it holds says `conforming`.
+But for creates that an adapter spaces: some more of them, and a step in each session, are sent at once.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+import msgspec
+
 from chaosreprise.clock import SECOND, SystemClock
-from chaosreprise.errors import NotAllowed, NotPossible
+from chaosreprise.errors import NotAllowed, RepriseError
 from chaosreprise.history import Answer, Effect, Report, Timed
 from chaosreprise.history.events import Op
 from chaosreprise.platform import adapter
@@ -19,6 +23,7 @@ from chaosreprise.platform.said import Refuses
 from chaosreprise.run.watching import Watching
 
 SESSIONS = 3
+AT_ONCE = 3  # so that two fall into one second, whenever that begins
 FIRST_LOOK_S = 10.0
 TICK_S = 0.01
 NOBODY = "reprise-no-such-session"
@@ -31,12 +36,14 @@ class Sent(NamedTuple):
 
 
 class Record:
-    """All that was seen. `refused`: what should have been, by what it was. `stream`: how a held one ended, or why there was none."""
+    """All that was seen. `refused`: what should have been, by what it was. `at_once`: creates, of which the accepted ones are among `sent`."""
 
     def __init__(self, description: Description) -> None:
         self.description = description
         self.sent: list[Sent] = []
         self.refused: dict[str, Sent] = {}
+        self.vague: set[str] = set()  # of what was refused, that which need not be so in words that prove it
+        self.at_once: list[Sent] = []
         self.events: list[Timed] = []
         self.before: list[Component] = []
         self.after: list[Component] = []
@@ -50,7 +57,7 @@ class Record:
 
     @property
     def sessions(self) -> list[str]:
-        return [name for one in self.accepted("start") if (name := one.answer.session)]
+        return list(dict.fromkeys(name for one in self.accepted("start") if (name := one.answer.session)))
 
     def states(self, session: str) -> list[str]:
         return [one.state for one in self.reports("session") if one.id == session]
@@ -72,7 +79,9 @@ class Trial:
         self.record = Record(description)
         self._bounds = description.bounds
         self._ops = {entry.op for entry in description.attribution} | {edge.by for edge in description.states}
-        self._rows = any(evidence.kind == "sql" for evidence in platform.file.evidence.values())
+        self._reads = description.hibernates
+        self._rows = bool(description.states) and any(entry.kind == "sql" for entry in platform.file.evidence.values())
+        self._keys = iter(self._adapter.keys(SESSIONS + AT_ONCE))
         self._count = self._unanswered = 0
         self._watching: Watching | None = None
         self._breaking: asyncio.Task[Broken] | None = None
@@ -82,14 +91,13 @@ class Trial:
         budget = self._platform.file.budget
         if budget.max_sessions < 1:
             raise NotAllowed(f"{self._platform.path}: budget.max_sessions = 0: not one session may be made")
-        if not self.record.description.hibernates:
-            say = "its sessions can't be read or hibernated, and an adapter of such a kind can't be tried yet"
-            raise NotPossible(f"{self._platform.path}: {say}: `chaos reprise flow` asks a sandbox for a whole session")
         await self._adapter.open()
         self._watching = Watching(self._adapter.sources(), SystemClock(), self.record.events.append)
         await self._watching.until_seen(FIRST_LOOK_S)
         self.record.before = await asyncio.to_thread(self._adapter.components)
         await self._start(min(SESSIONS, budget.max_sessions))
+        if self.record.description.spaces_starts:
+            await self._start_at_once(budget.max_sessions - len(self.record.sessions), budget.max_rps)
         if names := self.record.sessions:
             await self._use(worker=names[0], holder=names[-1])
             await self._refuse(names[0])
@@ -111,19 +119,33 @@ class Trial:
             await self.record.held.close()
         if self._watching is not None:
             await self._watching.give_up()
-        await self._adapter.close()
+        with contextlib.suppress(RepriseError):  # that is said by who looks again
+            await self._adapter.tidy()
 
     async def _start(self, number: int) -> None:
         self._makes()
         users = self._platform.file.budget.users or [""]
-        for turn, key in enumerate(self._adapter.keys(number)):
-            await self._send("start", user=users[turn % len(users)], key=key)
+        for turn in range(number):
+            await self._send("start", user=users[turn % len(users)], key=next(self._keys))
         names = self.record.sessions
         await self._reached(names, "running", "start")
 
+    async def _start_at_once(self, room: int, rps: float) -> None:
+        """What a careful client never does. Not tried where the budget has not so much room."""
+        if room < AT_ONCE or rps < AT_ONCE:
+            return
+        asked = [self._operation("start", None, key=next(self._keys)) for _ in range(AT_ONCE)]
+        asked = [msgspec.structs.replace(one, at_once=True) for one in asked]
+        answers = await asyncio.gather(*(self._perform(one, self._adapter) for one in asked))
+        self.record.at_once = [Sent(*pair) for pair in zip(asked, answers, strict=True)]
+        self.record.sent += [one for one in self.record.at_once if one.answer.outcome == "ok"]
+        if "step" in self._ops:
+            await asyncio.gather(*(self._send("step", name) for name in self.record.sessions))
+
     async def _use(self, worker: str, holder: str) -> None:
-        await self._send("read", worker)
-        await self._send("read", None)
+        if self._reads:
+            await self._send("read", worker)
+            await self._send("read", None)
         await self._hold(holder)
         if "step" in self._ops:
             await self._send("step", holder)
@@ -146,8 +168,10 @@ class Trial:
     async def _refuse(self, worker: str) -> None:
         """What must be refused whatever the state: of a session that never was, without a login, and what the adapter names."""
         for op in ("read", "stop", *(op for op in ("hibernate", "wake", "step") if op in self._ops)):
+            if op == "read" and not self._reads:
+                continue
             await self._not(f"{op} of a session that never was", op, NOBODY)  # type: ignore[arg-type]
-        if any(rule.status == 401 for rule in self.record.description.refusals):
+        if self._reads and any(rule.status == 401 for rule in self.record.description.refusals):
             stranger = adapter.make(self._platform, "stranger")
             try:
                 await self._not("read without a login", "read", worker, stranger)
@@ -163,6 +187,8 @@ class Trial:
             await self._send("stop", name)
         await self._reached(names, "terminated", "stop")
         await self._not("stop of one that has ended", "stop", names[0])
+        if "step" in self._ops:
+            await self._not("step of one that has ended", "step", names[0])
         await self._until_broken("stop")
 
     async def _hold(self, session: str) -> None:
@@ -192,6 +218,8 @@ class Trial:
 
     async def _not(self, what: str, op: Op, session: str, by: Adapter | None = None) -> None:
         operation = self._operation(op, session)
+        if op in self.record.description.vague:
+            self.record.vague.add(what)
         self.record.refused[what] = Sent(operation, await self._perform(operation, by or self._adapter))
 
     def _operation(self, op: Op, session: str | None, user: str | None = None, key: str = "") -> Operation:
@@ -237,5 +265,9 @@ class Trial:
         while quiet < seconds and time.monotonic() < until:
             await asyncio.sleep(TICK_S)
             quiet += TICK_S
-            if len(self.record.events) != seen:
-                quiet, seen = 0.0, len(self.record.events)
+            if self._told() != seen:
+                quiet, seen = 0.0, self._told()
+
+    def _told(self) -> int:
+        """What the platform did and said: samples of a signal never end."""
+        return sum(isinstance(one, Effect | Report) for one in self.record.events)

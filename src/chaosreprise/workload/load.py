@@ -382,12 +382,17 @@ class Load:
             at_once=True,
         )
         answer = await self._adapter.perform(
-            Operation(cmd=cmd, op=op, key=key, session=session, user=user, seconds=seconds)
+            Operation(
+                cmd=cmd, op=op, key=key, session=session, user=user, seconds=seconds, noisy=self._is_noisy(session)
+            )
         )
         self._writer.write(answer, at_once=True)  # a moment may wait for it
         if op == "stop" and answer.outcome == "ok" and session:
             self._alive.discard(session)
         return answer
+
+    def _is_noisy(self, session: str | None) -> bool:
+        return self._plan.noisy and session in self._steppers
 
     def _path(self, op: Op, session: str | None) -> list[str]:
         """The components that it crosses, and then the links, where the platform has them."""

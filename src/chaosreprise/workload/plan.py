@@ -23,7 +23,8 @@ STEPS = ("step",)  # where sessions can't be hibernated, steps are what a fault 
 class Workload(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
     """What the experiment says of its load. `mix` are the rates of open-loop operations, each per second.
 
-    `seed`: a whole number from 0, also as text (it comes from REPRISE_SEED); empty or absent: drawn.
+    `seed`: a whole number from 0, also as text (it comes from REPRISE_SEED); empty or absent: drawn. `noisy`: the steps of the mix
+    write past their interpreter's `print` as well, where what they are answered consists of that.
     """
 
     sessions: Annotated[int, Meta(ge=1, le=10000, description="a whole number from 1 to 10000")] = 48
@@ -32,6 +33,7 @@ class Workload(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=
         msgspec.field(default_factory=lambda: {"step": 30.0, "read": 15.0})
     )
     seed: int | str | None = None
+    noisy: bool = False
 
 
 class Plan(msgspec.Struct, kw_only=True, frozen=True):
@@ -52,6 +54,7 @@ class Plan(msgspec.Struct, kw_only=True, frozen=True):
     users: list[str]
     settle_s: float = 0.0
     hibernates: bool = True
+    noisy: bool = False
 
 
 def make(
@@ -136,4 +139,5 @@ def _of_steps(
         mix={name: rate for name, rate in workload.mix.items() if name == "step"},
         users=users or [""],
         hibernates=False,
+        noisy=workload.noisy,
     )

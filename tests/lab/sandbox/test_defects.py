@@ -11,11 +11,13 @@ import sys
 import time
 
 import httpx
+import psycopg
 import pytest
 from sandboxes import Beside, marks, until, waiting
 
 from chaosreprise.errors import BadInput
-from chaosreprise.lab.sandbox import agent, agents, control, data, defects, guard, hosted, registry, rows
+from chaosreprise.lab.sandbox import agent, agents, control, data, defects, guard, hosted, interpreter, registry, rows
+from chaosreprise.lab.sandbox.defects.agent import READING_S
 from chaosreprise.lab.sandbox.prepare import AGENT, Options
 from chaosreprise.lab.sandbox.tokens import sign
 
@@ -30,6 +32,7 @@ SEAMS = {
         guard.Guard,
         hosted.Hosted,
         hosted.Hosts,
+        interpreter.Interpreter,
         registry.Registry,
         rows.Rows,
     )
@@ -138,6 +141,41 @@ def unwritable(platform):
         yield
 
 
+def silent_database(platform):
+    """Its table takes no row for as long as it is locked."""
+    session = platform.session()
+    with psycopg.connect(platform.made.database) as holder:
+        holder.execute("lock table session_steps in share row exclusive mode")
+        accepted = platform.step(session, "1").status_code == 202
+        return accepted and not platform.steps_of(session)
+
+
+def past_print(platform):
+    session = platform.session()
+    platform.data_step(session, "import os; os.write(1, b'x\\n'); print('a')")
+    return platform.printed(session, "print('b')") != "b\n"
+
+
+def restarted(platform, look):
+    """What an agent says at once when it was started again and there is a workspace."""
+    platform.session()
+    platform.end(AGENT)
+    began = time.monotonic()
+    platform.start(AGENT)
+    return look(time.monotonic() - began)
+
+
+def open_again(platform):
+    step = {"sessionId": "nobody", "stepId": "1", "code": "1"}
+    return restarted(
+        platform, lambda _: platform.post(f"{platform.made.session_agent}/v1/steps", step).status_code != 401
+    )
+
+
+def late_again(platform):
+    return restarted(platform, lambda took: took > READING_S)
+
+
 def recycled(platform):
     session = platform.session()
     return "False\n" in [platform.printed(session, f"print({n} == 0 or 'x' in globals()); x = 1") for n in range(10)]
@@ -161,11 +199,15 @@ SCENES = {
     "registers-anew": (registered_anew, {}),
     "no-step-row": (no_step_row, {}),
     "no-session-row": (no_session_row, {}),
+    "silence-is-yes": (silent_database, {"database": "postgres"}),
+    "shares-its-output": (past_print, {}),
     "shared-id": (shared, {}),
     "runs-after-terminate": (runs_on, {}),
     "registry-forgets": (forgotten, {}),
     "open-door": (open_to_all, GUARDED),
     "any-owner": (anyones, GUARDED),
+    "open-after-restart": (open_again, GUARDED),
+    "slow-to-return": (late_again, {}),
     "agent-any-token": (any_token, GUARDED),
 }
 

@@ -150,5 +150,5 @@ CHECK = Check(
     judge=judge,
     asks="objectives",
     baseline=False,
-    criteria=("SS-8.2", "SS-10.1", "SI-3.3"),
+    criteria=("SS-8.2", "SS-10.1", "SI-3.3", "SX-1"),
 )

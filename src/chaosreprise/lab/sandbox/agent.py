@@ -12,7 +12,7 @@ from chaosreprise.lab.sandbox import answers, defects
 from chaosreprise.lab.sandbox.agents import HEADER
 from chaosreprise.lab.sandbox.answers import Refused, as_json, log
 from chaosreprise.lab.sandbox.hosted import Conflict, Hosted, Hosts
-from chaosreprise.lab.sandbox.interpreter import NotStarted
+from chaosreprise.lab.sandbox.interpreter import Interpreter, NotStarted
 from chaosreprise.lab.sandbox.settings import Agent
 
 UNAUTHORIZED = "unauthorized\n"
@@ -94,7 +94,7 @@ class Api:
 
 async def run(settings: Agent) -> None:
     defect = defects.chosen()
-    hosts = defect.of(Hosts)(settings.workspaces, defect.of(Hosted))
+    hosts = defect.of(Hosts)(settings.workspaces, defect.of(Hosted), defect.of(Interpreter))
     api = Api(hosts, defect.of(Tokens)(hosts, enforced=settings.enforced))
     application = answers.application()
     application.add_routes([

@@ -68,8 +68,10 @@ class Conflict(Exception):
 class Hosts:
     """All sessions of this agent. `workspaces` is where those work that say nothing else."""
 
-    def __init__(self, workspaces: pathlib.Path, made_by: type[Hosted]) -> None:
-        self._workspaces, self._made_by = workspaces, made_by
+    def __init__(
+        self, workspaces: pathlib.Path, made_by: type[Hosted], interpreters: type[Interpreter] = Interpreter
+    ) -> None:
+        self.workspaces, self._made_by, self._interpreters = workspaces, made_by, interpreters
         self._sessions: dict[str, Hosted] = {}
         self._one_at_a_time = asyncio.Lock()
 
@@ -85,9 +87,9 @@ class Hosts:
         async with self._one_at_a_time:
             known, name = self._sessions.get(session), canonical(runtime)
             if known is None:
-                here = pathlib.Path(folder) if folder else self._workspaces / session
+                here = pathlib.Path(folder) if folder else self.workspaces / session
                 here.mkdir(mode=0o750, parents=True, exist_ok=True)
-                interpreter = await Interpreter.start(name, here)
+                interpreter = await self._interpreters.start(name, here)
                 self._sessions[session] = self._made_by(name, token, here, interpreter)
             elif known.runtime != name:
                 raise Conflict(f"session {session} runs {known.runtime}")

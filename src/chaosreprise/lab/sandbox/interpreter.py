@@ -2,7 +2,7 @@
 
 Its standard input and output are the channel, one JSON line each way; the other end is `loop.py` or `loop.js`. An answer is
 known by its number, so whatever else is printed there is nobody's. It ends by itself when its parent is gone, after what it
-runs. It has a process group of its own, so that what a step has started ends with it when it is killed.
+runs. It has a process group of its own, so that what a step has started ends with it when it is killed. A seam for planted defects.
 """
 
 import asyncio
@@ -48,12 +48,17 @@ class Interpreter:
         path = shutil.which(program)
         if path is None:
             raise NotStarted(f"{program} is not on the PATH")
-        loop = pathlib.Path(__file__).with_name(LOOPS[canonical(runtime)]).read_text()
+        loop = cls.loop(canonical(runtime))
         process = await asyncio.create_subprocess_exec(
             path, *how, loop, cwd=folder, stdin=PIPE, stdout=PIPE, limit=LONGEST_ANSWER, process_group=0,
             env={name: value for name, value in os.environ.items() if name not in NOT_FOR_STEPS},
         )  # fmt: skip
         return cls(process)
+
+    @classmethod
+    def loop(cls, runtime: str) -> str:
+        """The program of its other end."""
+        return pathlib.Path(__file__).with_name(LOOPS[runtime]).read_text()
 
     @property
     def alive(self) -> bool:
@@ -84,10 +89,20 @@ class Interpreter:
         to.write(json.dumps({"id": number, "code": code}).encode() + b"\n")
         await to.drain()
         while line := await answers.readline():
-            printed = _answer(line, number)
+            printed = self.answer(line, number)
             if printed is not None:
                 return printed
         raise EOFError
+
+    def answer(self, line: bytes, number: int) -> Printed | None:
+        """None for what was printed by something else."""
+        try:
+            said = json.loads(line)
+            if said["id"] == number:
+                return Printed(_clean(said["stdout"]), _clean(said["stderr"]))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            pass
+        return None
 
     def _end(self) -> str:
         code = self._process.returncode
@@ -102,16 +117,6 @@ def canonical(runtime: str) -> str:
     if name is None:
         raise NotStarted(f"unknown runtime {runtime!r}")
     return name
-
-
-def _answer(line: bytes, number: int) -> Printed | None:
-    try:
-        said = json.loads(line)
-        if said["id"] == number:
-            return Printed(_clean(said["stdout"]), _clean(said["stderr"]))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        pass  # printed by something else
-    return None
 
 
 def _clean(text: str) -> str:

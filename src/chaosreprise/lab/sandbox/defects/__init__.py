@@ -84,10 +84,22 @@ ALL = (
         "sandbox-database-refuses",
     ),
     _defect(
+        "silence-is-yes", "unrecorded",
+        "a database that does not answer within a second is taken to have stored the step, which is accepted",
+        {"Rows": "control.TakesSilenceForYes"},
+        "sandbox-database-hangs",
+    ),
+    _defect(
         "no-session-row", "unrecorded",
         "a session whose row can't be written is created all the same",
         {"Rows": "control.NoSessionRows"},
         "sandbox-database-refuses",
+    ),
+    _defect(
+        "shares-its-output", "isolation",
+        "the standard output of a step is the channel of its interpreter: a line that it writes past `print` is taken for its answer",
+        {"Interpreter": "agent.SharesItsOutput"},
+        "sandbox-latency",
     ),
     _defect(
         "shared-id", "isolation",
@@ -113,6 +125,17 @@ ALL = (
         "any-owner", "refusal",
         "authentication is on, and whoever has a token reaches everybody's sessions",
         {"Sessions": "control.AnyOwner"},
+    ),
+    _defect(
+        "open-after-restart", "objective",
+        "a session agent that is started again, and finds workspaces, asks nobody for a token",
+        {"Tokens": "agent.OpenAfterARestart"},
+    ),
+    _defect(
+        "slow-to-return", "objective",
+        "a session agent that is started again reads for eight seconds what is in its workspaces before it answers anybody",
+        {"Hosts": "agent.ReadsBeforeItAnswers"},
+        "sandbox-agent-crash",
     ),
     _defect(
         "agent-any-token", "refusal",

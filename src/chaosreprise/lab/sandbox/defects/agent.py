@@ -1,13 +1,16 @@
 """Defects of the session agent: what runs where, how often, and whose answer is given."""
 
 import asyncio
+import json
 import pathlib
+import time
 
 from chaosreprise.lab.sandbox.agent import Tokens
 from chaosreprise.lab.sandbox.hosted import Hosted, Hosts, Said
-from chaosreprise.lab.sandbox.interpreter import Interpreter
+from chaosreprise.lab.sandbox.interpreter import Interpreter, Printed
 
 NOW_AND_THEN = 5  # each fifth one
+READING_S = 8.0
 
 
 class DropsSteps(Hosted):
@@ -63,6 +66,38 @@ class Recycles(Hosted):
             old, self._interpreter = self._interpreter, await Interpreter.start(self.runtime, self._folder)
             old.kill()
         return said
+
+
+class SharesItsOutput(Interpreter):
+    """The steps' standard output is the channel, and the next line on it is taken for the answer."""
+
+    @classmethod
+    def loop(cls, runtime: str) -> str:
+        return super().loop(runtime).replace("os.dup2(2, 1)", "")
+
+    def answer(self, line: bytes, number: int) -> Printed | None:
+        del number
+        try:
+            said = json.loads(line)
+            return Printed(said["stdout"], said["stderr"])
+        except (ValueError, KeyError, TypeError):
+            return Printed(line.decode(errors="replace"), "")
+
+
+class ReadsBeforeItAnswers(Hosts):
+    def __init__(self, workspaces: pathlib.Path, made_by: type[Hosted], interpreters: type[Interpreter]) -> None:
+        super().__init__(workspaces, made_by, interpreters)
+        if _was_here_before(self):
+            time.sleep(READING_S)
+
+
+class OpenAfterARestart(Tokens):
+    def __init__(self, hosts: Hosts, *, enforced: bool) -> None:
+        super().__init__(hosts, enforced=enforced and not _was_here_before(hosts))
+
+
+def _was_here_before(hosts: Hosts) -> bool:
+    return hosts.workspaces.exists() and any(hosts.workspaces.iterdir())
 
 
 class AnyToken(Tokens):

@@ -1,5 +1,6 @@
 """Defects of the control plane: rows that are missed by nobody, ids that are shared, doors that stand open."""
 
+import asyncio
 from aiohttp import web
 
 from chaosreprise.lab.sandbox import ids
@@ -10,6 +11,8 @@ from chaosreprise.lab.sandbox.guard import Guard
 from chaosreprise.lab.sandbox.rows import Rows, StoreRefused
 from chaosreprise.lab.sandbox.tokens import Owner
 
+PATIENCE_S = 1.0
+
 
 class NoStepRows(Rows):
     async def add_step(self, step: str, session: str, command: str) -> None:
@@ -17,6 +20,14 @@ class NoStepRows(Rows):
             await super().add_step(step, session, command)
         except StoreRefused as error:
             log(f"sessions: step not stored: {error}")
+
+
+class TakesSilenceForYes(Rows):
+    async def add_step(self, step: str, session: str, command: str) -> None:
+        try:
+            await asyncio.wait_for(super().add_step(step, session, command), PATIENCE_S)
+        except TimeoutError:
+            log("sessions: the database is slow, and will have stored the step")
 
 
 class NoSessionRows(Rows):
@@ -32,12 +43,13 @@ class SharesIds(Sessions):
 
     def __init__(self, data_plane: DataPlane, kept: Rows) -> None:
         super().__init__(data_plane, kept)
-        self._newest = ""
+        self._made: dict[str, asyncio.Task[str]] = {}
 
     async def create(self, policy: str, runtime: str, owner: Owner | None) -> str:
-        if self._newest != ids.session():
-            self._newest = await super().create(policy, runtime, owner)
-        return self._newest
+        second = ids.session()
+        if second not in self._made:
+            self._made[second] = asyncio.create_task(super().create(policy, runtime, owner))
+        return await asyncio.shield(self._made[second])
 
 
 class RunsAgain(Api):
