@@ -34,6 +34,7 @@ class Api:
     def __init__(
         self,
         secret: str,
+        token_s: float,
         store: Store,
         roster: Roster,
         switchboard: Switchboard,
@@ -41,7 +42,8 @@ class Api:
         steps: Steps,
         streams: Streams,
     ) -> None:
-        self._secret, self._store, self._roster, self._switchboard = secret, store, roster, switchboard
+        self._secret, self._token_s = secret, token_s
+        self._store, self._roster, self._switchboard = store, roster, switchboard
         self._others, self._steps, self._streams = others, steps, streams
         self._last_step = 0
 
@@ -87,7 +89,7 @@ class Api:
         user = await self._store.user(given.username)
         if user is None or not auth.password_fits(given.password, user["password_hash"]):
             raise Refused(401, "Invalid credentials", "username or password is wrong")
-        token, expires = auth.make_token(self._secret, user["id"], user["role"])
+        token, expires = auth.make_token(self._secret, user["id"], user["role"], self._token_s)
         ends = views.instant(datetime.fromtimestamp(expires, UTC).replace(tzinfo=None))
         names = {"id": "id", "username": "username", "email": "email", "fullName": "full_name", "role": "role"}
         return _json(

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from chaosreprise.history import Answer
-from chaosreprise.history.events import Attribution, Op, Refusal
+from chaosreprise.history.events import Attribution, Op, Place, Refusal
 from chaosreprise.history.statements import Claim, Edge
 from chaosreprise.observe import Source
 from chaosreprise.platform.file import Platform
@@ -22,7 +22,7 @@ UNCONNECTED = "unconnected"  # the rule of a call that reached nobody: it surely
 class Operation(msgspec.Struct, frozen=True):
     """One attempt of one operation. `key` is ours: unique in the run, and carried by its effect where the platform lets it.
 
-    `seconds`: of a step, how long its payload takes.
+    `seconds`: of a step, how long its payload takes. `asks`: of a start, where it wants its session.
     """
 
     cmd: str
@@ -31,6 +31,7 @@ class Operation(msgspec.Struct, frozen=True):
     session: str | None = None
     user: str | None = None
     seconds: float = 0.0
+    asks: dict[Place, str] = {}
 
 
 class Description(msgspec.Struct, kw_only=True):

@@ -198,6 +198,7 @@ class StreamSpace:
                 )
 
     def _create(self, operation: Operation) -> dict[str, Any]:
+        asks = {str(what): where for what, where in operation.asks.items()}
         return {
             "user": operation.user,
             "template": self._control.template,
@@ -206,4 +207,5 @@ class StreamSpace:
             "idleTimeout": "1h",
             "maxSessionDuration": "2h",
             "tags": [TAG, self.tag],
+            **asks,
         }

@@ -20,6 +20,7 @@ REFUSALS = [
     Refusal(id="not-allowed", status=405),
     Refusal(id="wrong-state", status=409),
     Refusal(id="gone", status=410, ops=["step"]),
+    Refusal(id="rate-limited", status=429),
     Refusal(id="no-agents", status=503, body="No agents available", ops=["start"]),
 ]
 

@@ -163,6 +163,7 @@ def make_load(
         seed,
         prompts,
         hibernates,
+        budget.sessions_a_user,
     )
 
 
