@@ -12,7 +12,8 @@ import httpx
 from chaosreprise.errors import RepriseError, Unreachable
 from chaosreprise.platform.file import Platform
 from chaosreprise.platform.said import Examination, Said
-from chaosreprise.platform.streamspace_sessions import ADMIN, ENDED, login
+from chaosreprise.platform.streamspace_login import login
+from chaosreprise.platform.streamspace_sessions import ADMIN, ENDED
 
 if TYPE_CHECKING:
     import psycopg
