@@ -62,6 +62,8 @@ class Api:
             web.put("/api/v1/sessions/{name}/wake", self._changing(WAKE, "Session wake in progress")),
             web.get("/api/v1/sessions/{name}/stream", self.stream),
             web.post("/sessions/{name}/steps", self.step),
+            web.get("/api/v1/templates", self.templates),
+            web.get("/api/v1/templates/{name}", self.template),
             web.get("/api/v1/admin/agents", self.agents),
             web.get("/api/v1/admin/agents/{agent}", self.agent),
             web.post("/api/v1/agents/register", self.register),
@@ -90,7 +92,7 @@ class Api:
         if user is None or not auth.password_fits(given.password, user["password_hash"]):
             raise Refused(401, "Invalid credentials", "username or password is wrong")
         token, expires = auth.make_token(self._secret, user["id"], user["role"], self._token_s)
-        ends = views.instant(datetime.fromtimestamp(expires, UTC).replace(tzinfo=None))
+        ends = views.instant(datetime.fromtimestamp(int(expires), UTC).replace(tzinfo=None))
         names = {"id": "id", "username": "username", "email": "email", "fullName": "full_name", "role": "role"}
         return _json(
             {"token": token, "expiresAt": ends, "user": {name: user[column] for name, column in names.items()}}
@@ -142,6 +144,14 @@ class Api:
         finally:
             stream.writer.close()
         return socket
+
+    async def templates(self, _: web.Request) -> web.Response:
+        found = [views.template(row) for row in await self._store.templates()]
+        categories = sorted({one["category"] for one in found})
+        return _json({"templates": found, "total": len(found), "categories": categories, "filters": {}})
+
+    async def template(self, request: web.Request) -> web.Response:
+        return _json(views.template(await self._store.template(request.match_info["name"])))
 
     async def agents(self, request: web.Request) -> web.Response:
         rows = await self._roster.agents({name: request.query[name] for name in FILTERS if request.query.get(name)})

@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 
 from chaosreprise.lab import quota
 from chaosreprise.lab.database import Connection, Database, Row, one
-from chaosreprise.lab.refusals import Refused, no_agents, session_not_found
+from chaosreprise.lab.refusals import Refused, no_agents, session_not_found, template_not_found
 from chaosreprise.lab.requests import Create
 from chaosreprise.lab.schema import ACTIVE
 from chaosreprise.lab.settings import NAMESPACE
@@ -168,6 +168,14 @@ class Store:
             {"user": user},
         )
 
+    async def template(self, name: str) -> Row:
+        if row := await self._database.one("select * from templates where name = %s", (name,)):
+            return row
+        raise template_not_found(name)
+
+    async def templates(self) -> list[Row]:
+        return await self._database.all("select * from templates order by name", {})
+
     async def endpoint(self, name: str) -> Row:
         """Where the interpreter of a running session listens. Refuses with 404 and 409."""
         row = await self._database.one(
@@ -193,7 +201,7 @@ class Store:
 async def _manifest(connection: Connection, template: str) -> Any:
     row = await one(connection, "select manifest from templates where name = %s", (template,))
     if row is None:
-        raise Refused(404, "Template not found", f"no template {template}")
+        raise template_not_found(template)
     return row["manifest"]
 
 

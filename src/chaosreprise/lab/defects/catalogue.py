@@ -301,7 +301,15 @@ INTERRUPTED = (
         {"Streams": "streams.LooksUp"},
     ),
 )  # fmt: skip
+UNREAD = (
+    Defect(
+        "templates-from-kubernetes", "doctor", "",
+        "templates are listed by the API server of a cluster: where that is not reached, nobody can choose one",
+        {"Store": "store.TemplatesFromKubernetes"},
+    ),
+)  # fmt: skip
+"""What no check of a run can find, since no run asks for it: `chaos reprise doctor` does."""
 ALL = (
     *LOST, *DUPLICATE, *PHANTOM, *REORDER, *RESIDUE, *SPLIT_BRAIN, *MISASSIGNED, *MISPLACED, *LATE, *LIFECYCLE, *REFUSAL, *OBJECTIVE,
-    *FAIL_OPEN, *DENIED, *DISHONEST, *INTERRUPTED,
+    *FAIL_OPEN, *DENIED, *DISHONEST, *INTERRUPTED, *UNREAD,
 )  # fmt: skip

@@ -66,6 +66,18 @@ class HopefulRefusal(Store):
         raise no_agents()
 
 
+class TemplatesFromKubernetes(Store):
+    """Templates are read from the API server of a cluster, which is not there; creates go on, since agents get what was kept."""
+
+    async def template(self, name: str) -> Row:
+        raise Refused(
+            500, "Failed to get template", f"templates.stream.space {name!r}: no connection to the API server"
+        )
+
+    async def templates(self) -> list[Row]:
+        raise Refused(500, "Failed to list templates", "templates.stream.space: no connection to the API server")
+
+
 class TriesAgain(Store):
     """A change whose transaction broke off is tried again, once and at once, as after a deadlock."""
 
