@@ -49,7 +49,7 @@ MORE = {
     "written-off-at-the-end": {"exposure": 2},  # its reserve is shared among three restarts
 }
 HEARTBEAT_S = 0.5
-DEFECTS = OF_STREAMSPACE | {name: defect for name, defect in OF_SANDBOXES.items() if defect.experiment}
+DEFECTS = {name: defect for name, defect in (OF_STREAMSPACE | OF_SANDBOXES).items() if defect.experiment}
 LONGER = {"sandbox-agent-freeze": {"hold_s": 12.0}}  # than one attempt of the data plane
 # Where commands have to get stuck after the proof, and before the control plane gives the agent up.
 SLOWER = {"second-connection": 1.0}

@@ -16,7 +16,7 @@ ATTRIBUTION = [
     Attribution(op="stop", ledger="slots", level="counted", mark="gone"),
 ]
 GIVEN = ("states", "claims")
-PARTS = {"agents": 4, "control_planes": 2, "users": 40}
+PARTS = {"agents": 4, "control_planes": 2, "users": 40, "regions": 2, "clusters": 2, "agent_platforms": 2}
 ALL_LEVELS = criteria.levels_of(LEDGERS, ATTRIBUTION, GIVEN)
 
 

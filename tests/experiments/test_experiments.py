@@ -32,6 +32,7 @@ KINDS = {
 }
 MADE = {  # these need more than the shared lab has: what they need is made for them
     "burst-of-creates": {"agents.take_away"},
+    "placement": {"agents.take_away"},
     "two-control-planes": {"control-plane.crash"},
     "upgrade-under-load": {"agents.pause", "agents.restart", "control-plane.restart"},
 }
@@ -43,7 +44,8 @@ heartbeat_s = {heartbeat_s}
 reconcile_s = 0.1
 """
 HEARTBEAT_S = {
-    "burst-of-creates": 1.5
+    "burst-of-creates": 1.5,
+    "placement": 1.5,
 }  # else 0.2: on a busy machine its agents must not seem silent, or creates are refused
 FEWER = {
     "reserve": 4,
@@ -60,6 +62,7 @@ HOLD_S = {  # longer than the lab of these tests waits for an agent, or for its 
     "agent-zombie": 3.0,  # and for as long as it may be called online all the same
     "burst-of-creates": 6.0,
     "database-hangs": 5.0,
+    "placement": 1.5,
 }
 NARROW = ("agent-dies-before-effect",)
 AWAY = ("agent-blackhole", "agent-freeze", "agent-zombie")

@@ -180,6 +180,16 @@ def test_a_change_answers_with_its_command(lab):
     assert lab.command(answer.json()["commandId"])["action"] == "hibernate_session"
 
 
+def test_templates_are_listed_and_read(lab):
+    listed = lab.call("GET", "/templates").json()
+    assert (listed["total"], listed["categories"]) == (1, ["Development"])
+    [template] = listed["templates"]
+    assert (template["name"], template["manifest"]["spec"]["baseImage"]) == ("python", "python")
+    assert lab.call("GET", "/templates/python").json() == template
+    missing = lab.call("GET", "/templates/cobol")
+    assert (missing.status_code, missing.json()["error"]) == (404, "Template not found")
+
+
 def test_agents_are_listed_with_filters_that_combine(lab):
     listed = lab.call("GET", "/admin/agents").json()
     assert listed["total"] == 3

@@ -1,6 +1,7 @@
 """Where sessions and their commands go: evenly over the agents, and each command to the agent of its session."""
 
 import concurrent.futures
+import itertools
 from collections import Counter
 
 import psycopg
@@ -52,6 +53,36 @@ def test_ten_creates_at_once_on_one_agent_are_ten_sessions_wherever_they_are_cou
     listed = lab.call("GET", "/sessions").json()
     assert (listed["total"], {session["name"] for session in listed["sessions"]}) == (10, set(names))
     assert {name for name in names if lab.slot(name).processes} == set(names)
+
+
+def asked_for(lab, user, **where):
+    """The agent of a session that asks for this."""
+    answer = lab.create(user, **where)
+    assert answer.status_code == 202, answer.text
+    return lab.agent_of(answer.json()["name"])
+
+
+def test_a_create_gets_the_cluster_and_the_platform_that_it_asks_for_and_the_region_where_that_can_be(new_lab):
+    lab = new_lab(agents=4, regions=2, clusters=2, agent_platforms=2)
+    rows = lab.sql("select agent_id, cluster_id, region, platform from agents order by agent_id")
+    assert [tuple(row.values()) for row in rows] == [
+        ("a1", "c1", "r1", "docker"),
+        ("a2", "c1", "r2", "kubernetes"),
+        ("a3", "c2", "r1", "kubernetes"),
+        ("a4", "c2", "r2", "docker"),
+    ]
+    users = itertools.cycle(lab.settings["users"])
+    for key, column in (("cluster", "cluster_id"), ("region", "region"), ("platform", "platform")):
+        for value in sorted({row[column] for row in rows}):
+            fit = {row["agent_id"] for row in rows if row[column] == value}
+            assert {asked_for(lab, next(users), **{key: value}) for _ in range(3)} == fit, "and both of them"
+    assert asked_for(lab, next(users), cluster="c1", platform="kubernetes") == "a2"
+    assert asked_for(lab, next(users), cluster="c1", region="r1") == "a1"
+    with lab.away("agents/a1", "agents/a2"):
+        for asked in ({"cluster": "c1"}, {"cluster": "c3"}, {"cluster": "c2", "platform": "vm"}):
+            refused = lab.create(next(users), **asked)
+            assert (refused.status_code, refused.json()["error"]) == (503, "No agents available")
+        assert asked_for(lab, next(users), cluster="c2", region="r3") in ("a3", "a4"), "a region is a wish"
 
 
 def test_a_session_without_an_agent_is_listed_and_read_and_can_not_be_stopped(lab):

@@ -16,7 +16,7 @@ from runs import CHAOS, CLEAN, ROOT
 from chaosreprise.faults import ledger
 from chaosreprise.paths import slug, state_path
 from chaosreprise.platform import adapter, file
-from chaosreprise.platform.said import Said
+from chaosreprise.platform.said import Examines, Said
 from chaosreprise.platform.streamspace_rows import COLUMNS, QUERIES
 from chaosreprise.run import doctor, examining, litter, sentences
 from chaosreprise.run.doctor import Examined
@@ -70,6 +70,7 @@ def test_a_lab_is_examined_from_its_control_plane_to_its_experiments(whole: Exam
     assert "answers in" in says(whole, "control plane")
     assert "as admin, role admin" in says(whole, "login")
     assert "2 online: a1 a2" in says(whole, "agents")
+    assert says(whole, "templates").strip() == "1 listed, python read"
     assert "reprise_reader may only read" in says(whole, "evidence", "rows")
     assert {one.name for one in told(whole, "evidence")} >= {"rows", "slots", "workspaces"}
     assert "the same within" in says(whole, "clocks")
@@ -282,6 +283,37 @@ def test_of_an_adapter_that_has_no_examinations_it_is_said_whether_it_is_let_in(
 
     assert asyncio.run(said_of(lab.platform_file)) == "the platform lets us in"
     assert "was refused with 401" in asyncio.run(said_of(edited(WRONG_PASSWORD)))
+
+
+def of_templates(path: pathlib.Path) -> Said:
+    async def asked() -> Said:
+        speaker = adapter.make(file.load(str(path)), "doctor")
+        assert isinstance(speaker, Examines)
+        [one] = await speaker.examinations()["templates"]()
+        await speaker.close()
+        return one
+
+    return asyncio.run(asked())
+
+
+def test_a_template_that_is_not_there_is_named_with_those_that_are(edited: Edited) -> None:
+    found = of_templates(edited(('template = "python"', 'template = "cobol"')))
+    assert (found.state, found.say) == ("not ok", "there is no cobol: the control plane has python")
+
+
+def test_templates_that_need_more_than_the_database_are_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("REPRISE_LAB_DEFECT", "templates-from-kubernetes")
+    lab = starter.start(agents=1, users=1, heartbeat_s=0.2, reconcile_s=0.1, owned=True)
+    try:
+        found = of_templates(lab.platform_file)
+    finally:
+        lab.end()
+    assert found.state == "limited"
+    assert "can't be listed: the control plane answers with 500" in found.say
+    assert found.do == "let it read them from its database alone"
 
 
 def test_of_many_things_of_which_the_same_is_said_there_is_one_line() -> None:

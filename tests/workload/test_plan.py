@@ -1,8 +1,11 @@
 """The plan of a load: pure, reproducible, inside the budget."""
 
+from collections import Counter
+
 import pytest
 
 from chaosreprise.errors import BadInput
+from chaosreprise.workload.asks import Asks
 from chaosreprise.workload.plan import Plan, Workload, make
 
 EXPOSURE = {"stop": 5, "hibernate": 5, "wake": 5}
@@ -26,9 +29,24 @@ def test_the_default_load_makes_48_sessions_with_n_plus_1_of_each_in_reserve_on_
     assert made.queue == 4 * 6
 
 
+def test_more_sessions_than_its_users_may_have_are_refused_before_anything_is_made() -> None:
+    assert make(Workload(), EXPOSURE, AGENTS, USERS, 48, 200, 1, a_user=4).starts == 48
+    with pytest.raises(BadInput, match=r"48 sessions are needed: budget.users names 12, of whom each may have 3"):
+        make(Workload(), EXPOSURE, AGENTS, USERS, 48, 200, 1, a_user=3)
+
+
+def test_creates_ask_in_the_shares_that_are_stated_and_for_each_value_in_its_turn() -> None:
+    asks = Asks({"cluster": 0.2, "region": 0.4}, {"cluster": {"c1", "c2"}, "region": {"r1"}, "platform": {"vm"}})
+    asked = Counter(tuple(asks.next().items()) for _ in range(40))
+    assert asked == {(): 16, (("cluster", "c1"),): 4, (("cluster", "c2"),): 4, (("region", "r1"),): 16}
+    nowhere = Asks({"cluster": 1.0}, {"cluster": set(), "region": set(), "platform": set()})
+    assert nowhere.next() == {}, "what no agent has nobody asks for"
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        ({"workload": Workload(asks={"cluster": 0.7, "region": 0.7})}, "1.4 in all: one create asks for one thing"),
         ({"sessions": 47}, "48 sessions are needed"),
         ({"workload": Workload(sessions=40)}, "workload.sessions = 40"),
         ({"rps": 40}, "45 requests per second: budget.max_rps = 40"),

@@ -3,18 +3,21 @@
 *No agent online*: every agent that the platform ever reported, or that a fault hit, was away. An agent is away from the report that says so
 until the next one that calls it online; one that a fault has taken away or frozen is away from the proof on, given the
 time in which a platform must notice (`offline_ns`), until its undo begins or the platform calls it back online.
+*No agent fits*: the same of those that may be of the cluster and the platform that a start asks for.
 *Broken*: a fault on the command's path is proven and its undo has not begun.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from chaosreprise.checker import exposure
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.life import AGENTS, ONLINE, Life
-from chaosreprise.history.statements import When
+from chaosreprise.history.statements import WISH, Place, When
 
 NO_AGENT: When = "no-agent-online"
+NO_FIT: When = "no-agent-fits"
 GROUPS: dict[When, str] = {
     "agent-broken": AGENTS,
     "session-broken": exposure.SESSIONS,
@@ -31,16 +34,30 @@ class Span(NamedTuple):
     sure: int
 
 
-def without_agents(case: Case) -> list[Span]:
-    """The times in which no agent was online; none where nobody says which agents there are."""
+def without_agents(case: Case, asks: Mapping[Place, str] = MappingProxyType({})) -> list[Span]:
+    """The times in which no agent was online that may be what is asked for; none where nobody says which agents there are."""
     if not case.reports.agents:
         return []
     agents = {*case.reports.agents, *(life.agent for life in case.lives if life.agent)}
     found: list[tuple[int, int]] | None = None
-    for agent in sorted(agents):
+    for agent in sorted(agent for agent in agents if _may_fit(case, agent, asks)):
         away = _merged([*_reported_away(case, agent), *_taken_away(case, agent)])
         found = away if found is None else _both(found, away)
-    return [Span(lo, hi, _sure(case, lo, hi)) for lo, hi in found or []]
+    if found is None:  # nobody is what is asked for, ever
+        found = [(case.start, case.watch.horizon)]
+    return [Span(lo, hi, _sure(case, lo, hi)) for lo, hi in found]
+
+
+def without_fitting(case: Case, row: int) -> list[Span]:
+    """The times in which no agent was online of the cluster and the platform that a start asks for; none if it asks for neither."""
+    asks = {what: asked for what, asked in case.commands.asks[row].items() if what != WISH}
+    return without_agents(case, asks) if asks else []
+
+
+def _may_fit(case: Case, agent: str, asks: Mapping[Place, str]) -> bool:
+    """Whether no row of this agent says that it is something else."""
+    reports = case.reports.agents.get(agent, ())
+    return all(report.fields.get(what, asked) == asked for report in reports for what, asked in asks.items())
 
 
 def while_broken(case: Case, row: int, when: When) -> Iterator[Span]:

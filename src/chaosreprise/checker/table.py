@@ -19,6 +19,7 @@ from chaosreprise.history.events import (
     Op,
     Outcome,
     Phase,
+    Place,
     Report,
     Stream,
     Submit,
@@ -41,6 +42,7 @@ class Commands:
     session: list[str | None] = field(default_factory=list)
     user: list[str | None] = field(default_factory=list)
     path: list[list[str]] = field(default_factory=list)
+    asks: list[dict[Place, str]] = field(default_factory=list)
     lo: list[int] = field(default_factory=list)
     hi: list[int] = field(default_factory=list)
     outcome: list[Outcome] = field(default_factory=list)
@@ -62,6 +64,7 @@ class Commands:
         self.session.append(event.session)
         self.user.append(event.user)
         self.path.append(event.path)
+        self.asks.append(event.asks)
         self.lo.append(event.lo)
         self.hi.append(event.hi)
         self.outcome.append("info")

@@ -20,7 +20,7 @@ from chaosreprise.history import (
     Submit,
     Timed,
 )
-from chaosreprise.history.events import Attribution, Mark, Op, Outcome, Refusal, State
+from chaosreprise.history.events import Attribution, Mark, Op, Outcome, Place, Refusal, State
 
 SECOND = 1_000_000_000
 SETTLE_S = 2.0
@@ -73,6 +73,7 @@ class Tiny:
         error: str | None = None,
         listed: list[str] | None = None,
         says: str | None = None,
+        asks: dict[Place, str] | None = None,
     ) -> str:
         """A command and its answer, `took` seconds later; None: none came. `made`: the session of a start. A refusal with status 404
         says that there is no such session; a read without a session is answered with what is `listed`, a step with what it `says`."""
@@ -80,7 +81,8 @@ class Tiny:
         cmd = f"c{self._count}"
         path = ["control-plane", "database", *([f"agents/{agent}"] if agent else [])]
         lo = round(at * SECOND)
-        self._events.append(Submit(lo=lo, hi=lo, cmd=cmd, op=op, session=session, key=cmd, intended=lo, path=path))
+        sent = Submit(lo=lo, hi=lo, cmd=cmd, op=op, session=session, key=cmd, intended=lo, path=path, asks=asks or {})
+        self._events.append(sent)
         if took is not None:
             rule = None if outcome != "fail" else "not-found" if status == ABSENT.status else "wrong-state"
             answered = Answer(

@@ -18,6 +18,7 @@ Op = statements.Op
 Outcome = Literal["ok", "fail", "info"]
 Mark = Literal["b", "e", "made", "up", "down", "gone", "crash", "back"]
 State = Literal["planned", "armed", "injected", "proven", "undoing", "undone", "clean", "moot", "leaked"]
+Place = statements.Place
 Level = Literal["keyed", "counted", "state", "none"]
 
 VERSION = 1
@@ -116,7 +117,7 @@ class Submit(Timed, tag="submit"):
     """One attempt of one operation, written before its first byte leaves. `intended` is when the plan wanted it sent.
 
     `path` are the components that it crosses, for a lifecycle command also the agent that the session's row names. A read
-    without a session asks for the list of those that `user` may see.
+    without a session asks for the list of those that `user` may see. `asks`: where a start wants its session.
     """
 
     cmd: str
@@ -126,6 +127,7 @@ class Submit(Timed, tag="submit"):
     session: str | None = None
     user: str | None = None
     path: list[str] = []
+    asks: dict[Place, str] = {}
 
 
 class Answer(Timed, tag="answer"):

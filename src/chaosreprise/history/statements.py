@@ -9,12 +9,17 @@ import msgspec
 from msgspec import Meta
 
 Op = Literal["start", "stop", "hibernate", "wake", "step", "read"]
+Place = Literal["cluster", "region", "platform"]
+"""What a start may ask for of its agent: it must get the cluster and the platform, and gets the region if that can be."""
+WISH: Place = "region"
 Text = Annotated[str, Meta(min_length=1, max_length=200, description="a text of 1 to 200 characters")]
 Limit = Annotated[float, Meta(description="a number")]
 Quantile = Annotated[float, Meta(gt=0, le=1, description="a share from above 0 to 1, such as 0.99")]
 Within = Annotated[float, Meta(gt=0, le=3600, description="seconds from above 0 to 3600")]
 Status = Annotated[int, Meta(ge=0, le=599, description="an HTTP status, or 0 for no answer")]
-When = Literal["no-agent-online", "agent-broken", "session-broken", "control-plane-broken", "database-broken"]
+When = Literal[
+    "no-agent-online", "no-agent-fits", "agent-broken", "session-broken", "control-plane-broken", "database-broken"
+]
 
 
 class Objective(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -29,22 +29,7 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m chaosreprise.lab", description="The embedded platform.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    prepare = commands.add_parser("prepare", help="make a lab's folder")
-    prepare.add_argument("folder", type=pathlib.Path)
-    prepare.add_argument("--serves", choices=("streamspace", "sandbox"), default="streamspace")
-    prepare.add_argument("--agents", type=int, default=3)
-    prepare.add_argument("--users", type=int, default=12)
-    prepare.add_argument("--control-planes", type=int, default=1)
-    prepare.add_argument("--disk-mib", type=int, default=0, help="of a small file system for the database; 0: none")
-    prepare.add_argument("--registry", choices=("memory", "file"), default="memory", help="of a sandbox's data plane")
-    prepare.add_argument("--regions", type=int, default=1, help="which agents belong to, in turn")
-    prepare.add_argument("--heartbeat-s", type=float, default=1.0)
-    prepare.add_argument("--reconcile-s", type=float, default=0.5)
-    prepare.add_argument(
-        "--backoff-s", type=float, default=0.2, help="the longest pause of an agent between two tries to connect"
-    )
-    prepare.add_argument("--parent", type=int, help="end when this process, our parent, dies")
-    prepare.set_defaults(run=_prepare)
+    _add_prepare(commands.add_parser("prepare", help="make a lab's folder"))
     listing = commands.add_parser("defects", help="the defects that REPRISE_LAB_DEFECT can plant")
     how = listing.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true")
@@ -71,6 +56,27 @@ def _parser() -> argparse.ArgumentParser:
     database.add_argument("--way", required=True)
     database.set_defaults(run=_postgres)
     return parser
+
+
+def _add_prepare(prepare: argparse.ArgumentParser) -> None:
+    prepare.add_argument("folder", type=pathlib.Path)
+    prepare.add_argument("--serves", choices=("streamspace", "sandbox"), default="streamspace")
+    prepare.add_argument("--agents", type=int, default=3)
+    prepare.add_argument("--users", type=int, default=12)
+    prepare.add_argument("--control-planes", type=int, default=1)
+    prepare.add_argument("--disk-mib", type=int, default=0, help="of a small file system for the database; 0: none")
+    prepare.add_argument("--registry", choices=("memory", "file"), default="memory", help="of a sandbox's data plane")
+    prepare.add_argument("--regions", type=int, default=1, help="which agents belong to, in turn")
+    prepare.add_argument("--clusters", type=int, default=1, help="which agents belong to, neighbours to one")
+    prepare.add_argument("--agent-platforms", type=int, default=1, help="on which agents run, in turn")
+    prepare.add_argument("--heartbeat-s", type=float, default=1.0)
+    prepare.add_argument("--reconcile-s", type=float, default=0.5)
+    prepare.add_argument(
+        "--backoff-s", type=float, default=0.2, help="the longest pause of an agent between two tries to connect"
+    )
+    prepare.add_argument("--token-s", type=float, default=24 * 3600.0, help="how long a login lasts")
+    prepare.add_argument("--parent", type=int, help="end when this process, our parent, dies")
+    prepare.set_defaults(run=_prepare)
 
 
 def _prepare(arguments: argparse.Namespace) -> None:

@@ -25,7 +25,7 @@ from chaosreprise.lab.frames import Frames
 from chaosreprise.lab.hands import Hands, LoggedSlots, Order
 from chaosreprise.lab.lane import Lane
 from chaosreprise.lab.log import LabLog
-from chaosreprise.lab.settings import PLATFORM, Settings, load, secret
+from chaosreprise.lab.settings import Settings, load, secret
 from chaosreprise.stack.client import AsyncKeeper, read_file
 from chaosreprise.stack.protocol import KEEPER_FILE
 
@@ -73,8 +73,9 @@ class Agent:
     async def _register(self, http: aiohttp.ClientSession, url: str) -> None:
         info = {
             "agentId": self._name,
-            "platform": PLATFORM,
+            "platform": self._settings.platform_of(self._name),
             "region": self._settings.region_of(self._name),
+            "clusterId": self._settings.cluster_of(self._name),
             "capacity": CAPACITY,
             "metadata": {"host": socket.gethostname(), "pid": os.getpid(), "time": time.time()},
         }

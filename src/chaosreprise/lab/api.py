@@ -34,6 +34,7 @@ class Api:
     def __init__(
         self,
         secret: str,
+        token_s: float,
         store: Store,
         roster: Roster,
         switchboard: Switchboard,
@@ -41,7 +42,8 @@ class Api:
         steps: Steps,
         streams: Streams,
     ) -> None:
-        self._secret, self._store, self._roster, self._switchboard = secret, store, roster, switchboard
+        self._secret, self._token_s = secret, token_s
+        self._store, self._roster, self._switchboard = store, roster, switchboard
         self._others, self._steps, self._streams = others, steps, streams
         self._last_step = 0
 
@@ -60,6 +62,8 @@ class Api:
             web.put("/api/v1/sessions/{name}/wake", self._changing(WAKE, "Session wake in progress")),
             web.get("/api/v1/sessions/{name}/stream", self.stream),
             web.post("/sessions/{name}/steps", self.step),
+            web.get("/api/v1/templates", self.templates),
+            web.get("/api/v1/templates/{name}", self.template),
             web.get("/api/v1/admin/agents", self.agents),
             web.get("/api/v1/admin/agents/{agent}", self.agent),
             web.post("/api/v1/agents/register", self.register),
@@ -87,8 +91,8 @@ class Api:
         user = await self._store.user(given.username)
         if user is None or not auth.password_fits(given.password, user["password_hash"]):
             raise Refused(401, "Invalid credentials", "username or password is wrong")
-        token, expires = auth.make_token(self._secret, user["id"], user["role"])
-        ends = views.instant(datetime.fromtimestamp(expires, UTC).replace(tzinfo=None))
+        token, expires = auth.make_token(self._secret, user["id"], user["role"], self._token_s)
+        ends = views.instant(datetime.fromtimestamp(int(expires), UTC).replace(tzinfo=None))
         names = {"id": "id", "username": "username", "email": "email", "fullName": "full_name", "role": "role"}
         return _json(
             {"token": token, "expiresAt": ends, "user": {name: user[column] for name, column in names.items()}}
@@ -140,6 +144,14 @@ class Api:
         finally:
             stream.writer.close()
         return socket
+
+    async def templates(self, _: web.Request) -> web.Response:
+        found = [views.template(row) for row in await self._store.templates()]
+        categories = sorted({one["category"] for one in found})
+        return _json({"templates": found, "total": len(found), "categories": categories, "filters": {}})
+
+    async def template(self, request: web.Request) -> web.Response:
+        return _json(views.template(await self._store.template(request.match_info["name"])))
 
     async def agents(self, request: web.Request) -> web.Response:
         rows = await self._roster.agents({name: request.query[name] for name in FILTERS if request.query.get(name)})

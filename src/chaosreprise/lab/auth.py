@@ -15,7 +15,6 @@ from typing import Any
 
 from chaosreprise.lab.refusals import Refused
 
-TOKEN_LIFE_S = 24 * 3600
 AGENT_KEY = re.compile(r"[0-9a-f]{64}")
 _HEADER = {"alg": "HS256", "typ": "JWT"}
 _SCRYPT = {"n": 2**12, "r": 8, "p": 1}
@@ -43,9 +42,9 @@ def key_fits(key: str, stored: str | None) -> bool:
     return hmac.compare_digest(hash_key(key), stored or "")
 
 
-def make_token(secret: str, user: str, role: str) -> tuple[str, float]:
+def make_token(secret: str, user: str, role: str, life_s: float) -> tuple[str, float]:
     """A token and the Unix time at which it ends."""
-    expires = int(time.time()) + TOKEN_LIFE_S
+    expires = time.time() + life_s
     text = f"{_encode(_HEADER)}.{_encode({'sub': user, 'role': role, 'exp': expires})}"
     return f"{text}.{_signature(secret, text)}", expires
 

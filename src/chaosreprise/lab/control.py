@@ -51,7 +51,16 @@ async def _serve(folder: pathlib.Path, here: str) -> None:
     calls = database.within(CONNECTIONS - KEPT_FOR_AGENTS)  # however many wait for each other, heartbeats do not
     store = defect.of(Store)(calls, settings.offline_s, here)
     streams = defect.of(Streams)(store, settings.links["sessions"][0])
-    api = Api(secret(folder, "token"), store, roster, switchboard, others, defect.of(Steps)(folder), streams)
+    api = Api(
+        secret(folder, "token"),
+        settings.token_s,
+        store,
+        roster,
+        switchboard,
+        others,
+        defect.of(Steps)(folder),
+        streams,
+    )
     runner = web.AppRunner(api.application(), access_log=None, shutdown_timeout=LAST_ANSWERS_S)
     await runner.setup()
     for ports in settings.agent_ports.values():

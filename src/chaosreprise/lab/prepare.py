@@ -34,7 +34,16 @@ SLOWEST_COMMAND_S = (
 # 5 s until waiting commands act 0.5 s passed at most; 1.3 s where the control plane had lacked file descriptors, since
 # asyncio accepts again after 1 s.
 BOUND_S = 10  # what its real likes promise for a stop; a start on a busy machine needs 5 s
-LIMITS = (("agents", 1, 64), ("users", 1, 1000), ("control_planes", 1, 8), ("regions", 1, 8), ("disk_mib", 0, 65536))
+LIMITS = (
+    ("agents", 1, 64),
+    ("users", 1, 1000),
+    ("control_planes", 1, 8),
+    ("regions", 1, 8),
+    ("clusters", 1, 8),
+    ("agent_platforms", 1, 4),
+    ("disk_mib", 0, 65536),
+)
+LONGEST_TOKEN_S = 1_000_000
 LEAST_DISK_MIB = 128  # a new cluster takes 40, its log grows to some 80
 EVERYTHING = 100  # more faults at once than a run makes
 GROUPS = ("agents", "sessions", "control-plane", "database")
@@ -59,11 +68,14 @@ class Options(NamedTuple):
     users: int = 12
     control_planes: int = 1
     regions: int = 1
+    clusters: int = 1
+    agent_platforms: int = 1
     disk_mib: int = 0
     heartbeat_s: float = 1.0
     reconcile_s: float = 0.5
     backoff_s: float = 0.2
     registry: Literal["memory", "file"] = "memory"
+    token_s: float = settings.TOKEN_S
     defect: str | None = None
 
 
@@ -116,7 +128,8 @@ def _check(options: Options) -> None:
     for name in ("heartbeat_s", "reconcile_s", "backoff_s"):
         if not 0.02 <= getattr(options, name) <= 60:
             raise BadInput(f"--{name.replace('_', '-')} {getattr(options, name):g}: expected seconds from 0.02 to 60")
-
+    if not 1 <= options.token_s <= LONGEST_TOKEN_S:
+        raise BadInput(f"--token-s {options.token_s:g}: expected seconds from 1 to {LONGEST_TOKEN_S}")
     if 0 < options.disk_mib < LEAST_DISK_MIB:
         raise BadInput(f"--disk-mib {options.disk_mib}: expected 0, or at least {LEAST_DISK_MIB}")
 
@@ -141,6 +154,9 @@ def _settings(options: Options, ports: list[int]) -> Settings:
         disk_mib=options.disk_mib,
         disk_port=ports.pop(),
         number_of_regions=options.regions,
+        number_of_clusters=options.clusters,
+        number_of_platforms=options.agent_platforms,
+        token_s=options.token_s,
     )
 
 
@@ -305,6 +321,7 @@ foreign_sessions = 0
 max_sessions = {quota.MAX_SESSIONS * len(lab.users)}
 max_rps = 200
 users = [{users}]
+sessions_a_user = {quota.MAX_SESSIONS}
 
 [timing]
 settle = {{ backoff_s = {lab.backoff_s:g}, reconcile_s = {lab.reconcile_s:g}, slowest_s = {SLOWEST_COMMAND_S:g} }}
@@ -318,4 +335,5 @@ order = true
 coalesce = false
 files = true
 memory = false
+placement = true
 """

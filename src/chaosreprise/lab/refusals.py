@@ -20,5 +20,9 @@ def session_not_found(name: str) -> Refused:
     return Refused(404, "Session not found", f"no session {name}")
 
 
+def template_not_found(name: str) -> Refused:
+    return Refused(404, "Template not found", f"no template {name}")
+
+
 def no_agents() -> Refused:
     return Refused(503, "No agents available", "no agent is online with room for a session")

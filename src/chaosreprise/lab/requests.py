@@ -22,7 +22,7 @@ class Resources(msgspec.Struct):
 
 
 class Create(msgspec.Struct):
-    """A session as it is asked for."""
+    """A session as it is asked for: on this `cluster` and `platform`, and in this `region` where that can be."""
 
     user: str = ""
     template: str = ""
@@ -31,6 +31,9 @@ class Create(msgspec.Struct):
     idleTimeout: str = ""  # noqa: N815
     maxSessionDuration: str = ""  # noqa: N815
     tags: list[str] = []
+    cluster: str = ""
+    region: str = ""
+    platform: str = ""
 
 
 class Step(msgspec.Struct):
@@ -43,6 +46,7 @@ class AgentInfo(msgspec.Struct):
     agentId: str = ""  # noqa: N815
     platform: Literal["kubernetes", "docker", "vm", "cloud"] = "docker"
     region: str = ""
+    clusterId: str = ""  # noqa: N815
     capacity: dict[str, Any] = {}
     metadata: dict[str, Any] = {}
 

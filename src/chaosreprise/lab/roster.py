@@ -40,9 +40,17 @@ class Roster:
 
     async def register(self, info: AgentInfo) -> Row:
         row = await self._database.one(
-            "update agents set platform = %s, region = %s, capacity = %s, metadata = %s, updated_at = %s "
+            "update agents set platform = %s, region = %s, cluster_id = %s, capacity = %s, metadata = %s, updated_at = %s "
             "where agent_id = %s returning *",
-            (info.platform, info.region or None, Jsonb(info.capacity), Jsonb(info.metadata), now(), info.agentId),
+            (
+                info.platform,
+                info.region or None,
+                info.clusterId or None,
+                Jsonb(info.capacity),
+                Jsonb(info.metadata),
+                now(),
+                info.agentId,
+            ),
         )
         assert row is not None
         return row

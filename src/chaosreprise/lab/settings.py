@@ -13,7 +13,8 @@ FILE = "lab.json"
 TEMPLATE = "python"
 NAMESPACE = "lab"
 CONTROL_PLANE = "control-plane"
-PLATFORM = "docker"
+PLATFORMS = ("docker", "kubernetes", "vm", "cloud")  # what agents run on, in turn
+TOKEN_S = 24 * 3600.0
 HEARTBEATS_A_PING = 3.6  # a real control plane sends a ping every 54 s at one heartbeat in 15 s
 MISSED_HEARTBEATS = 3  # a real control plane calls an agent offline after 45 s at one heartbeat in 30 s or less
 
@@ -35,6 +36,9 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     agent_ports: dict[str, list[int]]
     more_control_ports: list[int] = []
     number_of_regions: int = 1
+    number_of_clusters: int = 1
+    number_of_platforms: int = 1
+    token_s: float = TOKEN_S
     disk_mib: int = 0
     disk_port: int = 0
 
@@ -72,6 +76,15 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     def region_of(self, agent: str) -> str:
         return f"r{self.agents.index(agent) % self.number_of_regions + 1}"
+
+    def cluster_of(self, agent: str) -> str:
+        """Neighbours share one, where regions and platforms change from one agent to the next."""
+        return f"c{self.agents.index(agent) * self.number_of_clusters // len(self.agents) + 1}"
+
+    def platform_of(self, agent: str) -> str:
+        """Shifted by one each round, so that agents of one region are not all of one platform."""
+        around, number = divmod(self.agents.index(agent), self.number_of_platforms)
+        return PLATFORMS[(around + number) % self.number_of_platforms]
 
     def doors_of(self, agent: str) -> list[int]:
         """The ports where this agent connects, in turn: agents begin at different control planes, as behind a balancer."""

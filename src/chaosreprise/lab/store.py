@@ -15,10 +15,10 @@ from psycopg.types.json import Jsonb
 
 from chaosreprise.lab import quota
 from chaosreprise.lab.database import Connection, Database, Row, one
-from chaosreprise.lab.refusals import Refused, no_agents, session_not_found
+from chaosreprise.lab.refusals import Refused, no_agents, session_not_found, template_not_found
 from chaosreprise.lab.requests import Create
 from chaosreprise.lab.schema import ACTIVE
-from chaosreprise.lab.settings import NAMESPACE, PLATFORM
+from chaosreprise.lab.settings import NAMESPACE
 
 PLACEMENT_LOCK = 7_301_001
 DEFAULT_MAX_SESSIONS = 64
@@ -82,7 +82,7 @@ class Store:
         async def work(connection: Connection) -> tuple[Row, Command]:
             manifest = await _manifest(connection, request.template)
             await _check_quota(connection, request.user, asked)
-            agent = await self.place(connection, connected)
+            agent = await self.place(connection, connected, request)
             session = await insert_session(connection, request, agent)
             details = _start_details(session) | {"templateManifest": manifest}
             return session, await self.insert_command(connection, session, "start_session", details)
@@ -109,8 +109,9 @@ class Store:
 
         return await self._database.run(work)
 
-    async def place(self, connection: Connection, connected: Sequence[str]) -> str:
-        """The least loaded agent among those that are connected, online and heard of. The lock holds until the end.
+    async def place(self, connection: Connection, connected: Sequence[str], request: Create) -> str:
+        """The least loaded agent among those that are connected, online, heard of, and of the cluster and platform that are
+        asked for; first among those in the region that is asked for. The lock holds until the end.
 
         Who is connected to another control plane stands in the rows; for one's own connections one knows better.
         """
@@ -119,11 +120,20 @@ class Store:
             connection,
             f"""select a.agent_id, count(s.id) as active
             from agents a left join sessions s on s.agent_id = a.agent_id and s.{ACTIVE}
-            where (a.agent_id = any(%s) or a.control_plane <> %s) and a.status = 'online' and a.approval_status = 'approved' and a.last_heartbeat >= %s
-            group by a.agent_id, a.capacity
+            where (a.agent_id = any(%(connected)s) or a.control_plane <> %(here)s) and a.status = 'online'
+            and a.approval_status = 'approved' and a.last_heartbeat >= %(since)s
+            and %(cluster)s in ('', a.cluster_id) and %(platform)s in ('', a.platform)
+            group by a.id
             having count(s.id) < coalesce((a.capacity->>'maxSessions')::integer, {DEFAULT_MAX_SESSIONS})
-            order by active, a.agent_id limit 1""",
-            (list(connected), self._here, now() - timedelta(seconds=self._fresh_s)),
+            order by %(region)s not in ('', coalesce(a.region, '')), active, a.agent_id limit 1""",
+            {
+                "connected": list(connected),
+                "here": self._here,
+                "since": now() - timedelta(seconds=self._fresh_s),
+                "cluster": request.cluster,
+                "region": request.region,
+                "platform": request.platform,
+            },
         )
         if row is None:
             raise no_agents()
@@ -158,6 +168,14 @@ class Store:
             {"user": user},
         )
 
+    async def template(self, name: str) -> Row:
+        if row := await self._database.one("select * from templates where name = %s", (name,)):
+            return row
+        raise template_not_found(name)
+
+    async def templates(self) -> list[Row]:
+        return await self._database.all("select * from templates order by name", {})
+
     async def endpoint(self, name: str) -> Row:
         """Where the interpreter of a running session listens. Refuses with 404 and 409."""
         row = await self._database.one(
@@ -183,7 +201,7 @@ class Store:
 async def _manifest(connection: Connection, template: str) -> Any:
     row = await one(connection, "select manifest from templates where name = %s", (template,))
     if row is None:
-        raise Refused(404, "Template not found", f"no template {template}")
+        raise template_not_found(template)
     return row["manifest"]
 
 
@@ -204,7 +222,6 @@ async def insert_session(connection: Connection, request: Create, agent: str | N
         "state": "pending",
         "agent_id": agent,
         "tags": request.tags,
-        "platform": PLATFORM,
         "namespace": NAMESPACE,
         "memory": request.resources.memory,
         "cpu": request.resources.cpu,
@@ -216,7 +233,13 @@ async def insert_session(connection: Connection, request: Create, agent: str | N
         "updated_at": at,
     }
     places = ", ".join(f"%({name})s" for name in values)
-    row = await one(connection, f"insert into sessions ({', '.join(values)}) values ({places}) returning *", values)
+    row = await one(
+        connection,
+        f"insert into sessions ({', '.join(values)}, cluster_id, platform) values ({places}, "
+        "(select cluster_id from agents where agent_id = %(agent_id)s::varchar), "
+        "(select platform from agents where agent_id = %(agent_id)s::varchar)) returning *",
+        values,
+    )
     assert row is not None
     return row
 

@@ -75,6 +75,17 @@ def agent(row: Row, with_approval: bool) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
+def template(row: Row) -> dict[str, Any]:
+    return {
+        "name": row["name"],
+        "displayName": row["display_name"] or "",
+        "description": row["description"] or "",
+        "category": row["category"] or "",
+        "manifest": row["manifest"],
+        "createdAt": instant(row["created_at"]),
+    }
+
+
 def instant(at: datetime | None) -> str | None:
     """RFC 3339 in UTC."""
     return f"{at.isoformat()}Z" if at is not None else None

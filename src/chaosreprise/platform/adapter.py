@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from chaosreprise.history import Answer
-from chaosreprise.history.events import Attribution, Op, Refusal
+from chaosreprise.history.events import Attribution, Op, Place, Refusal
 from chaosreprise.history.statements import Claim, Edge
 from chaosreprise.observe import Source
 from chaosreprise.platform.file import Platform
@@ -23,7 +23,7 @@ class Operation(msgspec.Struct, frozen=True):
     """One attempt of one operation. `key` is ours: unique in the run, and carried by its effect where the platform lets it.
 
     `seconds`: of a step, how long its payload takes. `noisy`: it writes past its interpreter's `print`, too. `at_once`: of a
-    start, also where the adapter spaces them.
+    start, also where the adapter spaces them. `asks`: of a start, where it wants its session.
     """
 
     cmd: str
@@ -34,6 +34,7 @@ class Operation(msgspec.Struct, frozen=True):
     seconds: float = 0.0
     noisy: bool = False
     at_once: bool = False
+    asks: dict[Place, str] = {}
 
 
 class Description(msgspec.Struct, kw_only=True):

@@ -25,6 +25,7 @@ from chaosreprise.platform.values import (
     Hidden,
     Mebibytes,
     Name,
+    NumberOfPlatforms,
     NumberOfRegions,
     Path,
     Port,
@@ -56,9 +57,12 @@ class Lab(Strict, frozen=True):
     users: Users = 12
     control_planes: ControlPlanes = 1
     regions: NumberOfRegions = 1
+    clusters: NumberOfRegions = 1
+    agent_platforms: NumberOfPlatforms = 1
     disk_mib: Mebibytes = 0
     heartbeat_s: Annotated[float, Meta(ge=0.05, le=60, description="seconds from 0.05 to 60")] = 1.0
     reconcile_s: Annotated[float, Meta(ge=0.02, le=60, description="seconds from 0.02 to 60")] = 0.5
+    token_s: Annotated[float, Meta(ge=1, le=1e6, description="seconds from 1 to 1000000")] = 24 * 3600.0
     serves: Serves = "streamspace"
     registry: Registry = "memory"
 
@@ -140,6 +144,9 @@ class Budget(Strict, frozen=True):
     max_sessions: Count = 48
     max_rps: Annotated[float, Meta(gt=0, le=1e6, description="requests per second, from above 0 to 1000000")] = 200.0
     users: list[Text] = msgspec.field(default_factory=list)
+    sessions_a_user: Annotated[int, Meta(ge=1, le=1_000_000, description="a whole number from 1 to 1000000")] | None = (
+        None
+    )
 
 
 class Settle(Strict, frozen=True):
@@ -174,6 +181,7 @@ class Promises(Strict, frozen=True):
     coalesce: bool = False
     files: bool = True
     memory: bool = False
+    placement: bool = False
     takeover_s: Seconds | None = None
 
     def stated(self) -> dict[str, Any]:

@@ -23,7 +23,8 @@ from chaosreprise.platform.ledgers import LEDGER_FILE, slots_parser, workspaces_
 from chaosreprise.platform.said import Examination
 from chaosreprise.platform.steps import step_code
 from chaosreprise.platform.streamspace_answers import REFUSALS, judged
-from chaosreprise.platform.streamspace_sessions import Sessions, login
+from chaosreprise.platform.streamspace_login import authorization, login
+from chaosreprise.platform.streamspace_sessions import Sessions
 from chaosreprise.platform.streamspace_states import STATES
 
 TIMEOUT_S = 30.0
@@ -115,10 +116,9 @@ class StreamSpace:
             return None
         if protocol != streamspace_streams.PROTOCOL or not way:
             return None
-        token = {"Authorization": self._http.headers["Authorization"]}
         url = str(self._http.base_url.join(way))
         path = ["control-plane", f"sessions/{session}", *links.held(list(links.of(self._platform)))]
-        return await streamspace_streams.hold(url, token, path)
+        return await streamspace_streams.hold(url, authorization(self._http), path)
 
     def sources(self) -> list[Source]:
         from chaosreprise.platform.streamspace_rows import Rows, RowSource  # noqa: PLC0415 - only the recorder needs psycopg
@@ -198,6 +198,7 @@ class StreamSpace:
                 )
 
     def _create(self, operation: Operation) -> dict[str, Any]:
+        asks = {str(what): where for what, where in operation.asks.items()}
         return {
             "user": operation.user,
             "template": self._control.template,
@@ -206,4 +207,5 @@ class StreamSpace:
             "idleTimeout": "1h",
             "maxSessionDuration": "2h",
             "tags": [TAG, self.tag],
+            **asks,
         }

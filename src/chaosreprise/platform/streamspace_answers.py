@@ -9,6 +9,7 @@ from chaosreprise.history import Answer
 from chaosreprise.history.events import Refusal
 from chaosreprise.platform.adapter import Operation
 from chaosreprise.platform.calls import SHOWN, accepted
+from chaosreprise.platform.streamspace_login import WHY
 
 COMMAND_ID = re.compile(r"command: (cmd-[0-9a-f-]+)")
 REFUSALS = [
@@ -20,6 +21,7 @@ REFUSALS = [
     Refusal(id="not-allowed", status=405),
     Refusal(id="wrong-state", status=409),
     Refusal(id="gone", status=410, ops=["step"]),
+    Refusal(id="rate-limited", status=429),
     Refusal(id="no-agents", status=503, body="No agents available", ops=["start"]),
 ]
 
@@ -28,6 +30,8 @@ def judged(operation: Operation, answer: httpx.Response, tag: str, unclear: Answ
     """`unclear`, filled in with what the answer says; `tag` is what our sessions bear."""
     if accepted(REFUSALS, operation, answer.status_code, answer.text, unclear):
         _read_success(operation, answer, tag, unclear)
+    elif why := answer.extensions.get(WHY):
+        unclear.error = why
     return unclear
 
 

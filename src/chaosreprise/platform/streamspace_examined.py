@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from chaosreprise.errors import RepriseError, Unreachable
+from chaosreprise.platform.calls import SHOWN
 from chaosreprise.platform.file import Platform
 from chaosreprise.platform.said import Examination, Said
-from chaosreprise.platform.streamspace_sessions import ADMIN, ENDED, login
+from chaosreprise.platform.streamspace_login import login
+from chaosreprise.platform.streamspace_sessions import ADMIN, ENDED
 
 if TYPE_CHECKING:
     import psycopg
 
 DOOR, LOGIN, AGENTS, OURS, CLOCKS = "control plane", "login", "agents", "sessions", "clocks"
+TEMPLATES = "templates"
 ONLINE = "online"
 APART_S = 2.0  # a Date has whole seconds, and an answer takes a moment
 CONNECT_S = 2
@@ -46,6 +49,7 @@ def examinations(platform: Platform, http: httpx.AsyncClient, tag: str) -> dict[
         DOOR: partial(door, http),
         LOGIN: partial(logged_in, platform, http),
         AGENTS: partial(agents, platform, http),
+        TEMPLATES: partial(templates, platform, http),
         OURS: partial(ours, platform, http, tag),
         **databases,
     }
@@ -98,6 +102,27 @@ async def agents(platform: Platform, http: httpx.AsyncClient) -> list[Said]:
         do = "bring them back: a run begins only with all of them online"
         return [Said(about=AGENTS, state="limited", say="; ".join([say, *away]), do=do)]
     return [Said(about=AGENTS, say=say)]
+
+
+async def templates(platform: Platform, http: httpx.AsyncClient) -> list[Said]:
+    """Whether ours is listed and can be read: what that needs beside the database, a user would miss as well."""
+    if not await _entered(platform, http):
+        return []
+    assert platform.file.control is not None
+    ours = platform.file.control.template
+    listing, one = await _ask(http, "/api/v1/templates"), await _ask(http, f"/api/v1/templates/{ours}")
+    there = sorted(str(each.get("name")) for each in _field(listing, "templates") or [])
+    if one.status_code == 404 and listing.status_code == 200:
+        say = f"there is no {ours}: the control plane has {', '.join(there) or 'none'}"
+        return [Said(about=TEMPLATES, state="not ok", say=say, do="set control.template to one that is there")]
+    for what, answer in (("can't be listed", listing), (f"{ours} can't be read", one)):
+        if answer.status_code != 200:
+            say = f"{what}: the control plane answers with {answer.status_code}: {answer.text[:SHOWN]}"
+            return [Said(about=TEMPLATES, state="limited", say=say, do="let it read them from its database alone")]
+    if ours not in there or _field(one, "name") != ours:
+        say = f"the list and what is read of {ours} do not fit together: listed are {', '.join(there) or 'none'}"
+        return [Said(about=TEMPLATES, state="limited", say=say, do="see where the control plane has each from")]
+    return [Said(about=TEMPLATES, say=f"{len(there)} listed, {ours} read")]
 
 
 async def ours(platform: Platform, http: httpx.AsyncClient, tag: str) -> list[Said]:

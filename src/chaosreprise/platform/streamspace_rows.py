@@ -3,7 +3,7 @@
 Reads only, each look one short transaction with a statement timeout. Rows that have reached their last state are not read
 again until the last look, which reads all: a late change of a final row must not escape. A missing table or column is
 named: evidence that is not there must not look like evidence of nothing. Only where there are several control planes, which
-are not all alike, rows must say which one has an agent.
+are not all alike, rows must say which one has an agent. So with clusters, regions and platforms of agents.
 """
 
 import asyncio
@@ -24,8 +24,8 @@ UNSEEN_S = STATEMENT_TIMEOUT_MS / 1000  # no longer than the slowest look: what 
 FINAL = {"command": ("completed", "failed"), "session": ("terminated", "failed"), "agent": ()}
 QUERIES = {
     "agent": """
-        select a.agent_id, a.status, a.agent_id, to_jsonb(a)->>'control_plane', null, null
-        from agents a where a.approval_status = 'approved' and not a.agent_id = any(%(final)s)""",
+        select a.agent_id, a.status, a.agent_id, d.doc->>'control_plane', d.doc->>'cluster_id', d.doc->>'region', d.doc->>'platform'
+        from agents a cross join lateral (select to_jsonb(a) as doc) d where a.approval_status = 'approved' and not a.agent_id = any(%(final)s)""",
     "session": """
         select s.id, s.state, a.agent_id, s.memory, s.user_id, null
         from sessions s left join agents a on s.agent_id::text in (a.id::text, a.agent_id)
@@ -42,7 +42,11 @@ COLUMNS = {
     "agent_commands": ("command_id", "status", "agent_id", "session_id", "action", "error_message", "created_at"),
 }
 """What these queries can't do without."""
-NAMES = {"agent": ("control_plane",), "session": ("key", "user"), "command": ("session", "action", "error")}
+NAMES = {
+    "agent": ("control_plane", "cluster", "region", "platform"),
+    "session": ("key", "user"),
+    "command": ("session", "action", "error"),
+}
 
 
 class Rows:

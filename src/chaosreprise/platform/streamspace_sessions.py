@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from chaosreprise.errors import BadInput, NotPossible, Unreachable
+from chaosreprise.errors import NotPossible, Unreachable
 from chaosreprise.platform.file import Platform
 from chaosreprise.platform.links import OF_AGENTS
+from chaosreprise.platform.streamspace_login import login
 
 if TYPE_CHECKING:
     import psycopg
@@ -28,29 +29,6 @@ COUNT = """
     where not coalesce(%(tag)s = any(s.tags), false) and not coalesce(s.state, '') = any(%(ended)s)
     and (%(session)s::text is null or s.id = %(session)s)
     and (%(agent)s::text is null or a.agent_id is null or a.agent_id = %(agent)s)"""
-
-
-async def login(http: httpx.AsyncClient, platform: Platform) -> str:
-    """Log in; the role that it gives. Raises Unreachable or BadInput."""
-    control = platform.file.control
-    assert control is not None
-    password = control.password.read(platform.folder)
-    try:
-        answer = await http.post("/api/v1/auth/login", json={"username": control.user, "password": password})
-    except httpx.TransportError as error:
-        raise Unreachable(f"{control.url}: the control plane does not answer ({error}): is the platform up?") from error
-    if answer.status_code != 200:
-        raise BadInput(
-            f"{control.url}: login as {control.user} was refused with {answer.status_code}: check control.user and control.password"
-        )
-    try:
-        said = answer.json()
-        http.headers["Authorization"] = f"Bearer {said['token']}"
-        return str((said.get("user") or {}).get("role"))
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise BadInput(
-            f"{control.url}: the answer to a login has no token: check that this is the control plane"
-        ) from error
 
 
 class Sessions:

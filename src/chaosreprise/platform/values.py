@@ -17,6 +17,7 @@ from chaosreprise.settings import read_text
 
 Agents = Annotated[int, Meta(ge=1, le=64, description="a whole number from 1 to 64")]
 ControlPlanes = Annotated[int, Meta(ge=1, le=8, description="a whole number from 1 to 8")]
+NumberOfPlatforms = Annotated[int, Meta(ge=1, le=4, description="a whole number from 1 to 4")]
 NumberOfRegions = Annotated[int, Meta(ge=1, le=8, description="a whole number from 1 to 8")]
 Port = Annotated[int, Meta(ge=1, le=65535, description="a port from 1 to 65535")]
 Mebibytes = Annotated[int, Meta(ge=0, le=65536, description="a whole number of MiB from 0 to 65536")]

@@ -14,7 +14,15 @@ from chaosreprise import checker, criteria
 from chaosreprise.errors import BadInput, shown
 from chaosreprise.platform import kinds
 from chaosreprise.platform.file import Lab, Registry
-from chaosreprise.platform.values import Agents, ControlPlanes, Mebibytes, Name, NumberOfRegions, Users
+from chaosreprise.platform.values import (
+    Agents,
+    ControlPlanes,
+    Mebibytes,
+    Name,
+    NumberOfPlatforms,
+    NumberOfRegions,
+    Users,
+)
 from chaosreprise.run import stated
 from chaosreprise.run.stated import StatedObjective, StatedSituation
 from chaosreprise.settings import convert
@@ -37,6 +45,8 @@ class Needs(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=Tru
     agents: Agents = 1
     control_planes: ControlPlanes = 1
     regions: NumberOfRegions = 1
+    clusters: NumberOfRegions = 1
+    agent_platforms: NumberOfPlatforms = 1
     disk_mib: Mebibytes = 0
     users: Users = 1
     registry: Registry | None = None

@@ -164,6 +164,7 @@ def make_load(
         seed,
         prompts,
         hibernates,
+        budget.sessions_a_user,
     )
 
 

@@ -68,7 +68,9 @@ def embedded(
     agents = [f"a{number}" for number in range(1, lab.agents + 1 if hibernates else 2)]
     users = [f"user{number:02}" for number in range(1, lab.users + 1)]
     most = PLACES_A_USER * len(users)
-    budget = msgspec.structs.replace(platform.file.budget, users=users, max_sessions=most)
+    budget = msgspec.structs.replace(
+        platform.file.budget, users=users, max_sessions=most, sessions_a_user=PLACES_A_USER
+    )
     there = msgspec.structs.replace(platform, file=msgspec.structs.replace(platform.file, budget=budget))
     try:
         load_plan = plan.make_load(arguments, there, agents, seed, [*faults, *batches], hibernates)

@@ -16,9 +16,10 @@ from typing import Any
 from chaosreprise.clock import SECOND, Clock
 from chaosreprise.errors import RunBroken
 from chaosreprise.history import Answer, Coverage, Observe, Recording, Submit
-from chaosreprise.history.events import Op
+from chaosreprise.history.events import Op, Place
 from chaosreprise.platform.adapter import Adapter, Operation
 from chaosreprise.platform.links import crossed
+from chaosreprise.workload.asks import Asks
 from chaosreprise.workload.model import Model
 from chaosreprise.workload.plan import OPEN_LOOP, Plan
 from chaosreprise.workload.streams import Streams
@@ -46,6 +47,7 @@ class Load:
         self._random = random.Random(f"{plan.seed} load")
         self._keys = iter(adapter.keys(plan.starts + SPARE))
         self._users = collections.deque(plan.users)
+        self._asks = Asks(plan.asks, model.places)
         self._count = 0
         self._lags: list[float] = []
         self._skipped = 0
@@ -302,9 +304,9 @@ class Load:
             self._patience_s,
         )
 
-    async def _start(self) -> Answer:
+    async def _start(self, asks: dict[Place, str] | None = None) -> Answer:
         self._users.rotate(-1)
-        answer = await self._do("start", None, key=next(self._keys), user=self._users[0])
+        answer = await self._do("start", None, key=next(self._keys), user=self._users[0], asks=asks)
         if answer.session:
             self._alive.add(answer.session)
         return answer
@@ -313,7 +315,7 @@ class Load:
         """The first command at its time, and a stop once it was accepted, or answered with an error: then it may have been.
         Returns the kinds that were accepted."""
         await self._clock.sleep(max(0.0, at - self._seconds()))
-        first = await (self._start() if name is None else self._do(op, name))
+        first = await (self._start(self._asks.next()) if name is None else self._do(op, name))
         session = name or first.session
         failed = first.outcome == "info" and first.status is not None
         if session is None or not (first.outcome == "ok" or failed):
@@ -367,6 +369,7 @@ class Load:
         user: str | None = None,
         intended: int | None = None,
         seconds: float = 0.0,
+        asks: dict[Place, str] | None = None,
     ) -> Answer:
         self._count += 1
         cmd = f"cmd-{self._count:05d}"
@@ -377,13 +380,29 @@ class Load:
         path = self._path(op, session)
         self._writer.write(
             Submit(
-                lo=now, hi=now, cmd=cmd, op=op, session=session, user=user, key=key, intended=intended or now, path=path
+                lo=now,
+                hi=now,
+                cmd=cmd,
+                op=op,
+                session=session,
+                user=user,
+                key=key,
+                intended=intended or now,
+                path=path,
+                asks=asks or {},
             ),
             at_once=True,
         )
         answer = await self._adapter.perform(
             Operation(
-                cmd=cmd, op=op, key=key, session=session, user=user, seconds=seconds, noisy=self._is_noisy(session)
+                cmd=cmd,
+                op=op,
+                key=key,
+                session=session,
+                user=user,
+                seconds=seconds,
+                noisy=self._is_noisy(session),
+                asks=asks or {},
             )
         )
         self._writer.write(answer, at_once=True)  # a moment may wait for it

@@ -4,11 +4,12 @@ The load reads no rows of its own, so that there is one observer and one truth.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 from chaosreprise.clock import SECOND, Clock
 from chaosreprise.errors import RunBroken
 from chaosreprise.history import Effect, Report
+from chaosreprise.history.events import Place
 
 POLL_S = 0.01
 
@@ -24,7 +25,7 @@ class Following(Protocol):
 class Model:
     """State and owner of our sessions by name; of each agent, where that is said, the control plane that has it.
 
-    `activity` grows with each effect and each report on a command or session.
+    `places`: what a start may ask for, by what agents have. `activity` grows with each effect and each report on a command or session.
     """
 
     def __init__(self, recorded: Following, clock: Clock) -> None:
@@ -33,6 +34,7 @@ class Model:
         self.owner: dict[str, str] = {}
         self.agents: dict[str, str] = {}
         self.control_plane: dict[str, str] = {}
+        self.places: dict[Place, set[str]] = {name: set() for name in get_args(Place)}
         self.activity = 0
 
     def update(self) -> None:
@@ -47,6 +49,9 @@ class Model:
             self.agents[report.id] = report.state
             if has_it := report.fields.get("control_plane"):
                 self.control_plane[report.id] = str(has_it)
+            for name in self.places:
+                if value := report.fields.get(name):
+                    self.places[name].add(str(value))
         if report.about in ("agent", "frame"):
             return
         self.activity += 1

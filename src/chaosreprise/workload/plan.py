@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from chaosreprise.errors import BadInput
+from chaosreprise.history.events import Place
 
 DEFAULT_EXPOSURE = 5
 OPEN_LOOP = ("step", "read", "list")
@@ -25,6 +26,7 @@ class Workload(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=
 
     `seed`: a whole number from 0, also as text (it comes from REPRISE_SEED); empty or absent: drawn. `noisy`: the steps of the mix
     write past their interpreter's `print` as well, where what they are answered consists of that.
+    `asks`: the shares of creates, but for those that make the load's own sessions, which ask for a cluster, a region or a platform.
     """
 
     sessions: Annotated[int, Meta(ge=1, le=10000, description="a whole number from 1 to 10000")] = 48
@@ -32,6 +34,7 @@ class Workload(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=
     mix: dict[str, Annotated[float, Meta(ge=0, le=10000, description="a rate from 0 to 10000 per second")]] = (
         msgspec.field(default_factory=lambda: {"step": 30.0, "read": 15.0})
     )
+    asks: dict[Place, Annotated[float, Meta(ge=0, le=1, description="a share from 0 to 1")]] = {}
     seed: int | str | None = None
     noisy: bool = False
 
@@ -55,6 +58,7 @@ class Plan(msgspec.Struct, kw_only=True, frozen=True):
     settle_s: float = 0.0
     hibernates: bool = True
     noisy: bool = False
+    asks: dict[Place, float] = {}
 
 
 def make(
@@ -67,10 +71,12 @@ def make(
     seed: int,
     prompts: Mapping[str, int] = MappingProxyType({}),
     hibernates: bool = True,
+    a_user: int | None = None,
 ) -> Plan:
     """Raises BadInput when the load does not fit the budget, with the sum that does not fit.
 
     `prompts`: what moments need besides, on each agent; of starts in all. `hibernates`: whether sessions can be hibernated.
+    `a_user`: how many of them the platform allows each user, where that is known.
     """
     if unknown := sorted(set(workload.mix) - set(OPEN_LOOP)):
         raise BadInput(f"workload.mix.{unknown[0]}: not an open-loop operation: known are {', '.join(OPEN_LOOP)}")
@@ -82,8 +88,12 @@ def make(
         raise BadInput(
             f"workload.mix asks for {rate:g} requests per second: budget.max_rps = {max_rps:g}: ask for less"
         )
+    if (asking := sum(workload.asks.values())) > 1:
+        raise BadInput(
+            f"workload.asks = {workload.asks}: {asking:g} in all: one create asks for one thing: expected 1 at most"
+        )
     if not hibernates:
-        return _of_steps(workload, exposure, agents, users, max_sessions, seed)
+        return _within(a_user, _of_steps(workload, exposure, agents, users, max_sessions, seed))
     reserve = (
         workload.reserve
         or max(exposure.get("hibernate", 0), exposure.get("wake", 0), -(-exposure.get("stop", 0) // 2)) + 1
@@ -101,7 +111,7 @@ def make(
     queue = max(
         4 * reserve + 2 * (ends + wakes), 2 * len(agents)
     )  # the pairs of the victim; the starts of the window with their stops
-    return Plan(
+    made = Plan(
         seed=seed,
         agents=sorted(agents),
         reserve=reserve,
@@ -112,7 +122,19 @@ def make(
         queue=queue,
         mix=workload.mix,
         users=users,
+        asks=workload.asks,
     )
+    return _within(a_user, made)
+
+
+def _within(a_user: int | None, plan: Plan) -> Plan:
+    """The same plan, if its users may have so many sessions. Raises BadInput."""
+    if a_user is not None and plan.starts > a_user * len(plan.users):
+        raise BadInput(
+            f"{plan.starts} sessions are needed: budget.users names {len(plan.users)}, of whom each may have {a_user} "
+            "(budget.sessions_a_user): name more users, or lower the exposure"
+        )
+    return plan
 
 
 def _of_steps(

@@ -10,7 +10,7 @@ Promise: what the experiment states.
 
 Labels: *answer* (none of the allowed ones), *hang* (later than the bound, or never).
 
-Needs. The situation itself: proven faults, and for `no-agent-online` the platform's reports of its agents, watched from the
+Needs. The situation itself: proven faults, and for `no-agent-online` and `no-agent-fits` the platform's reports of its agents, watched from the
 beginning of the situation to the answer. Each stated situation has at least one call that could be judged, else unknown.
 
 Witness. The call, its answer, the faults and agents around it.
@@ -22,7 +22,7 @@ that the history keeps, and of an accepted call none.
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -33,7 +33,7 @@ from chaosreprise.checker.coverage import EVER
 from chaosreprise.checker.situations import Span
 from chaosreprise.checker.table import number
 from chaosreprise.checker.verdict import Doubt, Finding, Label, Witness
-from chaosreprise.history.statements import Situation
+from chaosreprise.history.statements import Situation, When
 
 NONE = 0  # the status of a call without an answer
 
@@ -59,7 +59,7 @@ def judge(case: Case) -> Finding:
         none_online = situations.without_agents(case) if situation.when == situations.NO_AGENT else None
         for row, op in enumerate(case.commands.op):
             if op in situation.ops:
-                spans = situations.while_broken(case, row, situation.when) if none_online is None else none_online
+                spans = _spans(case, row, situation.when) if none_online is None else none_online
                 any(_file(case, row, situation, span, lag, tally) for span in spans)
     tally.wrong.sort(key=lambda wrong: wrong.row)
     count = len(tally.wrong)
@@ -70,6 +70,13 @@ def judge(case: Case) -> Finding:
         evidence=sum(tally.judged.values()),
         witnesses=[_witness(case, wrong) for wrong in tally.wrong[: witness.LIMIT]],
         scope=[*_not_judged(case, tally), *_unsure(tally)],
+    )
+
+
+def _spans(case: Case, row: int, when: When) -> Iterable[Span]:
+    """The times in which it held for this call."""
+    return (
+        situations.without_fitting(case, row) if when == situations.NO_FIT else situations.while_broken(case, row, when)
     )
 
 

@@ -168,6 +168,23 @@ MISASSIGNED = (
         {"Delivery": "delivery.SentToNobody"},
     ),
 )  # fmt: skip
+MISPLACED = (
+    Defect(
+        "any-cluster", "misplaced", "placement",
+        "the least loaded agent gets a session, on whichever cluster, since what a caller asks for is not passed on",
+        {"Store": "store.AnyCluster"},
+    ),
+    Defect(
+        "any-region", "misplaced", "placement",
+        "a region that is only preferred is never looked at: the least loaded agent anywhere gets the session",
+        {"Store": "store.AnyRegion"},
+    ),
+    Defect(
+        "any-platform", "misplaced", "placement",
+        "all agents are taken to be alike: a session gets one of another platform than it was asked for",
+        {"Store": "store.AnyPlatform"},
+    ),
+)  # fmt: skip
 LATE = (
     Defect(
         "trickle", "late", AWAY,
@@ -284,7 +301,15 @@ INTERRUPTED = (
         {"Streams": "streams.LooksUp"},
     ),
 )  # fmt: skip
+UNREAD = (
+    Defect(
+        "templates-from-kubernetes", "doctor", "",
+        "templates are listed by the API server of a cluster: where that is not reached, nobody can choose one",
+        {"Store": "store.TemplatesFromKubernetes"},
+    ),
+)  # fmt: skip
+"""What no check of a run can find, since no run asks for it: `chaos reprise doctor` does."""
 ALL = (
-    *LOST, *DUPLICATE, *PHANTOM, *REORDER, *RESIDUE, *SPLIT_BRAIN, *MISASSIGNED, *LATE, *LIFECYCLE, *REFUSAL, *OBJECTIVE,
-    *FAIL_OPEN, *DENIED, *DISHONEST, *INTERRUPTED,
+    *LOST, *DUPLICATE, *PHANTOM, *REORDER, *RESIDUE, *SPLIT_BRAIN, *MISASSIGNED, *MISPLACED, *LATE, *LIFECYCLE, *REFUSAL, *OBJECTIVE,
+    *FAIL_OPEN, *DENIED, *DISHONEST, *INTERRUPTED, *UNREAD,
 )  # fmt: skip

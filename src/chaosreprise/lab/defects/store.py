@@ -5,6 +5,7 @@ import time
 import zlib
 from collections.abc import Sequence
 
+import msgspec
 from psycopg.types.json import Jsonb
 
 from chaosreprise.lab import quota
@@ -26,17 +27,17 @@ _OVERWRITE = f"""{INSERT_COMMAND} on conflict (command_id) do update set
 class PlaceByRows(Store):
     """The agent with the fewest sessions that run gets the next one, heard of or not: whose sessions all stop looks idle."""
 
-    async def place(self, connection: Connection, connected: Sequence[str]) -> str:
-        del connected
+    async def place(self, connection: Connection, connected: Sequence[str], request: Create) -> str:
+        del connected, request
         return await _idlest(connection)
 
 
 class PlaceAnyway(Store):
     """Where nobody is online a session is placed all the same; that it is refused is said later (`delivery`)."""
 
-    async def place(self, connection: Connection, connected: Sequence[str]) -> str:
+    async def place(self, connection: Connection, connected: Sequence[str], request: Create) -> str:
         try:
-            return await super().place(connection, connected)
+            return await super().place(connection, connected, request)
         except Refused:
             return await _idlest(connection)
 
@@ -44,9 +45,9 @@ class PlaceAnyway(Store):
 class NoAgentsIsQuota(Store):
     """No agent has room, so the room of this user is said to be used up."""
 
-    async def place(self, connection: Connection, connected: Sequence[str]) -> str:
+    async def place(self, connection: Connection, connected: Sequence[str], request: Create) -> str:
         try:
-            return await super().place(connection, connected)
+            return await super().place(connection, connected, request)
         except Refused as refused:
             raise quota.exceeded("there is no room for this session") from refused
 
@@ -63,6 +64,18 @@ class HopefulRefusal(Store):
                     raise
             await asyncio.sleep(TRY_AGAIN_S)
         raise no_agents()
+
+
+class TemplatesFromKubernetes(Store):
+    """Templates are read from the API server of a cluster, which is not there; creates go on, since agents get what was kept."""
+
+    async def template(self, name: str) -> Row:
+        raise Refused(
+            500, "Failed to get template", f"templates.stream.space {name!r}: no connection to the API server"
+        )
+
+    async def templates(self) -> list[Row]:
+        raise Refused(500, "Failed to list templates", "templates.stream.space: no connection to the API server")
 
 
 class TriesAgain(Store):
@@ -99,6 +112,27 @@ class IdsByTheSecond(Store):
     async def keep(self, connection: Connection, command: Command) -> None:
         at = now()
         await connection.execute(_OVERWRITE, (*command[:4], Jsonb(command.payload), command.status, at, at))
+
+
+class AnyCluster(Store):
+    """The least loaded agent gets a session, on whichever cluster."""
+
+    async def place(self, connection: Connection, connected: Sequence[str], request: Create) -> str:
+        return await super().place(connection, connected, msgspec.structs.replace(request, cluster=""))
+
+
+class AnyRegion(Store):
+    """The least loaded agent gets a session, in whichever region."""
+
+    async def place(self, connection: Connection, connected: Sequence[str], request: Create) -> str:
+        return await super().place(connection, connected, msgspec.structs.replace(request, region=""))
+
+
+class AnyPlatform(Store):
+    """The least loaded agent gets a session, on whatever platform it runs."""
+
+    async def place(self, connection: Connection, connected: Sequence[str], request: Create) -> str:
+        return await super().place(connection, connected, msgspec.structs.replace(request, platform=""))
 
 
 async def _idlest(connection: Connection) -> str:
