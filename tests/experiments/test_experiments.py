@@ -28,6 +28,7 @@ KINDS = {
     "database-crash": {"agents.pause", "database.crash"},
     "database-hangs": {"database.hang"},
     "database-refuses": {"database.refuse"},
+    "hibernate-wake": {"agents.take_away"},
     "session-crash": {"sessions.crash"},
 }
 MADE = {  # these need more than the shared lab has: what they need is made for them
@@ -51,6 +52,7 @@ FEWER = {
     "outage_s": 0.5,
     "latency_ms": 250,
     "create_s": 5.0,
+    "sleepers": 2,
     "creates": 24,
 }  # more would look like silence to these labs
 HOLD_S = {  # longer than the lab of these tests waits for an agent, or for its database

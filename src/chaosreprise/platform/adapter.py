@@ -22,7 +22,7 @@ UNCONNECTED = "unconnected"  # the rule of a call that reached nobody: it surely
 class Operation(msgspec.Struct, frozen=True):
     """One attempt of one operation. `key` is ours: unique in the run, and carried by its effect where the platform lets it.
 
-    `seconds`: of a step, how long its payload takes.
+    `seconds`: of a step, how long its payload takes. `persistent`: of a start, whether its files are to outlive a hibernation.
     """
 
     cmd: str
@@ -31,6 +31,7 @@ class Operation(msgspec.Struct, frozen=True):
     session: str | None = None
     user: str | None = None
     seconds: float = 0.0
+    persistent: bool = True
 
 
 class Description(msgspec.Struct, kw_only=True):

@@ -7,6 +7,7 @@ Lifecycle commands are closed loop within a session: the second of a pair leaves
 
 import asyncio
 import collections
+import contextlib
 import math
 import random
 import statistics
@@ -26,6 +27,9 @@ from chaosreprise.workload.streams import Streams
 DOOR = ["control-plane", "database"]  # what every call crosses
 PARALLEL = 8  # lifecycle commands of the load under way at once, outside of a fault's window
 PATIENCE_S, PATIENCE = 10.0, 3.0  # for what has surely come within settle_s: so many seconds, and times that
+SLEEP: tuple[tuple[Op, str], ...] = (("hibernate", "hibernated"), ("wake", "running"))
+NAP_S = 0.5  # a session that sleeps again and again is awake for up to so long
+PERSISTENT = 0.5  # the share of sessions with a persistent home, where some sleep
 OPEN_AT_MOST = 48  # steps and reads under way at once: below the connections that the adapter keeps
 AGAIN_S, SPARE = 0.5, 200  # sessions that were refused or placed unevenly are made up for: so soon, and so many
 SETTLE_TICK_S = 0.02
@@ -59,6 +63,9 @@ class Load:
         self._steppers: list[str] = []
         self._running: dict[str, list[str]] = {}
         self._hibernated: dict[str, list[str]] = {}
+        self._sleepers: list[str] = []
+        self._sleeping: list[asyncio.Task[None]] = []
+        self._to_sleep = True
         self._owed: dict[tuple[str, str], int] = {}  # (wake or end, agent): how many moments may still ask for
 
     async def open(self) -> dict[str, Any]:
@@ -74,6 +81,7 @@ class Load:
         self._background = [
             asyncio.create_task(self._open_loop(name, rate)) for name, rate in rates.items() if rate > 0
         ]
+        self._sleeping = [asyncio.create_task(self._sleep(name)) for name in self._sleepers]
         return {"sessions": sum(map(len, names.values())), "canaries": self.canaries}
 
     async def _hibernate_reserve(self) -> None:
@@ -198,11 +206,12 @@ class Load:
 
     async def drain(self) -> dict[str, Any]:
         """Load off; wait for what is under way, then until the platform has been still for as long as it needs to settle."""
+        self._to_sleep = False
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         self._background = []
-        await asyncio.gather(*self._under_way)
+        await asyncio.gather(*self._under_way, *self._sleeping)
         return {"settled_s": await self._settle()}
 
     async def clean(self) -> dict[str, Any]:
@@ -294,6 +303,7 @@ class Load:
             self._owed |= {("end", agent): self._plan.ends, ("wake", agent): self._plan.wakes}
             self._running[agent] = own[2 : 2 + running]
             self._hibernated[agent] = own[2 + running : 2 + running + hibernated]
+            self._sleepers += own[2 + running + hibernated : self._plan.per_agent]
 
     async def _reached(self, names: list[str], state: str) -> None:
         await self._model.until(
@@ -304,7 +314,8 @@ class Load:
 
     async def _start(self) -> Answer:
         self._users.rotate(-1)
-        answer = await self._do("start", None, key=next(self._keys), user=self._users[0])
+        persistent = not self._plan.sleepers or self._random.random() < PERSISTENT
+        answer = await self._do("start", None, key=next(self._keys), user=self._users[0], persistent=persistent)
         if answer.session:
             self._alive.add(answer.session)
         return answer
@@ -326,6 +337,23 @@ class Load:
         """Sent where it stands among pairs: those yield once before they begin."""
         await self._clock.sleep(0.0)
         return await self._do(op, name)
+
+    async def _sleep(self, name: str) -> None:
+        """Ask a session, have it hibernate and wake, and ask it again, until the load is turned off or it does not follow."""
+        await self._do("step", name)
+        while self._to_sleep:
+            await self._clock.sleep(self._random.uniform(0, NAP_S))
+            for op, state in SLEEP:
+                await self._do(op, name)
+                if not await self._comes_to(name, state):
+                    return
+            await self._do("step", name)
+
+    async def _comes_to(self, name: str, state: str) -> bool:
+        with contextlib.suppress(RunBroken):
+            await self._reached([name], state)
+            return True
+        return False
 
     async def _look(self) -> None:
         """One read of each canary, and one of the list, where the plan has such reads."""
@@ -367,6 +395,7 @@ class Load:
         user: str | None = None,
         intended: int | None = None,
         seconds: float = 0.0,
+        persistent: bool = True,
     ) -> Answer:
         self._count += 1
         cmd = f"cmd-{self._count:05d}"
@@ -377,12 +406,21 @@ class Load:
         path = self._path(op, session)
         self._writer.write(
             Submit(
-                lo=now, hi=now, cmd=cmd, op=op, session=session, user=user, key=key, intended=intended or now, path=path
+                lo=now,
+                hi=now,
+                cmd=cmd,
+                op=op,
+                session=session,
+                user=user,
+                key=key,
+                intended=intended or now,
+                path=path,
+                persistent=persistent,
             ),
             at_once=True,
         )
         answer = await self._adapter.perform(
-            Operation(cmd=cmd, op=op, key=key, session=session, user=user, seconds=seconds)
+            Operation(cmd=cmd, op=op, key=key, session=session, user=user, seconds=seconds, persistent=persistent)
         )
         self._writer.write(answer, at_once=True)  # a moment may wait for it
         if op == "stop" and answer.outcome == "ok" and session:

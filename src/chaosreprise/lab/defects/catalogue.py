@@ -6,6 +6,7 @@ Each is of a kind that real platforms have had. Where it violates further checks
 from chaosreprise.lab.defects.defect import Defect
 
 AWAY, ALL_AWAY = "agent-failover", "all-agents-away"
+SLEEPS = "hibernate-wake"
 REFUSES, HANGS = "database-refuses", "database-hangs"
 
 LOST = (
@@ -284,7 +285,26 @@ INTERRUPTED = (
         {"Streams": "streams.LooksUp"},
     ),
 )  # fmt: skip
+STATE_LOSS = (
+    Defect(
+        "home-anew", "state-loss", SLEEPS,
+        "a wake makes the home of its session anew, although a persistent one was asked for",
+        {"Hands": "hands.HomeAnew"}, label="files",
+    ),
+    Defect(
+        "first-checkpoint", "state-loss", SLEEPS,
+        "each wake goes back to the checkpoint of the first hibernation, and what came after that is forgotten",
+        {"Hands": "hands.FirstCheckpoint"}, label="stale",
+    ),
+)  # fmt: skip
+ISOLATION = (
+    Defect(
+        "last-answer", "isolation", SLEEPS,
+        "the answers of steps wait in one place for all sessions: now and then the one of another session is taken",
+        {"Steps": "steps.LastAnswer"}, label="answer",
+    ),
+)  # fmt: skip
 ALL = (
     *LOST, *DUPLICATE, *PHANTOM, *REORDER, *RESIDUE, *SPLIT_BRAIN, *MISASSIGNED, *LATE, *LIFECYCLE, *REFUSAL, *OBJECTIVE,
-    *FAIL_OPEN, *DENIED, *DISHONEST, *INTERRUPTED,
+    *FAIL_OPEN, *DENIED, *DISHONEST, *INTERRUPTED, *STATE_LOSS, *ISOLATION,
 )  # fmt: skip
