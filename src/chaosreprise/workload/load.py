@@ -94,8 +94,10 @@ class Load:
         )
 
     async def baseline(self, seconds: float) -> dict[str, Any]:
-        """A start, hibernate, wake, stop cycle on every agent, beside `seconds` of steps and reads."""
+        """A start, hibernate, wake, stop cycle on every agent, beside `seconds` of steps, reads and creates."""
         began = self._seconds()
+        times = [began + self._random.uniform(0, 0.8 * seconds) for _ in range(self._plan.creates)]
+        self._begin([self._pair("start", None, at) for at in times])
         answers = await self._in_parallel([self._start() for _ in self._plan.agents])
         names = [answer.session for answer in answers if answer.session]
         for op, state in (("hibernate", "hibernated"), ("wake", "running"), ("stop", "terminated")):
@@ -109,7 +111,7 @@ class Load:
     async def send(self, agents: list[str], seconds: float, share: float = 1.0) -> dict[str, Any]:
         """Pairs on this share of what these agents have in reserve and starts anywhere, at seeded times within `seconds`."""
         began = self._seconds()
-        pairs: list[tuple[Op, str | None]] = [("start", None) for _ in self._plan.agents]
+        pairs: list[tuple[Op, str | None]] = [("start", None)] * (len(self._plan.agents) + self._plan.creates)
         for agent in agents:
             pairs += [("hibernate", name) for name in self._rest(self._running, "end", agent, share)]
             pairs += [("wake", name) for name in self._rest(self._hibernated, "wake", agent, share)]

@@ -23,6 +23,7 @@ STEPS = ("step",)  # where sessions can't be hibernated, steps are what a fault 
 class Workload(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
     """What the experiment says of its load. `mix` are the rates of open-loop operations, each per second.
 
+    `creates`: so many more of them in the baseline, and as many each time that commands are sent; each is stopped again at once.
     `sleepers`: so many sessions on each agent hibernate and wake again and again, and are asked before and after; about
     half of all sessions then have no persistent home.
     `seed`: a whole number from 0, also as text (it comes from REPRISE_SEED); empty or absent: drawn.
@@ -33,6 +34,7 @@ class Workload(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=
     mix: dict[str, Annotated[float, Meta(ge=0, le=10000, description="a rate from 0 to 10000 per second")]] = (
         msgspec.field(default_factory=lambda: {"step": 30.0, "read": 15.0})
     )
+    creates: Annotated[int, Meta(ge=0, le=1000, description="a whole number from 0 to 1000")] = 0
     sleepers: Annotated[int, Meta(ge=0, le=1000, description="a whole number from 0 to 1000")] = 0
     seed: int | str | None = None
 
@@ -54,6 +56,7 @@ class Plan(msgspec.Struct, kw_only=True, frozen=True):
     queue: int
     mix: dict[str, float]
     users: list[str]
+    creates: int = 0
     sleepers: int = 0
     settle_s: float = 0.0
     hibernates: bool = True
@@ -84,10 +87,11 @@ def make(
         raise BadInput(
             f"workload.mix asks for {rate:g} requests per second: budget.max_rps = {max_rps:g}: ask for less"
         )
-    if not hibernates and workload.sleepers:
-        raise BadInput(
-            f"workload.sleepers = {workload.sleepers}: the sessions of this platform can't be hibernated: leave it out"
-        )
+    for name in ("sleepers", "creates"):
+        if not hibernates and (n := getattr(workload, name)):
+            raise BadInput(
+                f"workload.{name} = {n}: goes only where sessions can be hibernated, and here they can't: leave it out"
+            )
     if not hibernates:
         return _of_steps(workload, exposure, agents, users, max_sessions, seed)
     reserve = (
@@ -97,17 +101,18 @@ def make(
     ends, wakes = prompts.get("hibernate", 0) + prompts.get("stop", 0), prompts.get("wake", 0)
     sleepers = workload.sleepers
     per_agent = 2 + 2 * reserve + ends + wakes + sleepers
-    starts = len(agents) * (per_agent + 2) + prompts.get("start", 0)
+    starts = len(agents) * (per_agent + 2) + 2 * workload.creates + prompts.get("start", 0)
     limit = min(workload.sessions, max_sessions)
     if starts > limit:
         moments = f" + {ends + wakes} for moments" if ends + wakes else ""
+        creates = f" + 2 x {workload.creates} creates" if workload.creates else ""
         moments += f" + {sleepers} that sleep" if sleepers else ""
         raise BadInput(
-            f"{starts} sessions are needed ({len(agents)} agents x (1 canary + 1 for steps + 2 x {reserve} in reserve{moments} + 2 cycles)): "
+            f"{starts} sessions are needed ({len(agents)} agents x (1 canary + 1 for steps + 2 x {reserve} in reserve{moments} + 2 cycles){creates}): "
             f"workload.sessions = {workload.sessions}, budget.max_sessions = {max_sessions}: lower the exposure or raise the limits"
         )
     queue = max(
-        4 * reserve + 2 * (ends + wakes) + sleepers, 2 * len(agents)
+        4 * reserve + 2 * (ends + wakes) + sleepers, 2 * (len(agents) + workload.creates)
     )  # the pairs of the victim; the starts of the window with their stops
     return Plan(
         seed=seed,
@@ -120,6 +125,7 @@ def make(
         queue=queue,
         mix=workload.mix,
         users=users,
+        creates=workload.creates,
         sleepers=sleepers,
     )
 

@@ -212,6 +212,11 @@ OBJECTIVE = (
         {"Steps": "steps.GrowingSteps"},
     ),
     Defect(
+        "sweeps-in-line", "objective", "latency-slo",
+        "one create in six sweeps what is old before it is answered: half of them are as fast as ever",
+        {"Store": "store.SweepsInLine"},
+    ),
+    Defect(
         "online-for-ever", "objective", AWAY,
         "an agent without a connection, and without a heartbeat, still counts as online: nobody notices that it is gone",
         {"Roster": "roster.OnlineForEver"}, also=("dishonest",),

@@ -15,6 +15,7 @@ from chaosreprise.lab.store import INSERT_COMMAND, PLACEMENT_LOCK, Change, Comma
 
 NO_AGENTS = 503
 TRIES, TRY_AGAIN_S = 24, 0.25
+SWEEPS, SWEEP_S = 6, 3.0
 AT_ONCE_S = 1.0  # what took longer was no accident
 _PLACE = """
 select a.agent_id from agents a left join sessions s on s.agent_id = a.agent_id and s.state in ('pending', 'starting', 'waking', 'running')
@@ -63,6 +64,18 @@ class HopefulRefusal(Store):
                     raise
             await asyncio.sleep(TRY_AGAIN_S)
         raise no_agents()
+
+
+class SweepsInLine(Store):
+    """Now and then a create looks through all that was ever stored, before it is answered."""
+
+    _creates = 0
+
+    async def create(self, request: Create, asked: quota.Size, connected: Sequence[str]) -> tuple[Row, Command]:
+        self._creates += 1
+        if self._creates % SWEEPS == 0:
+            await asyncio.sleep(SWEEP_S)
+        return await super().create(request, asked, connected)
 
 
 class TriesAgain(Store):
