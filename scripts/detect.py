@@ -50,7 +50,10 @@ MORE = {
 }
 HEARTBEAT_S = 0.5
 DEFECTS = {name: defect for name, defect in (OF_STREAMSPACE | OF_SANDBOXES).items() if defect.experiment}
-LONGER = {"sandbox-agent-freeze": {"hold_s": 12.0}}  # than one attempt of the data plane
+LONGER = {
+    "sandbox-agent-freeze": {"hold_s": 12.0},  # than one attempt of the data plane
+    "latency-slo": {"baseline_s": 4.0, "steps_per_s": 15.0, "reads_per_s": 15.0},  # for the quantiles that it states
+}
 # Where commands have to get stuck after the proof, and before the control plane gives the agent up.
 SLOWER = {"second-connection": 1.0}
 LIMIT_S = 180

@@ -1,9 +1,12 @@
 """objective: each kind of figure by a history that misses its limit, and by one that nearly does but keeps it."""
 
+import math
+
 import pytest
 from histories import UNDONE, Made, complete, ns
 
 from chaosreprise import checker
+from chaosreprise.checker import figures
 from chaosreprise.history import Answer, Coverage, Effect, Fault, Observe, Report
 from chaosreprise.history.statements import Objective
 
@@ -40,6 +43,24 @@ def test_a_quantile_of_latencies_beyond_its_limit_is_missed_and_names_the_slowes
         "fast steps: quantile 0.9 of step to its answer (of 10) is 3, and must be at most 0.05 s"
     )
     assert [moment.what[-7:] for moment in found.witnesses[0].moments] == ["3.000 s", "3.000 s"]
+
+
+@pytest.mark.parametrize(("late", "value"), [(0, "unknown"), (1, "unknown"), (2, "false")])
+def test_a_quantile_that_nothing_lies_beyond_is_unknown_unless_the_rest_would_not_matter(late: int, value: str):
+    made = run(Objective(name="most steps", latency="answer", op="step", quantile=0.95, max=0.05))
+    slow(made, late, 3.0)
+    found = objective(made)
+    assert (found.value, found.count) == (value, (0, 1) if value == "unknown" else (1, 1))
+    if value == "unknown":
+        assert found.scope[0].why == (
+            "quantile 0.95 of step to its answer is of 10, and only of 20 does one lie beyond it"
+        )
+
+
+@pytest.mark.parametrize(("quantile", "need"), [(0.5, 2), (0.9, 10), (0.95, 20), (0.99, 100), (1.0, 1), (None, 1)])
+def test_so_many_are_needed_that_one_lies_beyond_a_quantile(quantile: float | None, need: int):
+    assert figures.needed(quantile) == need
+    assert quantile in (None, 1.0) or math.ceil(quantile * need) < need <= math.ceil(quantile * (need - 1)) + 1
 
 
 def test_without_a_quantile_each_one_must_keep_the_limit():

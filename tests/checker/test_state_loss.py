@@ -6,7 +6,7 @@ import pytest
 from histories import PROVEN, UNDONE, Made, ns, thorough
 
 from chaosreprise import checker
-from chaosreprise.history import Answer
+from chaosreprise.history import Answer, Submit
 
 SESSION = "s-a1-stepper"
 
@@ -51,6 +51,13 @@ def fewer_files(answer: Answer) -> None:
     answer.result = f"{key} {nonce} {count} 0"
 
 
+def emptied(later: list[Answer]) -> None:
+    """The size starts again at nothing."""
+    for number, answer in enumerate(later):
+        key, nonce, count, _ = str(answer.result).split()
+        answer.result = f"{key} {nonce} {count} {200 * number}"
+
+
 def test_what_is_remembered_throughout_is_evidence():
     found = lost(world())
     assert (found.value, found.count, found.evidence, found.scope) == ("true", (0, 0), 3, [])
@@ -73,11 +80,11 @@ def test_before_anything_was_broken_it_is_the_baseline():
     assert lost(made).baseline == 1
 
 
-@pytest.mark.parametrize(("spoil", "promise"), [(other_memory, "memory"), (fewer_files, "files")])
+@pytest.mark.parametrize(("spoil", "promise"), [(anew, "memory"), (emptied, "files")])
 def test_what_is_not_promised_is_not_judged_and_that_is_said(spoil: Any, promise: str):
     made = world()
     made.contract.promises = {**made.contract.promises, promise: False}
-    spoil(answers(made)[0])
+    spoil(answers(made))
     found = lost(made)
     assert found.value == "true"
     assert [one.what for one in found.untested] == [f"{promise} kept"]
@@ -87,6 +94,42 @@ def test_a_platform_that_promises_neither_is_unknown():
     made = world()
     made.contract.promises = {"durable": True, "at_most_once": True}
     assert lost(made).value == "unknown"
+
+
+@pytest.mark.parametrize("spoil", [other_memory, older_memory])
+def test_an_old_memory_that_comes_back_is_false_where_none_is_promised(spoil: Any):
+    made = world()
+    made.contract.promises = {**made.contract.promises, "memory": False}
+    spoil(answers(made)[0])
+    found = lost(made)
+    assert (found.value, found.labels) == ("false", {"stale": 1})
+
+
+def test_files_that_are_as_large_as_before_a_step_are_not_those_that_it_wrote_into():
+    made = world()
+    *_, before = answers(made, since=2.0)[:1]
+    answers(made)[0].result = f"{str(answers(made)[0].result).rpartition(' ')[0]} {str(before.result).split()[-1]}"
+    assert lost(made).labels == {"files": 1}
+
+
+@pytest.mark.parametrize(("persistent", "labels"), [(True, {"files": 1}), (False, {})])
+def test_files_are_promised_where_a_persistent_home_was_asked_for(persistent: bool, labels: dict[str, int]):
+    made = world()
+    (start,) = made.find(Answer, lambda e: e.session == SESSION)
+    made.find(Submit, lambda e: e.cmd == start.cmd)[0].persistent = persistent
+    emptied(answers(made))
+    assert lost(made).labels == labels
+
+
+@pytest.mark.parametrize(("at", "value"), [(UNDONE - 0.5, "true"), (UNDONE + 30, "unknown")])
+def test_files_over_a_hibernation_are_known_only_of_who_was_asked_again(at: float, value: str):
+    made = world()
+    made.command("hibernate", SESSION, at)
+    found = lost(made)
+    assert found.value == value
+    assert [doubt.why for doubt in found.scope if "before a hibernation" in doubt.why] == [
+        "no session whose files are promised was asked before a hibernation and again after it"
+    ] * (value == "unknown")
 
 
 def test_a_loss_that_was_said_is_none():

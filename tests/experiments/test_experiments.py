@@ -28,6 +28,8 @@ KINDS = {
     "database-crash": {"agents.pause", "database.crash"},
     "database-hangs": {"database.hang"},
     "database-refuses": {"database.refuse"},
+    "hibernate-wake": {"agents.take_away"},
+    "latency-slo": {"links.latency"},
     "session-crash": {"sessions.crash"},
 }
 MADE = {  # these need more than the shared lab has: what they need is made for them
@@ -53,6 +55,11 @@ FEWER = {
     "outage_s": 0.5,
     "latency_ms": 250,
     "create_s": 5.0,
+    "created_s": 10.0,
+    "call_s": 10.0,
+    "running_s": 20.0,
+    "creates_each": 20,
+    "sleepers": 2,
     "creates": 24,
 }  # more would look like silence to these labs
 HOLD_S = {  # longer than the lab of these tests waits for an agent, or for its database
@@ -64,6 +71,7 @@ HOLD_S = {  # longer than the lab of these tests waits for an agent, or for its 
     "database-hangs": 5.0,
     "placement": 1.5,
 }
+LONG = {"latency-slo": {"baseline_s": 4.0, "hold_s": 4.0, "steps_per_s": 15.0, "reads_per_s": 15.0}}  # 20 of each
 NARROW = ("agent-dies-before-effect",)
 AWAY = ("agent-blackhole", "agent-freeze", "agent-zombie")
 
@@ -114,6 +122,7 @@ def passed(name: str, platform: pathlib.Path, begin: Begin, kinds: set[str]) -> 
         extra["reserve"] = 6  # some are through before the moment comes
     if name in HOLD_S:
         extra["hold_s"] = HOLD_S[name]
+    extra |= LONG.get(name, {})
     variables = [text for key, value in extra.items() for text in ("--var", f"{key}:{type(value).__name__}={value}")]
     ran = begin(platform, *variables, experiment=experiment).finish()
     assert ran.code == 0, ran.told()

@@ -16,7 +16,7 @@ START = ["made", "up"]
 
 
 def test_a_life_of_a_session_leaves_one_transition_for_each_command(lab):
-    name = lab.running()
+    name = lab.running(persistentHome=True)
     lab.step(name, "open('kept', 'w').write('17')")
     pid = lab.slot(name).processes[0].inc.pid
     lab.change(name, "hibernate")
@@ -30,6 +30,18 @@ def test_a_life_of_a_session_leaves_one_transition_for_each_command(lab):
     lab.wait(name, "terminated")
     assert lab.marks(name) == [*START, "down", "up", "down", "gone"]
     assert lab.call("GET", f"/sessions/{name}").json()["status"]["phase"] == "Terminated"
+
+
+def test_files_of_a_session_without_a_persistent_home_end_with_its_hibernation(lab):
+    name = lab.running(persistentHome=False)
+    lab.step(name, "open('kept', 'w').write('17')")
+    before = lab.slot(name).workspace
+    for op, state in (("hibernate", "hibernated"), ("wake", "running")):
+        lab.change(name, op)
+        lab.wait(name, state)
+    assert lab.step(name, "print(__import__('os').listdir())").json()["stdout"] == "[]\n"
+    assert lab.slot(name).workspace != before
+    assert pathlib.Path(before, "kept").read_text() == "17"
 
 
 def test_the_log_of_the_lab_tells_when_an_agent_changed_what(lab):

@@ -51,13 +51,20 @@ def doubt(objective: Objective, why: str, do: str) -> Doubt:
     return Doubt(what=objective.name, why=why, do=do)
 
 
+def needed(quantile: float | None) -> int:
+    """How many there must be for one to lie beyond this quantile; of the greatest, and of no quantile, one."""
+    return 1 if quantile is None or quantile >= 1 else math.ceil(1 / (1 - quantile) - 1e-9)
+
+
 def _quantile(figures: Sequence[Figure], quantile: float) -> Figure:
-    """The nearest rank, of the lower and of the upper ends."""
-    rank = math.ceil(quantile * len(figures)) - 1
-    greatest = sorted(figures, key=lambda figure: (figure.lo, figure.hi))[rank:][-SHOWN:]
+    """The nearest rank, of the lower and of the upper ends. Those that are lacking for it may have been anything."""
+    n, lacking = len(figures), max(0, needed(quantile) - len(figures))
+    rank = math.ceil(quantile * (n + lacking)) - 1
+    greatest = sorted(figures, key=lambda figure: (figure.lo, figure.hi))[max(0, rank - lacking) :][-SHOWN:]
     moments = sorted((moment for figure in greatest for moment in figure.moments), key=lambda moment: moment.hi)
-    lo, hi = sorted(figure.lo for figure in figures)[rank], sorted(figure.hi for figure in figures)[rank]
-    return Figure(lo, hi, moments, len(figures))
+    lows, highs = sorted(figure.lo for figure in figures), sorted(figure.hi for figure in figures)
+    lo = lows[rank - lacking] if rank >= lacking else -math.inf
+    return Figure(lo, highs[rank] if rank < n else math.inf, moments, n)
 
 
 def _window(case: Case, phase: str) -> tuple[int, int] | None:

@@ -117,7 +117,8 @@ class Submit(Timed, tag="submit"):
     """One attempt of one operation, written before its first byte leaves. `intended` is when the plan wanted it sent.
 
     `path` are the components that it crosses, for a lifecycle command also the agent that the session's row names. A read
-    without a session asks for the list of those that `user` may see. `asks`: where a start wants its session.
+    without a session asks for the list of those that `user` may see. `asks`: where a start wants its session. `persistent`:
+    whether a start asked for files that outlive a hibernation.
     """
 
     cmd: str
@@ -128,6 +129,7 @@ class Submit(Timed, tag="submit"):
     user: str | None = None
     path: list[str] = []
     asks: dict[Place, str] = {}
+    persistent: bool = True
 
 
 class Answer(Timed, tag="answer"):

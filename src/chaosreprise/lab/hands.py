@@ -33,7 +33,7 @@ class Slots(Protocol):
 
     def get(self, slot: str) -> Awaitable[Slot | None]: ...
     def make(self, slot: str, gen: int, note: Any = None, spec: Any = None) -> Awaitable[Slot]: ...
-    def up(self, slot: str, gen: int, note: Any = None) -> Awaitable[Slot]: ...
+    def up(self, slot: str, gen: int, note: Any = None, anew: bool = False) -> Awaitable[Slot]: ...
     def down(self, slot: str, gen: int, note: Any = None) -> Awaitable[Slot]: ...
     def gone(self, slot: str, gen: int, note: Any = None) -> Awaitable[Slot]: ...
 
@@ -53,8 +53,8 @@ class LoggedSlots:
     async def make(self, slot: str, gen: int, note: Any = None, spec: Any = None) -> Slot:
         return await self._logged("make", slot, self._slots.make(slot, gen, note, spec))
 
-    async def up(self, slot: str, gen: int, note: Any = None) -> Slot:
-        return await self._logged("up", slot, self._slots.up(slot, gen, note))
+    async def up(self, slot: str, gen: int, note: Any = None, anew: bool = False) -> Slot:
+        return await self._logged("up", slot, self._slots.up(slot, gen, note, anew))
 
     async def down(self, slot: str, gen: int, note: Any = None) -> Slot:
         return await self._logged("down", slot, self._slots.down(slot, gen, note))
@@ -107,6 +107,10 @@ class Hands:
         """Whether this command, or a later one, is in the slot already."""
         return slot is not None and slot.note >= order.seq
 
+    def keeps_home(self, slot: Slot) -> bool:
+        """Whether a wake finds the files that were there before the hibernation."""
+        return bool(slot.spec["persistentHome"])
+
     async def _apply(self, slot: Slot | None, order: Order) -> Slot | None:
         absent = slot is None or slot.state == "gone"
         gen = slot.gen if slot is not None else 0
@@ -117,7 +121,8 @@ class Hands:
             case "wake_session" if absent:
                 raise CommandFailed(f"session {order.session} has no slot to wake")
             case "wake_session":
-                return await self._slots.up(order.session, gen, order.seq)
+                assert slot is not None
+                return await self._slots.up(order.session, gen, order.seq, anew=not self.keeps_home(slot))
             case "hibernate_session" | "stop_session" if absent:
                 return slot  # what is not there needs no ending
             case "hibernate_session":

@@ -47,12 +47,15 @@ async def ping(port: int, token: str, limit_s: float) -> Said:
     return await _ask(port, _Request(token, "ping"), limit_s)
 
 
-async def run(port: int, token: str, life: str, number: str, code: str, limit_s: float, link: int) -> Said:
+async def run(
+    port: int, token: str, life: str, number: str, code: str, limit_s: float, link: int | None = None
+) -> Said:
     """Run `code` in this life: status `lost` says that it is over and that nothing has run. Raises InterpreterLost.
 
-    By a link at the port `link`, which is told first where to lead.
+    By a link at the port `link`, if there is one, which is told first where to lead.
     """
-    return await _ask(link, _Request(token, number, life, code), limit_s, b"%d\n" % port)
+    first = b"" if link is None else b"%d\n" % port
+    return await _ask(link or port, _Request(token, number, life, code), limit_s, first)
 
 
 async def stream(port: int, token: str, limit_s: float, link: int) -> Stream:

@@ -23,7 +23,8 @@ class Operation(msgspec.Struct, frozen=True):
     """One attempt of one operation. `key` is ours: unique in the run, and carried by its effect where the platform lets it.
 
     `seconds`: of a step, how long its payload takes. `noisy`: it writes past its interpreter's `print`, too. `at_once`: of a
-    start, also where the adapter spaces them. `asks`: of a start, where it wants its session.
+    start, also where the adapter spaces them. `asks`: of a start, where it wants its session. `persistent`: of a start,
+    whether its files are to outlive a hibernation.
     """
 
     cmd: str
@@ -35,6 +36,7 @@ class Operation(msgspec.Struct, frozen=True):
     noisy: bool = False
     at_once: bool = False
     asks: dict[Place, str] = {}
+    persistent: bool = True
 
 
 class Description(msgspec.Struct, kw_only=True):

@@ -13,6 +13,7 @@ from chaosreprise.history import Effect
 from chaosreprise.history.events import Mark, Time
 from chaosreprise.observe import Seen
 from chaosreprise.paths import boot_id
+from chaosreprise.stack.protocol import ANEW
 
 LEDGER_FILE = "ledger"
 
@@ -82,7 +83,7 @@ def workspaces_parser(run: str) -> Callable[[Seen], Effect | None]:
             hi=hi,
             ledger="workspaces",
             object=seen.object,
-            session=seen.object,
+            session=seen.object.partition(ANEW)[0],
             mark=line.mark,
             key=line.key,
             inc=line.inc,

@@ -203,7 +203,7 @@ class StreamSpace:
             "user": operation.user,
             "template": self._control.template,
             "resources": {"memory": operation.key, "cpu": "100m"},
-            "persistentHome": True,
+            "persistentHome": operation.persistent,
             "idleTimeout": "1h",
             "maxSessionDuration": "2h",
             "tags": [TAG, self.tag],

@@ -79,8 +79,8 @@ class Keeper:
     def make(self, slot: str, gen: int, note: Any = None, spec: Any = None) -> protocol.Slot:
         return _slot(self._ask(protocol.Make(id=next(self._ids), slot=slot, gen=gen, note=note, spec=spec)))
 
-    def up(self, slot: str, gen: int, note: Any = None) -> protocol.Slot:
-        return _slot(self._ask(protocol.Up(id=next(self._ids), slot=slot, gen=gen, note=note)))
+    def up(self, slot: str, gen: int, note: Any = None, anew: bool = False) -> protocol.Slot:
+        return _slot(self._ask(protocol.Up(id=next(self._ids), slot=slot, gen=gen, note=note, anew=anew)))
 
     def down(self, slot: str, gen: int, note: Any = None) -> protocol.Slot:
         return _slot(self._ask(protocol.Down(id=next(self._ids), slot=slot, gen=gen, note=note)))
@@ -150,8 +150,8 @@ class AsyncKeeper:
     async def make(self, slot: str, gen: int, note: Any = None, spec: Any = None) -> protocol.Slot:
         return _slot(await self._ask(protocol.Make(id=next(self._ids), slot=slot, gen=gen, note=note, spec=spec)))
 
-    async def up(self, slot: str, gen: int, note: Any = None) -> protocol.Slot:
-        return _slot(await self._ask(protocol.Up(id=next(self._ids), slot=slot, gen=gen, note=note)))
+    async def up(self, slot: str, gen: int, note: Any = None, anew: bool = False) -> protocol.Slot:
+        return _slot(await self._ask(protocol.Up(id=next(self._ids), slot=slot, gen=gen, note=note, anew=anew)))
 
     async def down(self, slot: str, gen: int, note: Any = None) -> protocol.Slot:
         return _slot(await self._ask(protocol.Down(id=next(self._ids), slot=slot, gen=gen, note=note)))

@@ -73,6 +73,9 @@ class Get(Request, tag="get"):
     slot: str
 
 
+ANEW = "@"  # before the generation in the name of a slot's later workspace; the earlier ones stay as they were
+
+
 class Change(Request):
     """Base of what changes a slot: compare-and-set on `gen` (0: never made)."""
 
@@ -88,7 +91,9 @@ class Make(Change, tag="make"):
 
 
 class Up(Change, tag="up"):
-    """Start an interpreter, also beside one that runs."""
+    """Start an interpreter, also beside one that runs; `anew`: in a new and empty workspace, which is the slot's from then on."""
+
+    anew: bool = False
 
 
 class Down(Change, tag="down"):

@@ -99,6 +99,9 @@ class Slots:
                 self._ledger.slot("made", slot.name, slot.gen, None, t, slot.spec)
                 self._mark(interpreter, "up")
             case protocol.Up():
+                if request.anew:
+                    slot.workspace = self._workspaces / f"{slot.name}{protocol.ANEW}{slot.gen + 1}"
+                    slot.workspace.mkdir(mode=0o750, exist_ok=True)
                 interpreter = self._start(slot)
                 slot.accept("up", request.note)
                 self._mark(interpreter, "up")

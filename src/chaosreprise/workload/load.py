@@ -7,6 +7,7 @@ Lifecycle commands are closed loop within a session: the second of a pair leaves
 
 import asyncio
 import collections
+import contextlib
 import math
 import random
 import statistics
@@ -27,6 +28,9 @@ from chaosreprise.workload.streams import Streams
 DOOR = ["control-plane", "database"]  # what every call crosses
 PARALLEL = 8  # lifecycle commands of the load under way at once, outside of a fault's window
 PATIENCE_S, PATIENCE = 10.0, 3.0  # for what has surely come within settle_s: so many seconds, and times that
+SLEEP: tuple[tuple[Op, str], ...] = (("hibernate", "hibernated"), ("wake", "running"))
+NAP_S = 0.5  # a session that sleeps again and again is awake for up to so long
+PERSISTENT = 0.5  # the share of sessions with a persistent home, where some sleep
 OPEN_AT_MOST = 48  # steps and reads under way at once: below the connections that the adapter keeps
 AGAIN_S, SPARE = 0.5, 200  # sessions that were refused or placed unevenly are made up for: so soon, and so many
 SETTLE_TICK_S = 0.02
@@ -61,6 +65,9 @@ class Load:
         self._steppers: list[str] = []
         self._running: dict[str, list[str]] = {}
         self._hibernated: dict[str, list[str]] = {}
+        self._sleepers: list[str] = []
+        self._sleeping: list[asyncio.Task[None]] = []
+        self._to_sleep = True
         self._owed: dict[tuple[str, str], int] = {}  # (wake or end, agent): how many moments may still ask for
 
     async def open(self) -> dict[str, Any]:
@@ -76,6 +83,7 @@ class Load:
         self._background = [
             asyncio.create_task(self._open_loop(name, rate)) for name, rate in rates.items() if rate > 0
         ]
+        self._sleeping = [asyncio.create_task(self._sleep(name)) for name in self._sleepers]
         return {"sessions": sum(map(len, names.values())), "canaries": self.canaries}
 
     async def _hibernate_reserve(self) -> None:
@@ -88,8 +96,10 @@ class Load:
         )
 
     async def baseline(self, seconds: float) -> dict[str, Any]:
-        """A start, hibernate, wake, stop cycle on every agent, beside `seconds` of steps and reads."""
+        """A start, hibernate, wake, stop cycle on every agent, beside `seconds` of steps, reads and creates."""
         began = self._seconds()
+        times = [began + self._random.uniform(0, 0.8 * seconds) for _ in range(self._plan.creates)]
+        self._begin([self._pair("start", None, at) for at in times])
         answers = await self._in_parallel([self._start() for _ in self._plan.agents])
         names = [answer.session for answer in answers if answer.session]
         for op, state in (("hibernate", "hibernated"), ("wake", "running"), ("stop", "terminated")):
@@ -103,7 +113,7 @@ class Load:
     async def send(self, agents: list[str], seconds: float, share: float = 1.0) -> dict[str, Any]:
         """Pairs on this share of what these agents have in reserve and starts anywhere, at seeded times within `seconds`."""
         began = self._seconds()
-        pairs: list[tuple[Op, str | None]] = [("start", None) for _ in self._plan.agents]
+        pairs: list[tuple[Op, str | None]] = [("start", None)] * (len(self._plan.agents) + self._plan.creates)
         for agent in agents:
             pairs += [("hibernate", name) for name in self._rest(self._running, "end", agent, share)]
             pairs += [("wake", name) for name in self._rest(self._hibernated, "wake", agent, share)]
@@ -200,11 +210,12 @@ class Load:
 
     async def drain(self) -> dict[str, Any]:
         """Load off; wait for what is under way, then until the platform has been still for as long as it needs to settle."""
+        self._to_sleep = False
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         self._background = []
-        await asyncio.gather(*self._under_way)
+        await asyncio.gather(*self._under_way, *self._sleeping)
         return {"settled_s": await self._settle()}
 
     async def clean(self) -> dict[str, Any]:
@@ -296,6 +307,7 @@ class Load:
             self._owed |= {("end", agent): self._plan.ends, ("wake", agent): self._plan.wakes}
             self._running[agent] = own[2 : 2 + running]
             self._hibernated[agent] = own[2 + running : 2 + running + hibernated]
+            self._sleepers += own[2 + running + hibernated : self._plan.per_agent]
 
     async def _reached(self, names: list[str], state: str) -> None:
         await self._model.until(
@@ -306,7 +318,10 @@ class Load:
 
     async def _start(self, asks: dict[Place, str] | None = None) -> Answer:
         self._users.rotate(-1)
-        answer = await self._do("start", None, key=next(self._keys), user=self._users[0], asks=asks)
+        persistent = not self._plan.sleepers or self._random.random() < PERSISTENT
+        answer = await self._do(
+            "start", None, key=next(self._keys), user=self._users[0], asks=asks, persistent=persistent
+        )
         if answer.session:
             self._alive.add(answer.session)
         return answer
@@ -328,6 +343,23 @@ class Load:
         """Sent where it stands among pairs: those yield once before they begin."""
         await self._clock.sleep(0.0)
         return await self._do(op, name)
+
+    async def _sleep(self, name: str) -> None:
+        """Ask a session, have it hibernate and wake, and ask it again, until the load is turned off or it does not follow."""
+        await self._do("step", name)
+        while self._to_sleep:
+            await self._clock.sleep(self._random.uniform(0, NAP_S))
+            for op, state in SLEEP:
+                await self._do(op, name)
+                if not await self._comes_to(name, state):
+                    return
+            await self._do("step", name)
+
+    async def _comes_to(self, name: str, state: str) -> bool:
+        with contextlib.suppress(RunBroken):
+            await self._reached([name], state)
+            return True
+        return False
 
     async def _look(self) -> None:
         """One read of each canary, and one of the list, where the plan has such reads."""
@@ -370,6 +402,7 @@ class Load:
         intended: int | None = None,
         seconds: float = 0.0,
         asks: dict[Place, str] | None = None,
+        persistent: bool = True,
     ) -> Answer:
         self._count += 1
         cmd = f"cmd-{self._count:05d}"
@@ -390,6 +423,7 @@ class Load:
                 intended=intended or now,
                 path=path,
                 asks=asks or {},
+                persistent=persistent,
             ),
             at_once=True,
         )
@@ -403,6 +437,7 @@ class Load:
                 seconds=seconds,
                 noisy=self._is_noisy(session),
                 asks=asks or {},
+                persistent=persistent,
             )
         )
         self._writer.write(answer, at_once=True)  # a moment may wait for it

@@ -24,6 +24,9 @@ STEPS = ("step",)  # where sessions can't be hibernated, steps are what a fault 
 class Workload(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
     """What the experiment says of its load. `mix` are the rates of open-loop operations, each per second.
 
+    `creates`: so many more of them in the baseline, and as many each time that commands are sent; each is stopped again at once.
+    `sleepers`: so many sessions on each agent hibernate and wake again and again, and are asked before and after; about
+    half of all sessions then have no persistent home.
     `seed`: a whole number from 0, also as text (it comes from REPRISE_SEED); empty or absent: drawn. `noisy`: the steps of the mix
     write past their interpreter's `print` as well, where what they are answered consists of that.
     `asks`: the shares of creates, but for those that make the load's own sessions, which ask for a cluster, a region or a platform.
@@ -35,6 +38,8 @@ class Workload(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=
         msgspec.field(default_factory=lambda: {"step": 30.0, "read": 15.0})
     )
     asks: dict[Place, Annotated[float, Meta(ge=0, le=1, description="a share from 0 to 1")]] = {}
+    creates: Annotated[int, Meta(ge=0, le=1000, description="a whole number from 0 to 1000")] = 0
+    sleepers: Annotated[int, Meta(ge=0, le=1000, description="a whole number from 0 to 1000")] = 0
     seed: int | str | None = None
     noisy: bool = False
 
@@ -42,7 +47,8 @@ class Workload(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=
 class Plan(msgspec.Struct, kw_only=True, frozen=True):
     """What the load will do. `starts` is the total of creates, `queue` the longest queue of commands that one agent can get.
 
-    Beside `reserve` running and as many hibernated sessions an agent has `ends` and `wakes` more of them, for moments.
+    Beside `reserve` running and as many hibernated sessions an agent has `ends` and `wakes` more of them, for moments, and
+    `sleepers` that hibernate and wake all the time.
     """
 
     seed: int
@@ -55,6 +61,8 @@ class Plan(msgspec.Struct, kw_only=True, frozen=True):
     queue: int
     mix: dict[str, float]
     users: list[str]
+    creates: int = 0
+    sleepers: int = 0
     settle_s: float = 0.0
     hibernates: bool = True
     noisy: bool = False
@@ -92,6 +100,11 @@ def make(
         raise BadInput(
             f"workload.asks = {workload.asks}: {asking:g} in all: one create asks for one thing: expected 1 at most"
         )
+    for name in ("sleepers", "creates"):
+        if not hibernates and (n := getattr(workload, name)):
+            raise BadInput(
+                f"workload.{name} = {n}: goes only where sessions can be hibernated, and here they can't: leave it out"
+            )
     if not hibernates:
         return _within(a_user, _of_steps(workload, exposure, agents, users, max_sessions, seed))
     reserve = (
@@ -99,17 +112,20 @@ def make(
         or max(exposure.get("hibernate", 0), exposure.get("wake", 0), -(-exposure.get("stop", 0) // 2)) + 1
     )
     ends, wakes = prompts.get("hibernate", 0) + prompts.get("stop", 0), prompts.get("wake", 0)
-    per_agent = 2 + 2 * reserve + ends + wakes
-    starts = len(agents) * (per_agent + 2) + prompts.get("start", 0)
+    sleepers = workload.sleepers
+    per_agent = 2 + 2 * reserve + ends + wakes + sleepers
+    starts = len(agents) * (per_agent + 2) + 2 * workload.creates + prompts.get("start", 0)
     limit = min(workload.sessions, max_sessions)
     if starts > limit:
         moments = f" + {ends + wakes} for moments" if ends + wakes else ""
+        creates = f" + 2 x {workload.creates} creates" if workload.creates else ""
+        moments += f" + {sleepers} that sleep" if sleepers else ""
         raise BadInput(
-            f"{starts} sessions are needed ({len(agents)} agents x (1 canary + 1 for steps + 2 x {reserve} in reserve{moments} + 2 cycles)): "
+            f"{starts} sessions are needed ({len(agents)} agents x (1 canary + 1 for steps + 2 x {reserve} in reserve{moments} + 2 cycles){creates}): "
             f"workload.sessions = {workload.sessions}, budget.max_sessions = {max_sessions}: lower the exposure or raise the limits"
         )
     queue = max(
-        4 * reserve + 2 * (ends + wakes), 2 * len(agents)
+        4 * reserve + 2 * (ends + wakes) + sleepers, 2 * (len(agents) + workload.creates)
     )  # the pairs of the victim; the starts of the window with their stops
     made = Plan(
         seed=seed,
@@ -123,6 +139,8 @@ def make(
         mix=workload.mix,
         users=users,
         asks=workload.asks,
+        creates=workload.creates,
+        sleepers=sleepers,
     )
     return _within(a_user, made)
 

@@ -155,5 +155,5 @@ CHECK = Check(
     early=True,
     says=("something of one session was seen in another", "times something of one session was seen in another"),
     judge=judge,
-    criteria=("SX-11",),
+    criteria=("SI-1.3", "SX-11"),
 )

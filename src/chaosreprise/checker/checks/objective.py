@@ -11,7 +11,8 @@ Figures are intervals: violated for certain when the nearest end is beyond the l
 commands count as nothing; one without a clear answer, or without its effect, counts as slower than any other.
 
 Needs. For a signal its source covered throughout the phase, and at least one sample: an absent series is unknown, never 0.
-For a latency at least one command. For a recovery what the report says of it.
+For a latency at least one command. For a quantile so many that one lies beyond it, as 20 for 0.95: of fewer it is false where it
+would be whatever the others were, and else unknown. For a recovery what the report says of it.
 
 Witness. The figure, its limit, and the commands or samples that are farthest beyond it.
 
@@ -87,6 +88,9 @@ def _nothing(case: Case) -> Iterator[Doubt]:
 
 
 def _unsure(objective: Objective, unsure: list[Figure]) -> Doubt:
+    if unsure[0].n < (need := figures.needed(objective.quantile)):
+        why = f"{_name(objective)} is of {unsure[0].n}, and only of {need} does one lie beyond it"
+        return Doubt(what=objective.name, why=why, do="ask for more of them, or state a lower quantile")
     why = f"{_name(objective)} is {_range(unsure[0])}, and must be {_limits(objective)}"
     return Doubt(
         what=objective.name, why=why, do="look more often, or see which commands had no clear answer or effect"
@@ -150,5 +154,5 @@ CHECK = Check(
     judge=judge,
     asks="objectives",
     baseline=False,
-    criteria=("SS-8.2", "SS-10.1", "SI-3.3", "SX-1"),
+    criteria=("SS-8.2", "SS-10.1", "SI-3.3", "SI-4.1", "SX-1"),
 )

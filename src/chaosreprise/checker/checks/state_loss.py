@@ -4,16 +4,19 @@ Definition (design, section 4: "a step's (nonce, counter) shows a new or older m
 in between; memory and files are two promises"). Each step prints a name that the first step had left in the interpreter's memory,
 the number of steps since, and how large the ledger in its working directory was. Of two steps of a session that were
 answered with that, the second sent after the first was answered: *memory*: the name is another one, or the number is not
-larger; *files*: the ledger had become smaller. Only what the contract promises, `memory` and `files`, is judged. One
-violation a session and kind.
+larger; *files*: the ledger had not grown, although the first had written into it. Only what the contract promises, `memory` and
+`files`, is judged. Where memory may be lost, as with the process that a hibernation ends, an old one must still not come back:
+*stale*, the number is not larger, or the name is that of an earlier memory than the last one. One violation a session and kind.
 
 Exempt: a loss that was said in between: by an answer for that session from an entry of the refusal table that is marked `absent`, or
-by a report that it failed or ended. An error that says nothing of the session, as 500, is none: it may come from anything.
+by a report that it failed or ended. An error that says nothing of the session, as 500, is none: it may come from anything. Files of
+a session whose start asked for none that outlive a hibernation (`persistent`).
 
 Promise: those two of the contract; none has to be stated for the check as a whole.
 
 Needs. Steps whose answers carry what they saw; at the end, a session that was asked before the first fault was proven and again
-after it, and was answered, with its state or with an error: then it was not answered out of a lost memory.
+after it, and was answered, with its state or with an error: then it was not answered out of a lost memory. Where sessions
+were hibernated that had been asked, one of those with promised files that was asked again.
 
 Witness. The later step, and what both have seen.
 
@@ -55,8 +58,13 @@ class Lost(NamedTuple):
 
 def judge(case: Case) -> Finding:
     promised = [label for label in PROMISES if case.contract.promises.get(label)]
-    by_session = _seen(case)
-    lost = [found for seen in by_session.values() for label in promised for found in _lost(case, seen, label)]
+    by_session, bare = _seen(case), _without_home(case)
+    lost = [
+        found
+        for session, seen in by_session.items()
+        for label in _judged(promised, session in bare)
+        for found in _lost(case, seen, label)
+    ]
     return Finding(
         count=(len(lost), len(lost)),
         baseline=sum(_is_baseline(case, found) for found in lost),
@@ -65,7 +73,11 @@ def judge(case: Case) -> Finding:
         if promised
         else 0,
         witnesses=[_witness(case, found) for found in lost[: witness.LIMIT]],
-        scope=[*_not_promised(promised), *_not_asked(case, by_session, promised)],
+        scope=[
+            *_not_promised(promised),
+            *_not_asked(case, by_session, promised),
+            *_not_asked_again(case, by_session, promised, bare),
+        ],
         untested=[
             NotTested(what=f"{label} kept", why="the platform does not promise it")
             for label in PROMISES
@@ -92,23 +104,46 @@ def _read(case: Case, row: int) -> Seen | None:
     return Seen(row, words[1], int(words[2]), int(words[3]))
 
 
+def _without_home(case: Case) -> set[str]:
+    """Sessions whose start asked for no files that outlive a hibernation."""
+    sent = case.commands
+    return {
+        session
+        for op, session, persistent in zip(sent.op, sent.session, sent.persistent, strict=True)
+        if op == "start" and session is not None and not persistent
+    }
+
+
+def _judged(promised: Sequence[Label], bare: bool) -> list[Label]:
+    labels = [label for label in promised if not (bare and label == "files")]
+    return labels if "memory" in promised else [*labels, "stale"]
+
+
 def _lost(case: Case, seen: Sequence[Seen], label: Label) -> Iterator[Lost]:
     """The first one of a session."""
-    for earlier, later in _followed(case, seen):
-        memory = later.nonce != earlier.nonce or later.number <= earlier.number
-        gone = memory if label == "memory" else later.size < earlier.size
-        if gone and not _said_lost(case, earlier.row, later.row):
+    for before, later in _followed(case, seen):
+        earlier = before[-1]
+        if _is_lost(label, before, later) and not _said_lost(case, earlier.row, later.row):
             yield Lost(earlier, later, label)
             return
 
 
-def _followed(case: Case, seen: Sequence[Seen]) -> Iterator[tuple[Seen, Seen]]:
-    """Each step with the last one that surely was over when it was sent: steps that overlap have no order."""
+def _is_lost(label: Label, before: Sequence[Seen], later: Seen) -> bool:
+    last = before[-1]
+    if label == "files":
+        return later.size <= last.size  # the last one has left its own two lines since
+    if later.nonce == last.nonce:
+        return later.number <= last.number
+    return label == "memory" or any(later.nonce == one.nonce for one in before)
+
+
+def _followed(case: Case, seen: Sequence[Seen]) -> Iterator[tuple[Sequence[Seen], Seen]]:
+    """Each step with those that surely were over when it was sent: steps that overlap have no order."""
     over: list[Seen] = sorted(seen, key=lambda one: _answered(case, one.row))
     for later in seen:
         before = [one for one in over if _answered(case, one.row) < case.commands.lo[later.row]]
         if before:
-            yield before[-1], later
+            yield before, later
 
 
 def _answered(case: Case, row: int) -> int:
@@ -164,6 +199,25 @@ def _not_asked(case: Case, by_session: dict[str, list[Seen]], promised: Sequence
     yield Doubt(what="state-loss", why=why, do="put steps into the mix, and leave the load on after the fault")
 
 
+def _not_asked_again(
+    case: Case, by_session: dict[str, list[Seen]], promised: Sequence[str], bare: set[str]
+) -> Iterator[Doubt]:
+    if "files" not in promised or case.stage not in ("clean", "end"):
+        return
+    slept = False
+    for session, seen in by_session.items():
+        for row in case.rows_of(session, "hibernate"):
+            if (at := case.commands.accepted_at(row)) is None or session in bare:
+                continue
+            before = any(_answered(case, one.row) < case.commands.lo[row] for one in seen)
+            if before and any(case.commands.lo[one.row] > at for one in seen):
+                return
+            slept |= before
+    if slept:
+        why = "no session whose files are promised was asked before a hibernation and again after it"
+        yield Doubt(what="state-loss", why=why, do="ask for more of workload.sleepers, and leave the load on")
+
+
 def _witness(case: Case, found: Lost) -> Witness:
     row = found.later.row
     at, before = case.seconds(_answered(case, row)), case.seconds(_answered(case, found.earlier.row))
@@ -184,5 +238,5 @@ CHECK = Check(
     early=True,
     says=("a session had lost its state without a word", "sessions had lost their state without a word"),
     judge=judge,
-    criteria=("SX-2", "SX-7", "SX-8", "SX-9"),
+    criteria=("SS-4.1", "SS-4.2", "SS-11.1", "SI-1.2", "SX-2", "SX-7", "SX-8", "SX-9"),
 )

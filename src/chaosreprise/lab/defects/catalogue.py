@@ -6,6 +6,7 @@ Each is of a kind that real platforms have had. Where it violates further checks
 from chaosreprise.lab.defects.defect import Defect
 
 AWAY, ALL_AWAY = "agent-failover", "all-agents-away"
+SLEEPS = "hibernate-wake"
 REFUSES, HANGS = "database-refuses", "database-hangs"
 
 LOST = (
@@ -228,6 +229,11 @@ OBJECTIVE = (
         {"Steps": "steps.GrowingSteps"},
     ),
     Defect(
+        "sweeps-in-line", "objective", "latency-slo",
+        "one create in six sweeps what is old before it is answered: half of them are as fast as ever",
+        {"Store": "store.SweepsInLine"},
+    ),
+    Defect(
         "online-for-ever", "objective", AWAY,
         "an agent without a connection, and without a heartbeat, still counts as online: nobody notices that it is gone",
         {"Roster": "roster.OnlineForEver"}, also=("dishonest",),
@@ -301,6 +307,25 @@ INTERRUPTED = (
         {"Streams": "streams.LooksUp"},
     ),
 )  # fmt: skip
+STATE_LOSS = (
+    Defect(
+        "home-anew", "state-loss", SLEEPS,
+        "a wake makes the home of its session anew, although a persistent one was asked for",
+        {"Hands": "hands.HomeAnew"}, label="files",
+    ),
+    Defect(
+        "first-checkpoint", "state-loss", SLEEPS,
+        "each wake goes back to the checkpoint of the first hibernation, and what came after that is forgotten",
+        {"Hands": "hands.FirstCheckpoint"}, label="stale",
+    ),
+)  # fmt: skip
+ISOLATION = (
+    Defect(
+        "last-answer", "isolation", SLEEPS,
+        "the answers of steps wait in one place for all sessions: now and then the one of another session is taken",
+        {"Steps": "steps.LastAnswer"}, label="answer",
+    ),
+)  # fmt: skip
 UNREAD = (
     Defect(
         "templates-from-kubernetes", "doctor", "",
@@ -311,5 +336,5 @@ UNREAD = (
 """What no check of a run can find, since no run asks for it: `chaos reprise doctor` does."""
 ALL = (
     *LOST, *DUPLICATE, *PHANTOM, *REORDER, *RESIDUE, *SPLIT_BRAIN, *MISASSIGNED, *MISPLACED, *LATE, *LIFECYCLE, *REFUSAL, *OBJECTIVE,
-    *FAIL_OPEN, *DENIED, *DISHONEST, *INTERRUPTED, *UNREAD,
+    *FAIL_OPEN, *DENIED, *DISHONEST, *INTERRUPTED, *STATE_LOSS, *ISOLATION, *UNREAD,
 )  # fmt: skip

@@ -5,10 +5,12 @@ import contextlib
 from typing import ClassVar
 
 from chaosreprise.errors import RepriseError
-from chaosreprise.lab.hands import Done, Hands, Order, Slots
+from chaosreprise.lab.hands import PING_LIMIT_S, Done, Hands, Order, Slots
+from chaosreprise.lab.interpreter import InterpreterLost, ping, run
 from chaosreprise.procs import Incarnation
 from chaosreprise.stack.protocol import Slot
 
+MEMORY, NOTHING = "_reprise_memory", "None"  # what steps of ours leave in a session (`platform.steps`)
 PAUSE_S = 0.9  # below the time after which a lab counts as settled, so that a run waits for what is still to come
 
 
@@ -54,6 +56,38 @@ class EndsByProcess(Hands):
     async def _running(self, session: str) -> list[Incarnation]:
         slot = await self._slots.get(session)
         return [process.inc for process in slot.processes] if slot is not None else []
+
+
+class HomeAnew(Hands):
+    """A wake makes a new home, whether or not a persistent one was asked for."""
+
+    def keeps_home(self, slot: Slot) -> bool:
+        del slot
+        return False
+
+
+class FirstCheckpoint(Hands):
+    """What a session remembers is kept when it is hibernated for the first time, and each wake goes back to that."""
+
+    kept: ClassVar[dict[str, str]] = {}
+
+    async def do(self, order: Order) -> Done:
+        if order.action == "hibernate_session" and order.session not in self.kept:
+            self.kept[order.session] = await self._run(order.session, f"print(repr(globals().get({MEMORY!r})))")
+        done = await super().do(order)
+        if order.action == "wake_session" and (kept := self.kept.get(order.session, NOTHING)) != NOTHING:
+            await self._run(order.session, f"{MEMORY} = {kept}")
+        return done
+
+    async def _run(self, session: str, code: str) -> str:
+        if (slot := await self._slots.get(session)) is None:
+            return NOTHING
+        with contextlib.suppress(InterpreterLost):
+            for process in slot.processes:
+                said = await ping(process.port, slot.token, PING_LIMIT_S)
+                said = await run(process.port, slot.token, said.life, "checkpoint", code, PING_LIMIT_S)
+                return said.stdout.strip() or NOTHING
+        return NOTHING
 
 
 class LaterStops(Hands):

@@ -16,6 +16,7 @@ from chaosreprise.lab.store import INSERT_COMMAND, PLACEMENT_LOCK, Change, Comma
 
 NO_AGENTS = 503
 TRIES, TRY_AGAIN_S = 24, 0.25
+SWEEPS, SWEEP_S = 6, 3.0
 AT_ONCE_S = 1.0  # what took longer was no accident
 _PLACE = """
 select a.agent_id from agents a left join sessions s on s.agent_id = a.agent_id and s.state in ('pending', 'starting', 'waking', 'running')
@@ -76,6 +77,18 @@ class TemplatesFromKubernetes(Store):
 
     async def templates(self) -> list[Row]:
         raise Refused(500, "Failed to list templates", "templates.stream.space: no connection to the API server")
+
+
+class SweepsInLine(Store):
+    """Now and then a create looks through all that was ever stored, before it is answered."""
+
+    _creates = 0
+
+    async def create(self, request: Create, asked: quota.Size, connected: Sequence[str]) -> tuple[Row, Command]:
+        self._creates += 1
+        if self._creates % SWEEPS == 0:
+            await asyncio.sleep(SWEEP_S)
+        return await super().create(request, asked, connected)
 
 
 class TriesAgain(Store):
