@@ -12,6 +12,7 @@ import httpx
 from chaosreprise.errors import RepriseError, Unreachable
 from chaosreprise.platform.file import Platform
 from chaosreprise.platform.said import Examination, Said
+from chaosreprise.platform.streamspace_marks import Marks
 from chaosreprise.platform.streamspace_sessions import ADMIN, ENDED, login
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ WRITES = """
     where to_regclass(name) is not null and has_table_privilege(to_regclass(name), 'insert, update, delete, truncate')"""
 
 
-def examinations(platform: Platform, http: httpx.AsyncClient, tag: str) -> dict[str, Examination]:
-    """`tag`: what all sessions of ours bear, whichever run made them."""
+def examinations(platform: Platform, http: httpx.AsyncClient, marks: Marks) -> dict[str, Examination]:
+    """`marks`: what all sessions of ours bear, whichever run made them."""
     databases = {
         f"evidence {name}": partial(database, platform, name)
         for name, evidence in platform.file.evidence.items()
@@ -46,7 +47,7 @@ def examinations(platform: Platform, http: httpx.AsyncClient, tag: str) -> dict[
         DOOR: partial(door, http),
         LOGIN: partial(logged_in, platform, http),
         AGENTS: partial(agents, platform, http),
-        OURS: partial(ours, platform, http, tag),
+        OURS: partial(ours, platform, http, marks),
         **databases,
     }
 
@@ -100,12 +101,12 @@ async def agents(platform: Platform, http: httpx.AsyncClient) -> list[Said]:
     return [Said(about=AGENTS, say=say)]
 
 
-async def ours(platform: Platform, http: httpx.AsyncClient, tag: str) -> list[Said]:
-    """Sessions that bear our tag, by the run that made them."""
+async def ours(platform: Platform, http: httpx.AsyncClient, marks: Marks) -> list[Said]:
+    """Sessions of ours, by the run that made them."""
     if not await _entered(platform, http):
         return []
     answer = await _ask(http, "/api/v1/sessions")
-    listed = [one for one in _field(answer, "sessions") or [] if tag in (one.get("tags") or [])]
+    listed = [one for one in _field(answer, "sessions") or [] if marks.on(one)]
     living = [one for one in listed if one.get("state") not in ENDED]
     runs = collections.Counter(_run_of(one) for one in living)
     if not runs:
