@@ -33,6 +33,7 @@ from chaosreprise.platform.values import (
     Strict,
     Text,
     Url,
+    Value,
     Users,
     check_url,
 )
@@ -108,7 +109,7 @@ class Components(Strict, frozen=True):
     how: Literal["process", "none"]
     keeper: Path | None = None
     command: Annotated[list[Text], Meta(min_length=1)] | None = None
-    env: dict[str, Text | Secret] = msgspec.field(default_factory=dict)
+    env: dict[str, Value | Secret] = msgspec.field(default_factory=dict)
     folder: Path | None = None
     port: Port | None = None
     after: list[Text] = msgspec.field(default_factory=list)

@@ -1,7 +1,8 @@
 """What a sandbox says in its rows: sessions, and steps that it has accepted, as reports.
 
 SQLite waits for no lock there, so a reader that takes one disturbs the writers: the file is read as if nobody wrote to it
-(`immutable=1`), and again when that shows a page in the middle of a change. Of a step the row says no more than that it was
+(`immutable=1`), and again when that shows a page in the middle of a change. Beside a write-ahead log no reader disturbs anybody, and only
+one that takes its turn sees what stands there alone. Of a step the row says no more than that it was
 accepted, and it is written once the step ran.
 """
 
@@ -83,9 +84,11 @@ class Sql:
 
 def _sqlite(path: pathlib.Path) -> Rows:
     """Raises Unreachable."""
+    log = path.with_name(f"{path.name}-wal")
     for left in reversed(range(AGAIN)):
         try:
-            connection = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)
+            how = "mode=ro" if log.exists() else "immutable=1"
+            connection = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)
             try:
                 return connection.execute(SESSIONS).fetchall(), connection.execute(STEPS).fetchall()
             finally:

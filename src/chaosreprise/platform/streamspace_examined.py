@@ -1,5 +1,6 @@
 """What a StreamSpace and its database tell of themselves to who examines them. Everything here only reads."""
 
+import asyncio
 import collections
 import email.utils
 import math
@@ -22,6 +23,7 @@ DOOR, LOGIN, AGENTS, OURS, CLOCKS = "control plane", "login", "agents", "session
 ONLINE = "online"
 APART_S = 2.0  # a Date has whole seconds, and an answer takes a moment
 CONNECT_S = 2
+CONNECTED_WITHIN_S = 5.0
 TIMES = 3  # the quickest answer counts: we may be busy ourselves
 MARK = "reprise-"
 WHO = """
@@ -83,7 +85,7 @@ async def agents(platform: Platform, http: httpx.AsyncClient) -> list[Said]:
     """Those that an administrator is shown."""
     if not await _entered(platform, http):
         return []
-    answer = await _ask(http, "/api/v1/admin/agents")
+    answer = await _agents_there(platform, http)
     if answer.status_code != 200:
         say = f"can't be listed: the control plane answers with {answer.status_code}"
         return [Said(about=AGENTS, state="limited", say=say, do=f"log in as one whose role is {ADMIN}")]
@@ -99,6 +101,17 @@ async def agents(platform: Platform, http: httpx.AsyncClient) -> list[Said]:
         do = "bring them back: a run begins only with all of them online"
         return [Said(about=AGENTS, state="limited", say="; ".join([say, *away]), do=do)]
     return [Said(about=AGENTS, say=say)]
+
+
+async def _agents_there(platform: Platform, http: httpx.AsyncClient) -> httpx.Response:
+    """Their list; where they have been started just now, once all of them have connected, or have had their time."""
+    until = time.monotonic() + (CONNECTED_WITHIN_S if platform.commands else 0.0)
+    while True:
+        answer = await _ask(http, "/api/v1/admin/agents")
+        states = [one.get("status") for one in _field(answer, "agents") or []]
+        if (states and all(state == ONLINE for state in states)) or time.monotonic() > until:
+            return answer
+        await asyncio.sleep(0.1)
 
 
 async def ours(platform: Platform, http: httpx.AsyncClient, marks: Marks) -> list[Said]:
