@@ -15,7 +15,7 @@ from chaosreprise.platform import adapter, file
 from chaosreprise.platform.adapter import Operation
 from chaosreprise.platform.ledgers import slots_parser, workspaces_parser
 from chaosreprise.platform.steps import step_code
-from chaosreprise.platform.streamspace import BASE_MEMORY
+from chaosreprise.platform.streamspace_marks import BASE_MEMORY
 
 TEXT = """\
 version = 1

@@ -7,9 +7,10 @@ or it says why nothing can, the tests fail.
 
 from chaosreprise.criteria.coverage import Covered, Status, covered, table
 from chaosreprise.criteria.lists import Criterion, criteria, ids
-from chaosreprise.criteria.possible import Possible, levels_of, of_platform, said
+from chaosreprise.criteria.possible import GIVEN, Possible, levels_of, of_platform, said
 
 __all__ = [
+    "GIVEN",
     "Covered",
     "Criterion",
     "Possible",

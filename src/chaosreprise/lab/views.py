@@ -25,7 +25,6 @@ def session(row: Row) -> dict[str, Any]:
         "streamingProtocol": STREAMS,
         "streamingPort": 0,
         "streamingPath": f"/api/v1/sessions/{row['id']}/stream",
-        "tags": row["tags"],
         "status": {
             "phase": row["state"].capitalize(),
             "url": row["url"] or "",
@@ -49,10 +48,12 @@ def created(row: Row, agent: str, command: str) -> dict[str, Any]:
         "idleTimeout",
         "maxSessionDuration",
         "resources",
-        "tags",
     )
     whole = session(row)
-    return {name: whole[name] for name in kept} | {"status": {"phase": "Pending", "message": message}}
+    return {name: whole[name] for name in kept} | {
+        "tags": row["tags"],
+        "status": {"phase": "Pending", "message": message},
+    }
 
 
 def agent(row: Row, with_approval: bool) -> dict[str, Any]:

@@ -113,6 +113,9 @@ class FolderSource:
             del last
             try:
                 names = [entry.name for entry in os.scandir(self._folder) if entry.is_dir()]
+            except FileNotFoundError as error:
+                only = "make it, if the platform does so only with its first session"
+                raise Unreachable(f"{self._folder} is not there: {only}") from error
             except OSError as error:
                 raise Unreachable(f"{self._folder} can't be listed ({error.strerror})") from error
             for name in {*names, *self._tails}:

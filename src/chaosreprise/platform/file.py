@@ -35,6 +35,7 @@ from chaosreprise.platform.values import (
     Text,
     Url,
     Users,
+    Value,
     check_url,
 )
 from chaosreprise.settings import TOO_MUCH, convert, read_text
@@ -119,7 +120,7 @@ class Components(Strict, frozen=True):
     how: Literal["process", "descendants", "none"]
     keeper: Path | None = None
     command: Annotated[list[Text], Meta(min_length=1)] | None = None
-    env: dict[str, Text | Secret] = msgspec.field(default_factory=dict)
+    env: dict[str, Value | Secret] = msgspec.field(default_factory=dict)
     folder: Path | None = None
     port: Port | None = None
     after: list[Text] = msgspec.field(default_factory=list)

@@ -1,11 +1,9 @@
 """StreamSpace v2: sessions over HTTP, agents behind a WebSocket that we never touch, rows in PostgreSQL.
 
-Refuses nothing by itself. A create has no idempotency key: ours travels as the memory that it asks for, a number of bytes
-just above 128 MiB, since that comes back over HTTP and SQL and stands in the specification of what is made. Effects of
-start, stop, hibernate and wake come from the `slots` ledger, those of steps from `workspaces`. How rows are read: `streamspace_rows`.
+Refuses nothing by itself. A create has no idempotency key: ours travels as the memory that it asks for (`streamspace_marks`),
+since that comes back over HTTP and SQL and stands in the specification of what is made. Effects of start, stop, hibernate and wake come from the `slots` ledger, those of steps from `workspaces`. How rows are read: `streamspace_rows`.
 """
 
-import zlib
 from typing import Any
 
 import httpx
@@ -15,7 +13,7 @@ from chaosreprise.history import Answer
 from chaosreprise.history.events import Attribution
 from chaosreprise.history.statements import Claim
 from chaosreprise.observe import FileSource, FolderSource, Source
-from chaosreprise.platform import frames, keepers, links, proxies, streamspace_streams
+from chaosreprise.platform import frames, keepers, links, proxies, streamspace_marks, streamspace_streams
 from chaosreprise.platform.adapter import SECONDS, Component, Description, Held, Operation
 from chaosreprise.platform.calls import attempt
 from chaosreprise.platform.file import Platform
@@ -24,14 +22,12 @@ from chaosreprise.platform.said import Examination
 from chaosreprise.platform.steps import step_code
 from chaosreprise.platform.streamspace_answers import REFUSALS, judged
 from chaosreprise.platform.streamspace_login import authorization, login
+from chaosreprise.platform.streamspace_marks import ANYBODYS, KEYS_A_RUN, TAG
 from chaosreprise.platform.streamspace_sessions import Sessions
 from chaosreprise.platform.streamspace_states import STATES
 
 TIMEOUT_S = 30.0
-BASE_MEMORY = 128 * 2**20  # the smallest that a create may ask for
-KEYS_A_RUN = 4096
 WRITTEN_S = 1.0  # until what a platform knows of its agents stands in its rows, on a busy machine
-TAG = "reprise"
 
 
 def adapter(platform: Platform, run: str) -> "StreamSpace":
@@ -51,10 +47,10 @@ class StreamSpace:
             trust_env=False,
             verify=any(url.startswith("https:") for url in (self._control.url, self._control.steps or "")),  # 40 ms
         )
-        self._base = BASE_MEMORY + KEYS_A_RUN * (1 + zlib.crc32(run.encode()) % 32000)
         self._steps = self._control.steps.rstrip("/") if self._control.steps else None
-        self.tag = f"{TAG}-{run}"
-        self._sessions = Sessions(self._http, platform, self.tag)
+        self._marks = streamspace_marks.of(run)
+        self.tag = self._marks.tag
+        self._sessions = Sessions(self._http, platform, self._marks)
 
     def describe(self) -> Description:
         evidence, bounds = self._platform.file.evidence, self._timing.bounds
@@ -100,12 +96,12 @@ class StreamSpace:
     def keys(self, count: int) -> list[str]:
         if count > KEYS_A_RUN:
             raise BadInput(f"a run of {count} creates: at most {KEYS_A_RUN} can be told apart here")
-        return [str(self._base + number) for number in range(count)]
+        return [str(key) for key in self._marks.keys[:count]]
 
     async def perform(self, operation: Operation) -> Answer:
         method, url, body = self._request(operation)
         said, answer = await attempt(self._http, operation, method, url, json=body)
-        return said if answer is None else judged(operation, answer, self.tag, said)
+        return said if answer is None else judged(operation, answer, self._marks, said)
 
     async def hold(self, session: str) -> Held | None:
         """Its stream, where it is one that is spoken here."""
@@ -132,7 +128,9 @@ class StreamSpace:
             elif path.is_dir():
                 found.append(FolderSource(name, path, LEDGER_FILE, evidence.hz, workspaces_parser(self._run)))
             else:
-                found.append(FileSource(name, path, evidence.hz, slots_parser(self._key_of)))
+                found.append(
+                    FileSource(name, path, evidence.hz, slots_parser(lambda spec: self._marks.key(spec.get("memory"))))
+                )
         return found
 
     def frames(self) -> list[Source]:
@@ -154,11 +152,11 @@ class StreamSpace:
         """For `said.Examines`."""
         from chaosreprise.platform.streamspace_examined import examinations  # noqa: PLC0415 - no run needs it
 
-        return examinations(self._platform, self._http, TAG)
+        return examinations(self._platform, self._http, ANYBODYS)
 
     def impossible(self) -> dict[str, Operation]:
         """For `said.Refuses`."""
-        user, free = self._platform.file.budget.users[0], str(self._base + KEYS_A_RUN - 1)
+        user, free = self._platform.file.budget.users[0], str(self._marks.keys[-1])
         return {
             "create that asks for no quantity of memory": Operation(cmd="no-1", op="start", key="much", user=user),
             "create for a user that never was": Operation(cmd="no-2", op="start", key=free, user=f"{self.tag}-nobody"),
@@ -169,11 +167,6 @@ class StreamSpace:
             return await self._sessions.tidy()
         finally:
             await self.close()
-
-    def _key_of(self, spec: dict[str, Any]) -> str | None:
-        """Our key in what a slot was made from: the memory that the create asked for."""
-        memory = str(spec.get("memory"))
-        return memory if memory.isdigit() and self._base <= int(memory) < self._base + KEYS_A_RUN else None
 
     def _request(self, operation: Operation) -> tuple[str, str, dict[str, Any] | None]:
         session = f"/api/v1/sessions/{operation.session}"

@@ -10,6 +10,7 @@ from chaosreprise.history.events import Refusal
 from chaosreprise.platform.adapter import Operation
 from chaosreprise.platform.calls import SHOWN, accepted
 from chaosreprise.platform.streamspace_login import WHY
+from chaosreprise.platform.streamspace_marks import Marks
 
 COMMAND_ID = re.compile(r"command: (cmd-[0-9a-f-]+)")
 REFUSALS = [
@@ -26,16 +27,16 @@ REFUSALS = [
 ]
 
 
-def judged(operation: Operation, answer: httpx.Response, tag: str, unclear: Answer) -> Answer:
-    """`unclear`, filled in with what the answer says; `tag` is what our sessions bear."""
+def judged(operation: Operation, answer: httpx.Response, marks: Marks, unclear: Answer) -> Answer:
+    """`unclear`, filled in with what the answer says; `marks` are what our sessions bear."""
     if accepted(REFUSALS, operation, answer.status_code, answer.text, unclear):
-        _read_success(operation, answer, tag, unclear)
+        _read_success(operation, answer, marks, unclear)
     elif why := answer.extensions.get(WHY):
         unclear.error = why
     return unclear
 
 
-def _read_success(operation: Operation, answer: httpx.Response, tag: str, judged: Answer) -> None:
+def _read_success(operation: Operation, answer: httpx.Response, marks: Marks, judged: Answer) -> None:
     """Fill in what a 2xx says. A step counts as answered only if its own key came back: another step's answer proves nothing."""
     try:
         body = answer.json()
@@ -50,7 +51,7 @@ def _read_success(operation: Operation, answer: httpx.Response, tag: str, judged
         case "hibernate" | "wake" | "stop":
             judged.id = body.get("commandId")
         case "read" if operation.session is None:
-            _read_list(body, tag, judged)
+            _read_list(body, marks, judged)
         case "read":
             judged.result = body.get("state")
         case "step":
@@ -63,8 +64,8 @@ def _read_success(operation: Operation, answer: httpx.Response, tag: str, judged
                 )
 
 
-def _read_list(body: dict[str, Any], tag: str, judged: Answer) -> None:
+def _read_list(body: dict[str, Any], marks: Marks, judged: Answer) -> None:
     """The names of our sessions, if the list is whole."""
     listed = body.get("sessions") or []
     if len(listed) == body.get("total"):
-        judged.listed = [str(one["name"]) for one in listed if tag in (one.get("tags") or [])]
+        judged.listed = [str(one["name"]) for one in listed if marks.on(one)]

@@ -1,5 +1,6 @@
 """What a StreamSpace and its database tell of themselves to who examines them. Everything here only reads."""
 
+import asyncio
 import collections
 import email.utils
 import math
@@ -14,6 +15,7 @@ from chaosreprise.platform.calls import SHOWN
 from chaosreprise.platform.file import Platform
 from chaosreprise.platform.said import Examination, Said
 from chaosreprise.platform.streamspace_login import login
+from chaosreprise.platform.streamspace_marks import Marks
 from chaosreprise.platform.streamspace_sessions import ADMIN, ENDED
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ TEMPLATES = "templates"
 ONLINE = "online"
 APART_S = 2.0  # a Date has whole seconds, and an answer takes a moment
 CONNECT_S = 2
+CONNECTED_WITHIN_S = 5.0
 TIMES = 3  # the quickest answer counts: we may be busy ourselves
 MARK = "reprise-"
 WHO = """
@@ -38,8 +41,8 @@ WRITES = """
     where to_regclass(name) is not null and has_table_privilege(to_regclass(name), 'insert, update, delete, truncate')"""
 
 
-def examinations(platform: Platform, http: httpx.AsyncClient, tag: str) -> dict[str, Examination]:
-    """`tag`: what all sessions of ours bear, whichever run made them."""
+def examinations(platform: Platform, http: httpx.AsyncClient, marks: Marks) -> dict[str, Examination]:
+    """`marks`: what all sessions of ours bear, whichever run made them."""
     databases = {
         f"evidence {name}": partial(database, platform, name)
         for name, evidence in platform.file.evidence.items()
@@ -50,7 +53,7 @@ def examinations(platform: Platform, http: httpx.AsyncClient, tag: str) -> dict[
         LOGIN: partial(logged_in, platform, http),
         AGENTS: partial(agents, platform, http),
         TEMPLATES: partial(templates, platform, http),
-        OURS: partial(ours, platform, http, tag),
+        OURS: partial(ours, platform, http, marks),
         **databases,
     }
 
@@ -86,7 +89,7 @@ async def agents(platform: Platform, http: httpx.AsyncClient) -> list[Said]:
     """Those that an administrator is shown."""
     if not await _entered(platform, http):
         return []
-    answer = await _ask(http, "/api/v1/admin/agents")
+    answer = await _agents_there(platform, http)
     if answer.status_code != 200:
         say = f"can't be listed: the control plane answers with {answer.status_code}"
         return [Said(about=AGENTS, state="limited", say=say, do=f"log in as one whose role is {ADMIN}")]
@@ -125,12 +128,23 @@ async def templates(platform: Platform, http: httpx.AsyncClient) -> list[Said]:
     return [Said(about=TEMPLATES, say=f"{len(there)} listed, {ours} read")]
 
 
-async def ours(platform: Platform, http: httpx.AsyncClient, tag: str) -> list[Said]:
-    """Sessions that bear our tag, by the run that made them."""
+async def _agents_there(platform: Platform, http: httpx.AsyncClient) -> httpx.Response:
+    """Their list; where they have been started just now, once all of them have connected, or have had their time."""
+    until = time.monotonic() + (CONNECTED_WITHIN_S if platform.commands else 0.0)
+    while True:
+        answer = await _ask(http, "/api/v1/admin/agents")
+        states = [one.get("status") for one in _field(answer, "agents") or []]
+        if (states and all(state == ONLINE for state in states)) or time.monotonic() > until:
+            return answer
+        await asyncio.sleep(0.1)
+
+
+async def ours(platform: Platform, http: httpx.AsyncClient, marks: Marks) -> list[Said]:
+    """Sessions of ours, by the run that made them."""
     if not await _entered(platform, http):
         return []
     answer = await _ask(http, "/api/v1/sessions")
-    listed = [one for one in _field(answer, "sessions") or [] if tag in (one.get("tags") or [])]
+    listed = [one for one in _field(answer, "sessions") or [] if marks.on(one)]
     living = [one for one in listed if one.get("state") not in ENDED]
     runs = collections.Counter(_run_of(one) for one in living)
     if not runs:

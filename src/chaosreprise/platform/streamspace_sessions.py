@@ -14,6 +14,7 @@ from chaosreprise.errors import NotPossible, Unreachable
 from chaosreprise.platform.file import Platform
 from chaosreprise.platform.links import OF_AGENTS
 from chaosreprise.platform.streamspace_login import login
+from chaosreprise.platform.streamspace_marks import Marks
 
 if TYPE_CHECKING:
     import psycopg
@@ -32,10 +33,10 @@ COUNT = """
 
 
 class Sessions:
-    """The sessions with our tag, and the others. `http` may be logged in or not."""
+    """The sessions with our marks, and the others. `http` may be logged in or not."""
 
-    def __init__(self, http: httpx.AsyncClient, platform: Platform, tag: str) -> None:
-        self._http, self._platform, self._tag = http, platform, tag
+    def __init__(self, http: httpx.AsyncClient, platform: Platform, marks: Marks) -> None:
+        self._http, self._platform, self._marks = http, platform, marks
         self._rows: psycopg.AsyncConnection[tuple[Any, ...]] | None = None
         self._logged_in = False
         self._connecting = asyncio.Lock()
@@ -50,7 +51,7 @@ class Sessions:
             await self._until_gone()
         except (httpx.TransportError, ValueError, KeyError, TypeError) as error:
             raise Unreachable(
-                f"{self._http.base_url}: sessions of this run may be left (tag {self._tag}): {error!r}"
+                f"{self._http.base_url}: sessions of this run may be left (tag {self._marks.tag}): {error!r}"
             ) from error
         return left
 
@@ -72,7 +73,7 @@ class Sessions:
         from chaosreprise.platform.streamspace_rows import STATEMENT_TIMEOUT_MS  # noqa: PLC0415
 
         asked = {
-            "tag": self._tag,
+            "tag": self._marks.tag,
             "ended": list(ENDED),
             "agent": component.rpartition("/")[2] if component.startswith((AGENTS, OF_AGENTS)) else None,
             "session": component.removeprefix(SESSIONS) if component.startswith(SESSIONS) else None,
@@ -107,7 +108,7 @@ class Sessions:
             said = answer.json()
             if answer.status_code != 200 or len(said["sessions"]) != said["total"]:
                 raise ValueError(f"status {answer.status_code}, or a list that is not whole")
-            others = [one for one in said["sessions"] if self._tag not in (one.get("tags") or [])]
+            others = [one for one in said["sessions"] if not self._marks.on(one)]
             name = component.removeprefix(SESSIONS) if component.startswith(SESSIONS) else None
             return sum(one["state"] not in ENDED and name in (None, one["name"]) for one in others)
         except (httpx.TransportError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -116,7 +117,7 @@ class Sessions:
 
     async def _ours(self, but: set[str]) -> list[str]:
         sessions = (await self._http.get("/api/v1/sessions")).json()["sessions"]
-        return [one["name"] for one in sessions if self._tag in (one.get("tags") or []) and one["state"] not in but]
+        return [one["name"] for one in sessions if self._marks.on(one) and one["state"] not in but]
 
     async def _until_gone(self) -> None:
         left = await self._ours(set(ENDED))
@@ -128,5 +129,5 @@ class Sessions:
             left = await self._ours(set(ENDED))
         if left:
             raise Unreachable(
-                f"{self._http.base_url}: {len(left)} sessions with the tag {self._tag} were told to stop and have not within {patience_s:g} s"
+                f"{self._http.base_url}: {len(left)} sessions with the tag {self._marks.tag} were told to stop and have not within {patience_s:g} s"
             )

@@ -37,6 +37,10 @@ Host = Annotated[str, Meta(pattern=r"^[!-~]{1,253}\Z", description="a name of at
 Text = Annotated[
     str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,200}\Z", description="a text on one line, 1 to 200 characters")
 ]
+Value = Annotated[
+    str,
+    Meta(pattern=r"^[^\x00-\x08\x0a-\x1f\x7f]{0,4000}\Z", description="a text on one line, at most 4000 characters"),
+]
 Path = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,1000}\Z", description="a path, relative to the platform file")]
 Url = Annotated[
     str,

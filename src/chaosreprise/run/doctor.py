@@ -14,7 +14,7 @@ import msgspec
 
 from chaosreprise.platform.file import Platform, load
 from chaosreprise.platform.said import Said
-from chaosreprise.run import labs, possible, sentences
+from chaosreprise.run import labs, possible, sentences, testable
 from chaosreprise.run.examining import look
 
 
@@ -40,7 +40,7 @@ class Examined(msgspec.Struct, kw_only=True):
             Counter(one.about for one in self.said if one.state == "ok"),
             Counter(one.about for one in self.said),
         )
-        counts = {"experiment": "experiments", "fault": "kinds of faults", "check": "checks"}
+        counts = {"experiment": "experiments", "fault": "kinds of faults", "check": "checks", "criterion": "criteria"}
         of = ", ".join(f"{well[about]} of {all_[about]} {words}" for about, words in counts.items() if all_[about])
         if self.can_begin:
             return Said(about="a run", say=f"can begin: {of} are possible")
@@ -74,7 +74,8 @@ async def _examine(requested: Platform, platform: Platform) -> list[Said]:
         *await possible.could_run(there, plans, requested),
     ]
     where = f"{platform.path}: "
-    return [msgspec.structs.replace(one, say=one.say.replace(where, "")) for one in (*said, *concluded)]
+    everything = [*said, *concluded, *testable.said(there, requested, concluded)]
+    return [msgspec.structs.replace(one, say=one.say.replace(where, "")) for one in everything]
 
 
 def _wrong(said: Sequence[Said]) -> bool:

@@ -16,6 +16,7 @@ from chaosreprise.errors import BadInput, shown
 from chaosreprise.platform import file
 from chaosreprise.platform.file import Sandbox
 from chaosreprise.platform.values import Url
+from chaosreprise.run import labs
 
 TIMEOUT_S = 45.0
 OVERRIDES = {
@@ -43,8 +44,17 @@ class Ask(NamedTuple):
 
 
 def lines(where: str) -> Iterator[tuple[str, bool]]:
-    """Each call with whether its answer was right; ends with the first session that can't be made. Raises BadInput."""
-    at, token = _at(where)
+    """Each call with whether its answer was right; ends with the first session that can't be made. Raises BadInput.
+
+    What a run would start, the commands of the platform file, is started for this and ended with it.
+    """
+    platform = file.load(where)
+    at, token = _at(platform)
+    with labs.standing(platform):
+        yield from _asked_all(at, token)
+
+
+def _asked_all(at: Sandbox, token: str | None) -> Iterator[tuple[str, bool]]:
     control, data = at.control_plane.rstrip("/"), at.data_plane.rstrip("/")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     with httpx.Client(timeout=TIMEOUT_S, headers=headers, trust_env=False) as http:
@@ -69,12 +79,11 @@ def lines(where: str) -> Iterator[tuple[str, bool]]:
         yield _told(ended)
 
 
-def _at(where: str) -> tuple[Sandbox, str | None]:
+def _at(platform: file.Platform) -> tuple[Sandbox, str | None]:
     """Where the platform is, with what the environment says instead; and the token."""
-    platform = file.load(where)
     if platform.file.sandbox is None:
         raise BadInput(
-            f'{where}: kind = "{platform.file.kind}": the flow is one of a sandbox: name such a platform file'
+            f'{platform.path}: kind = "{platform.file.kind}": the flow is one of a sandbox: name such a platform file'
         )
     given = {name: value for variable, name in OVERRIDES.items() if (value := os.environ.get(variable))}
     at = msgspec.structs.replace(platform.file.sandbox, **given)

@@ -13,6 +13,7 @@ MANY = {
     "fault": "faults",
     "check": "checks",
     "experiment": "experiments",
+    "criterion": "criteria",
     "component": "components",
     "link": "links",
     "refused": "refused",

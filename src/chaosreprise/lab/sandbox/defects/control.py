@@ -1,6 +1,7 @@
 """Defects of the control plane: rows that are missed by nobody, ids that are shared, doors that stand open."""
 
 import asyncio
+
 from aiohttp import web
 
 from chaosreprise.lab.sandbox import ids

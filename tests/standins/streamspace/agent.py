@@ -1,0 +1,91 @@
+"""An agent: takes commands over a WebSocket, works on one at a time, and keeps its objects as files, which no tester knows of.
+
+AGENT_ID, CONTROL_PLANE_URL (ws://...), AGENT_API_KEY, HEALTH_CHECK_INTERVAL (s), OBJECTS (a folder), WORK_S.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+STATES = {
+    "start_session": "running",
+    "stop_session": "terminated",
+    "hibernate_session": "hibernated",
+    "wake_session": "running",
+}
+
+
+class Agent:
+    """One life of the agent: what it made outlives it."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+        self._objects = Path(os.environ["OBJECTS"])
+        self._objects.mkdir(parents=True, exist_ok=True)
+        self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    async def _say(self, kind: str, **payload: Any) -> None:
+        await self._socket.send_json({"type": kind, "timestamp": datetime.now(UTC).isoformat(), "payload": payload})
+
+    async def _heartbeats(self) -> None:
+        while True:
+            await self._say(
+                "heartbeat",
+                status="online",
+                activeSessions=len(list(self._objects.iterdir())),
+                capacity={"maxSessions": 100},
+            )
+            await asyncio.sleep(float(os.environ.get("HEALTH_CHECK_INTERVAL", "30")))
+
+    async def _work(self) -> None:
+        while True:
+            command = await self._queue.get()
+            name, action = command["payload"]["sessionId"], command["action"]
+            await asyncio.sleep(float(os.environ.get("WORK_S", "0.02")))
+            path = self._objects / name
+            if action in {"hibernate_session", "wake_session"} and not path.exists():
+                await self._say("failed", commandId=command["commandId"], error=f"no object {name}")
+                continue
+            if action == "stop_session":
+                path.unlink(missing_ok=True)
+            else:
+                path.write_text(json.dumps({"replicas": int(action != "hibernate_session")}))
+            pod = {"podName": f"{name}-0", "podIP": "10.0.0.1"}
+            await self._say(
+                "status", sessionId=name, state=STATES[action], vncReady=True, vncPort=5900, platformMetadata=pod
+            )
+            await self._say("complete", commandId=command["commandId"], result={})
+
+    async def run(self) -> None:
+        """Until the socket closes."""
+        async with asyncio.TaskGroup() as tasks:
+            jobs = [tasks.create_task(self._heartbeats()), tasks.create_task(self._work())]
+            async for message in self._socket:
+                said = json.loads(message.data)
+                if said["type"] == "command":
+                    await self._say("ack", commandId=said["payload"]["commandId"])
+                    self._queue.put_nowait(said["payload"])
+            for job in jobs:
+                job.cancel()
+
+
+async def main() -> None:
+    """Connect, again and again."""
+    url = f"{os.environ['CONTROL_PLANE_URL']}/api/v1/agents/connect?agent_id={os.environ['AGENT_ID']}"
+    headers = {"X-Agent-API-Key": os.environ["AGENT_API_KEY"]}
+    async with aiohttp.ClientSession() as http:
+        while True:
+            with contextlib.suppress(OSError, aiohttp.ClientError, ExceptionGroup):
+                async with http.ws_connect(url, headers=headers) as socket:
+                    await Agent(socket).run()
+            await asyncio.sleep(0.2)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

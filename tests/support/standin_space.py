@@ -1,0 +1,153 @@
+"""A stranger's StreamSpace for tests: its own PostgreSQL, a control plane, two agents, and a role that may only read."""
+
+import contextlib
+import hashlib
+import os
+import pathlib
+import sys
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pgserver
+import psycopg
+from standins import HOST, STANDINS
+from toystack import free_port
+
+PASSWORD = "stranger-5c1e"
+READER = "reader-8f2a"
+KEY = hashlib.sha256(b"agent key").hexdigest()
+AGENTS = ("east-1", "west-1")
+USERS = tuple(f"u{number}" for number in range(1, 13))
+SQL = """
+create role watcher login password '{reader}';
+grant select on all tables in schema public to watcher;
+"""
+
+FILE = """
+version = 1
+kind = "streamspace"
+name = "acme-space"
+
+[identity]
+host = "{host}"
+
+[control]
+url = "http://127.0.0.1:{port}"
+user = "admin"
+password = {password}
+template = "firefox-browser"
+
+{evidence}
+
+[components.control-plane]
+how = "process"
+command = ["{python}", "{at}/control_plane.py"]
+port = {port}
+
+[components.control-plane.env]
+PORT = "{port}"
+DATABASE_URL = {{ env = "SPACE_DATABASE" }}
+ADMIN_PASSWORD = {{ env = "SPACE_PASSWORD" }}
+JWT_SECRET = {{ env = "SPACE_JWT" }}
+AGENT_TIMEOUT_S = "5"
+STANDIN_DEFECT = "{defect}"
+
+{agents}
+
+[allow]
+faults = ["agents.crash", "agents.take_away", "control-plane.crash"]
+share = 0.5
+
+[budget]
+users = {users}
+
+[timing]
+settle = {{ backoff_s = 1.0, reconcile_s = 0, slowest_s = 0.1 }}
+offline_s = 10
+"""
+
+AGENT = """
+[components."agents/{name}"]
+how = "process"
+command = ["{python}", "{at}/agent.py"]
+after = ["control-plane"]
+
+[components."agents/{name}".env]
+AGENT_ID = "{name}"
+CONTROL_PLANE_URL = "ws://127.0.0.1:{port}"
+AGENT_API_KEY = {{ env = "SPACE_KEY" }}
+HEALTH_CHECK_INTERVAL = "1"
+OBJECTS = "objects-{name}"
+"""
+ROWS = '[evidence.rows]\nkind = "sql"\ndsn = { env = "SPACE_DSN" }\nhz = 10'
+
+
+class Space(NamedTuple):
+    """`env`: what its platform file takes from the environment."""
+
+    file: pathlib.Path
+    env: dict[str, str]
+    admin: str
+
+
+@contextlib.contextmanager
+def database(folder: pathlib.Path) -> Iterator[str]:
+    """The database of a deployment, with its users and agents: the connection string of its owner."""
+    folder.mkdir(parents=True, exist_ok=True)
+    users = "".join(
+        f"insert into users values ('{user}', '{user}', '{user}@example.org', '{user}', '-');\n" for user in USERS
+    )
+    digest = hashlib.sha256(KEY.encode()).hexdigest()
+    made = "".join(
+        f"insert into agents (agent_id, platform, approval_status, api_key_hash) values ('{agent}', 'docker', 'approved', '{digest}');\n"
+        for agent in AGENTS
+    )
+    with pgserver.running(folder, "select 1;") as address:
+        dsn = pgserver.dsn(address)
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(
+                (
+                    (STANDINS / "streamspace" / "schema.sql").read_text() + users + made + SQL.format(reader=READER)
+                ).encode()
+            )
+        yield dsn
+
+
+def written(
+    folder: pathlib.Path,
+    dsn: str,
+    defect: str = "none",
+    evidence: str = ROWS,
+    password: str = '{ env = "SPACE_PASSWORD" }',
+) -> Space:
+    """A platform file of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port, at = free_port(), STANDINS / "streamspace"
+    agents = "".join(AGENT.format(name=name, python=sys.executable, at=at, port=port) for name in AGENTS)
+    file = folder / "space.toml"
+    file.write_text(
+        FILE.format(
+            host=HOST,
+            port=port,
+            python=sys.executable,
+            at=at,
+            defect=defect,
+            agents=agents,
+            evidence=evidence,
+            users=list(USERS),
+            password=password,
+        )
+    )
+    env = {
+        "SPACE_DATABASE": dsn,
+        "SPACE_DSN": dsn.replace("postgres:x@", f"watcher:{READER}@"),
+        "SPACE_PASSWORD": PASSWORD,
+        "SPACE_JWT": "jwt-secret-77aa",
+        "SPACE_KEY": KEY,
+        "XDG_STATE_HOME": str(folder / "state"),
+    }
+    return Space(file, env, dsn)
+
+
+def environment(space: Space) -> dict[str, str]:
+    return {**os.environ, **space.env}
