@@ -156,7 +156,8 @@ class Breaker:
         answer = self._warden.request("undo", fault=number)
         self.faults.pop(component, None)  # an interrupted rollback may be at it too
         if not answer.get("observed_only"):
-            log.info(f"fault     undone: {component} is whole again")
+            within = answer.get("target", {}).get("within")  # where nobody brings it back but the platform
+            log.info(f"fault     undone: {component} {f'is left to {within}' if within else 'is whole again'}")
         return {"fault": number, **answer}
 
     def _side_by_side(self, work: Callable[[str], dict[str, Any]], components: list[str]) -> list[dict[str, Any]]:

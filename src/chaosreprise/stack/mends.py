@@ -75,14 +75,14 @@ class Remount(Mend, tag="remount", frozen=True):
 
 
 class PutBack(Mend, tag="put-back", frozen=True):
-    """What was cut off the file at `path` after `kept` bytes is appended again from the whole `copy`, which is then removed.
+    """What was cut off the file at `path`, of which the share `keep` stayed, is appended again from the whole `copy`.
 
-    Only that where the file is not the beginning of the copy any more: somebody has written another one.
+    The copy is removed, and nothing else done, where the file is not its beginning any more: somebody has written another one.
     """
 
     path: str
     copy: str
-    kept: int
+    keep: float
 
 
 class Toxics(Mend, tag="toxics", frozen=True):
@@ -178,12 +178,17 @@ def _remount(mend: Remount) -> None:
         found.unlink(missing_ok=True)
 
 
+def kept(size: int, keep: float) -> int:
+    """How many bytes of a file are left when this share stays."""
+    return max(1, int(size * keep))
+
+
 def _put_back(mend: PutBack) -> None:
     copy = pathlib.Path(mend.copy)
     whole = copy.read_bytes()
     with contextlib.suppress(FileNotFoundError), open(mend.path, "r+b") as file:
         now = file.read()
-        if len(now) >= mend.kept and whole.startswith(now):
+        if len(now) >= kept(len(whole), mend.keep) and whole.startswith(now):
             file.write(whole[len(now) :])
             file.flush()
             os.fsync(file.fileno())

@@ -18,7 +18,7 @@ from sandboxes import Beside, marks, until, waiting
 from chaosreprise.errors import BadInput
 from chaosreprise.lab.sandbox import agent, agents, control, data, defects, guard, hosted, interpreter, registry, rows
 from chaosreprise.lab.sandbox.defects.agent import READING_S
-from chaosreprise.lab.sandbox.prepare import AGENT, Options
+from chaosreprise.lab.sandbox.prepare import AGENT, DATA, Options
 from chaosreprise.lab.sandbox.tokens import sign
 
 LIMIT_S = 2.0
@@ -27,6 +27,7 @@ SEAMS = {
     for seam in (
         agent.Tokens,
         agents.AgentClient,
+        control.Api,
         control.Sessions,
         data.Runner,
         guard.Guard,
@@ -188,6 +189,27 @@ def registered_anew(platform):
     return platform.data_step(session, "print('x' in globals())").status_code == 202
 
 
+def begun_anew(platform):
+    session = platform.session()
+    platform.data_step(session, "x = 1")
+    platform.end(DATA)
+    os.truncate(platform.made.registry, 10)
+    platform.start(DATA)
+    return platform.data_step(session, "print('x' in globals())").status_code == 202
+
+
+def run_again(platform):
+    """A client goes away in the middle of its step."""
+    session = platform.session()
+    with pytest.raises(httpx.ReadTimeout):
+        platform.post(f"{platform.made.control}/sessions/{session}/steps", {"command": waiting("s")}, timeout=1)
+    platform.go(session)
+    until(lambda: platform.steps_of(session), "it has its row all the same")
+    for _ in range(3):  # what runs again does so before these
+        platform.step(session, "1")
+    return platform.ledger(session).count("s b") > 1
+
+
 GUARDED = {"authentication": True}
 SCENES = {
     "step-run-twice": (ran_twice, {"limit_s": LIMIT_S}),
@@ -197,6 +219,8 @@ SCENES = {
     "silent-restart": (silently_restarted, {}),
     "recycles": (recycled, {}),
     "registers-anew": (registered_anew, {}),
+    "registry-lost-begun-anew": (begun_anew, {"registry": "file"}),
+    "runs-for-who-has-gone": (run_again, {}),
     "no-step-row": (no_step_row, {}),
     "no-session-row": (no_session_row, {}),
     "silence-is-yes": (silent_database, {"database": "postgres"}),

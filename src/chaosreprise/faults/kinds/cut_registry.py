@@ -37,16 +37,28 @@ class Arguments(base.Arguments, frozen=True):
 
 
 class Cut(local.Process, kw_only=True):
-    """`kept` are the bytes that stay of the file at `path`."""
+    """The file at `path`, of which the share `keep` stays."""
 
     path: str
-    kept: int
+    keep: float
 
     def copy(self, mark: str) -> pathlib.Path:
         return pathlib.Path(f"{self.path}.reprise.{mark.replace('/', '.')}")
 
     def mend(self, mark: str) -> mends.PutBack:
-        return mends.PutBack(self.path, str(self.copy(mark)), self.kept)
+        return mends.PutBack(self.path, str(self.copy(mark)), self.keep)
+
+    def read(self) -> bytes:
+        """Raises NotPossible for what can't be cut."""
+        try:
+            whole = pathlib.Path(self.path).read_bytes()
+        except OSError as error:
+            raise NotPossible(
+                f"{self.path}: {SETTING} can't be read ({error.strerror}): is it what it writes?"
+            ) from error
+        if len(whole) < 2:
+            raise NotPossible(f"{self.path}: {SETTING} has {len(whole)} bytes: there is nothing that could be cut off")
+        return whole
 
 
 class CutRegistry(local.OnProcess):
@@ -63,19 +75,13 @@ class CutRegistry(local.OnProcess):
 
     async def plan(self, context: Context, on: str, args: dict[str, Any]) -> Target:
         path = _registry(context)
-        planned = await super().plan(context, on, args)
-        try:
-            size = path.stat().st_size
-        except OSError as error:
-            raise NotPossible(
-                f"{path}: {SETTING} can't be read ({error.strerror}): name the file that it writes"
-            ) from error
-        if size < 2:
-            raise NotPossible(f"{path}: {SETTING} has {size} bytes: there is nothing that could be cut off")
-        return planned | {"path": str(path), "kept": max(1, int(size * planned["keep"]))}
+        if not path.parent.is_dir():
+            raise NotPossible(f"{path}: {SETTING} lies in no folder that is there: name the file that it writes")
+        return await super().plan(context, on, args) | {"path": str(path)}
 
     async def inject(self, context: Context, mark: str, target: Target, lease_end: int) -> None:
         cut = msgspec.convert(target, Cut)
+        cut.read()
         await local.hold(context, mark, cut, lease_end, down=True, mends=[cut.mend(mark)])
         local.strike(cut, signal.SIGKILL)
         await local.prove_gone(cut)
@@ -85,7 +91,7 @@ class CutRegistry(local.OnProcess):
     async def prove(self, context: Context, mark: str, target: Target) -> dict[str, Any]:
         cut = msgspec.convert(target, Cut)
         was = cut.copy(mark).stat().st_size
-        return await local.prove_gone(cut) | {"registry_bytes": cut.kept, "were": was}
+        return await local.prove_gone(cut) | {"registry_bytes": mends.kept(was, cut.keep), "were": was}
 
     async def undo(self, context: Context, mark: str, target: Target) -> str | None:
         cut = msgspec.convert(target, Cut)
@@ -114,19 +120,17 @@ def _registry(context: Context) -> pathlib.Path:
 
 def _cut(cut: Cut, mark: str) -> None:
     """The copy is safe before anything is cut. Raises NotPossible, or NotProven when the file is not as short as it should be."""
-    path, copy = pathlib.Path(cut.path), cut.copy(mark)
+    path, copy, whole = pathlib.Path(cut.path), cut.copy(mark), cut.read()
+    kept = mends.kept(len(whole), cut.keep)
     try:
-        whole = path.read_bytes()
-        if len(whole) <= cut.kept:
-            raise NotPossible(f"{path}: it has only {len(whole)} bytes by now: nothing was cut off")
         with os.fdopen(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(whole)
             file.flush()
             os.fsync(file.fileno())
-        os.truncate(path, cut.kept)
+        os.truncate(path, kept)
     except OSError as error:
         raise NotPossible(f"{path}: it can't be cut short ({error.strerror})") from error
-    if path.read_bytes() != whole[: cut.kept]:
+    if path.read_bytes() != whole[:kept]:
         raise NotProven(f"{path}: it was written while the data plane was down: by whom?")
 
 

@@ -99,16 +99,6 @@ def _component(process: Process, made: Sandbox, fronts: Fronts) -> ComponentSpec
 def platform_file(identity: str, made: Sandbox, fronts: Fronts, options: Options) -> str:
     """platform.toml, which is all that Reprise is told of it."""
     faults = ", ".join(f'"{kind}"' for kind in kinds())
-    groups = {NAMES.get(name, name): "" for name in (AGENT, DATA, CONTROL)}
-    groups[DATABASE] = 'admin = { file = "admin.dsn" }\n'
-    components = "\n".join(
-        f'[components."{name}"]\nhow = "process"\nkeeper = "keeper.json"\n{more}' for name, more in groups.items()
-    )
-    links = "\n".join(
-        f'[links."{name}"]\nadmin = "http://127.0.0.1:{fronts.api}"\nproxy = "{_proxy(identity, name)}"\n'
-        f'token = {{ file = "{TOKEN}" }}\n'
-        for name in fronts.links
-    )
     registry = f'registry = "{made.registry}"' if made.registry else ""
     return f"""\
 version = 1
@@ -136,11 +126,7 @@ kind = "files"
 path = "{made.workspaces}"
 hz = 50
 
-{components}
-[components.sessions]
-how = "descendants"
-
-{links}
+{_parts(identity, fronts)}
 [allow]
 faults = [{faults}]
 share = 1.0
@@ -159,3 +145,18 @@ order = false
 files = true
 memory = true
 """
+
+
+def _parts(identity: str, fronts: Fronts) -> str:
+    """[components] and [links] of it."""
+    groups = {NAMES.get(name, name): "" for name in (AGENT, DATA, CONTROL)}
+    groups[DATABASE] = 'admin = { file = "admin.dsn" }\n'
+    components = [
+        f'[components."{name}"]\nhow = "process"\nkeeper = "keeper.json"\n{more}' for name, more in groups.items()
+    ]
+    links = [
+        f'[links."{name}"]\nadmin = "http://127.0.0.1:{fronts.api}"\nproxy = "{_proxy(identity, name)}"\n'
+        f'token = {{ file = "{TOKEN}" }}\n'
+        for name in fronts.links
+    ]
+    return "\n".join([*components, '[components.sessions]\nhow = "descendants"\n', *links])
