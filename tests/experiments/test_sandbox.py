@@ -147,3 +147,15 @@ def test_a_sandbox_that_is_open_after_its_agent_was_killed_is_found(begin: Begin
     assert ran.code == 1, ran.told()
     [witness] = ran.verdict()["checks"]["objective"]["witnesses"]
     assert witness["say"].startswith("nobody is let in without a token"), ran.told()
+
+
+@pytest.mark.thorough
+def test_a_table_that_is_locked_takes_no_row_and_no_step_is_accepted_without(
+    sandbox: starter.Stack, begin: Begin
+) -> None:
+    text = (ROOT / "experiments" / "sandbox-database-hangs.json").read_text()
+    locked = '"func": "lock_table", "arguments": {"table": "session_steps", "readers": false}'
+    experiment = json.loads(text.replace('"func": "hang"', locked))
+    ran = begin(sandbox.platform_file, "--var", "hold_s:float=4.0", experiment=experiment).finish()
+    assert ran.code == 0, ran.told()
+    assert unproven("sandbox-database-hangs", ran.verdict()) == set(), ran.told()

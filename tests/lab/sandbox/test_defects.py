@@ -234,15 +234,17 @@ SCENES = {
     "slow-to-return": (late_again, {}),
     "agent-any-token": (any_token, GUARDED),
 }
+SLOW = {"silence-is-yes", "slow-to-return"}
+NAMES = [pytest.param(name, marks=[pytest.mark.thorough] if name in SLOW else []) for name in SCENES]
 
 
-@pytest.mark.parametrize("name", SCENES)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_defect_breaks_its_promise(new_platform, name):
     broken, options = SCENES[name]
     assert broken(new_platform(**options, defect=name))
 
 
-@pytest.mark.parametrize("name", SCENES)
+@pytest.mark.parametrize("name", NAMES)
 def test_without_it_the_promise_is_kept(plain, name):
     broken, options = SCENES[name]
     assert not broken(plain(**options))

@@ -124,6 +124,7 @@ def _processes(folder: pathlib.Path, made: Sandbox, options: Options, signing: s
     agent = {
         "SESSION_AGENT_ADDR": made.session_agent.removeprefix("http://"),
         "SESSION_AGENT_AUTH_BYPASS": "false" if on else "true",
+        "WORKSPACE_ROOT": made.workspaces,
     }
     data = {
         "PORT": _port(made.data_plane),

@@ -133,7 +133,7 @@ ALL = (
     ),
     _defect(
         "slow-to-return", "objective",
-        "a session agent that is started again reads for eight seconds what is in its workspaces before it answers anybody",
+        "a session agent that is started again reads for six and a half seconds what is in its workspaces before it answers anybody",
         {"Hosts": "agent.ReadsBeforeItAnswers"},
         "sandbox-agent-crash",
     ),

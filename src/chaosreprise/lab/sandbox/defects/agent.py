@@ -10,7 +10,7 @@ from chaosreprise.lab.sandbox.hosted import Hosted, Hosts, Said
 from chaosreprise.lab.sandbox.interpreter import Interpreter, Printed
 
 NOW_AND_THEN = 5  # each fifth one
-READING_S = 8.0
+READING_S = 6.5
 
 
 class DropsSteps(Hosted):
