@@ -50,6 +50,7 @@ class Description(msgspec.Struct, kw_only=True):
         str, list[str]
     ] = {}  # by operation, the components that it crosses but for its agent and session; empty: all alike
     hibernates: bool = True
+    quota: int = 0  # how many sessions a user may have at a time; 0: not known
     effects: str = "slots"  # the ledger of the evidence without which effects are not known
     read_along: list[str] = []  # agents on whose links it is seen what they and the control plane say to each other
 

@@ -73,7 +73,7 @@ class Bearer(httpx.Auth):
         control = self._control
         given = {"username": control.user, "password": control.password.read(self._folder)}
         try:
-            answer = await self._http.post("/api/v1/auth/login", json=given, auth=None)
+            answer = await self._http.post("/api/v1/auth/login", json=given, auth=httpx.Auth())
         except httpx.TransportError as error:
             raise Unreachable(
                 f"{control.url}: the control plane does not answer ({error}): is the platform up?"

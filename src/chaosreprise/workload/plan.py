@@ -25,6 +25,7 @@ class Workload(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=
     """What the experiment says of its load. `mix` are the rates of open-loop operations, each per second.
 
     `asks`: the shares of creates, but for those that make the load's own sessions, which ask for a cluster, a region or a platform.
+    `crowd`: how many creates come at once for one user, who has no other sessions, whenever commands are sent.
     `seed`: a whole number from 0, also as text (it comes from REPRISE_SEED); empty or absent: drawn.
     """
 
@@ -34,11 +35,13 @@ class Workload(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=
         msgspec.field(default_factory=lambda: {"step": 30.0, "read": 15.0})
     )
     asks: dict[Place, Annotated[float, Meta(ge=0, le=1, description="a share from 0 to 1")]] = {}
+    crowd: Annotated[int, Meta(ge=0, le=1000, description="a whole number from 0 to 1000")] = 0
     seed: int | str | None = None
 
 
 class Plan(msgspec.Struct, kw_only=True, frozen=True):
     """What the load will do. `starts` is the total of creates, `queue` the longest queue of commands that one agent can get.
+    `crowd` of them come at once for the user `crowded`.
 
     Beside `reserve` running and as many hibernated sessions an agent has `ends` and `wakes` more of them, for moments.
     """
@@ -56,6 +59,8 @@ class Plan(msgspec.Struct, kw_only=True, frozen=True):
     settle_s: float = 0.0
     hibernates: bool = True
     asks: dict[Place, float] = {}
+    crowd: int = 0
+    crowded: str = ""
 
 
 def make(
@@ -90,24 +95,29 @@ def make(
             f"workload.asks = {workload.asks}: {asking:g} in all: one create asks for one thing: expected 1 at most"
         )
     if not hibernates:
-        return _within(a_user, _of_steps(workload, exposure, agents, users, max_sessions, seed))
+        return _of_steps(workload, exposure, agents, users, max_sessions, seed)
     reserve = (
         workload.reserve
         or max(exposure.get("hibernate", 0), exposure.get("wake", 0), -(-exposure.get("stop", 0) // 2)) + 1
     )
     ends, wakes = prompts.get("hibernate", 0) + prompts.get("stop", 0), prompts.get("wake", 0)
     per_agent = 2 + 2 * reserve + ends + wakes
-    starts = len(agents) * (per_agent + 2) + prompts.get("start", 0)
+    starts = len(agents) * (per_agent + 2) + prompts.get("start", 0) + workload.crowd
     limit = min(workload.sessions, max_sessions)
     if starts > limit:
         moments = f" + {ends + wakes} for moments" if ends + wakes else ""
+        crowd = f" + a crowd of {workload.crowd}" if workload.crowd else ""
         raise BadInput(
-            f"{starts} sessions are needed ({len(agents)} agents x (1 canary + 1 for steps + 2 x {reserve} in reserve{moments} + 2 cycles)): "
+            f"{starts} sessions are needed ({len(agents)} agents x (1 canary + 1 for steps + 2 x {reserve} in reserve{moments} + 2 cycles){crowd}): "
             f"workload.sessions = {workload.sessions}, budget.max_sessions = {max_sessions}: lower the exposure or raise the limits"
         )
     queue = max(
-        4 * reserve + 2 * (ends + wakes), 2 * len(agents)
+        4 * reserve + 2 * (ends + wakes) + workload.crowd, 2 * len(agents)
     )  # the pairs of the victim; the starts of the window with their stops
+    if workload.crowd and len(users) < 2:
+        raise BadInput(
+            f"workload.crowd = {workload.crowd}: it is for a user without other sessions: name two in budget.users"
+        )
     made = Plan(
         seed=seed,
         agents=sorted(agents),
@@ -118,17 +128,20 @@ def make(
         starts=starts,
         queue=queue,
         mix=workload.mix,
-        users=users,
+        users=users[:-1] if workload.crowd else users,
         asks=workload.asks,
+        crowd=workload.crowd,
+        crowded=users[-1] if workload.crowd else "",
     )
     return _within(a_user, made)
 
 
 def _within(a_user: int | None, plan: Plan) -> Plan:
     """The same plan, if its users may have so many sessions. Raises BadInput."""
-    if a_user is not None and plan.starts > a_user * len(plan.users):
+    starts = plan.starts - plan.crowd
+    if a_user is not None and starts > a_user * len(plan.users):
         raise BadInput(
-            f"{plan.starts} sessions are needed: budget.users names {len(plan.users)}, of whom each may have {a_user} "
+            f"{starts} sessions are needed: budget.users names {len(plan.users)} for them, of whom each may have {a_user} "
             "(budget.sessions_a_user): name more users, or lower the exposure"
         )
     return plan
