@@ -15,7 +15,7 @@ ATTRIBUTION = [
     Attribution(op="wake", ledger="slots", level="counted", mark="up"),
     Attribution(op="stop", ledger="slots", level="counted", mark="gone"),
 ]
-GIVEN = ("states", "claims")
+GIVEN = ("states", "claims", "quota")
 PARTS = {"agents": 4, "control_planes": 2, "users": 40, "regions": 2, "clusters": 2, "agent_platforms": 2}
 ALL_LEVELS = criteria.levels_of(LEDGERS, ATTRIBUTION, GIVEN)
 
@@ -91,7 +91,10 @@ def test_the_weakest_kind_of_command_decides_what_a_check_can_judge():
     assert set(ALL_LEVELS.values()) == {"counted"}
 
 
-@pytest.mark.parametrize(("given", "lacks"), [(("states",), "dishonest"), (("claims",), "lifecycle")])
+@pytest.mark.parametrize(
+    ("given", "lacks"),
+    [(("states", "quota"), "dishonest"), (("claims", "quota"), "lifecycle"), (("states", "claims"), "quota")],
+)
 def test_a_check_is_missed_where_the_adapter_does_not_state_what_it_judges(given, lacks):
     assert set(ALL_LEVELS) - set(criteria.levels_of(LEDGERS, ATTRIBUTION, given)) == {lacks}
 

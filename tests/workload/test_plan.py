@@ -31,8 +31,17 @@ def test_the_default_load_makes_48_sessions_with_n_plus_1_of_each_in_reserve_on_
 
 def test_more_sessions_than_its_users_may_have_are_refused_before_anything_is_made() -> None:
     assert make(Workload(), EXPOSURE, AGENTS, USERS, 48, 200, 1, a_user=4).starts == 48
-    with pytest.raises(BadInput, match=r"48 sessions are needed: budget.users names 12, of whom each may have 3"):
+    with pytest.raises(
+        BadInput, match=r"48 sessions are needed: budget.users names 12 for them, of whom each may have 3"
+    ):
         make(Workload(), EXPOSURE, AGENTS, USERS, 48, 200, 1, a_user=3)
+
+
+def test_a_crowd_comes_for_a_user_who_has_no_other_sessions() -> None:
+    made = make(Workload(sessions=60, crowd=12), EXPOSURE, AGENTS, USERS, 60, 200, 1, a_user=5)
+    assert (made.starts, made.crowd, made.crowded, made.users) == (60, 12, "u11", USERS[:-1])
+    with pytest.raises(BadInput, match="name two in budget.users"):
+        make(Workload(sessions=60, crowd=12), EXPOSURE, AGENTS, USERS[:1], 60, 200, 1)
 
 
 def test_creates_ask_in_the_shares_that_are_stated_and_for_each_value_in_its_turn() -> None:

@@ -74,6 +74,8 @@ class Tiny:
         listed: list[str] | None = None,
         says: str | None = None,
         asks: dict[Place, str] | None = None,
+        rule: str | None = None,
+        user: str | None = None,
     ) -> str:
         """A command and its answer, `took` seconds later; None: none came. `made`: the session of a start. A refusal with status 404
         says that there is no such session; a read without a session is answered with what is `listed`, a step with what it `says`."""
@@ -81,10 +83,11 @@ class Tiny:
         cmd = f"c{self._count}"
         path = ["control-plane", "database", *([f"agents/{agent}"] if agent else [])]
         lo = round(at * SECOND)
-        sent = Submit(lo=lo, hi=lo, cmd=cmd, op=op, session=session, key=cmd, intended=lo, path=path, asks=asks or {})
+        sent = Submit(lo=lo, hi=lo, cmd=cmd, op=op, session=session, user=user, key=cmd, intended=lo, path=path)
+        sent.asks = asks or {}
         self._events.append(sent)
         if took is not None:
-            rule = None if outcome != "fail" else "not-found" if status == ABSENT.status else "wrong-state"
+            rule = rule or (None if outcome != "fail" else "not-found" if status == ABSENT.status else "wrong-state")
             answered = Answer(
                 lo=lo, hi=round((at + took) * SECOND), cmd=cmd, outcome=outcome, id=f"p{self._count}", rule=rule
             )

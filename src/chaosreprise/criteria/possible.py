@@ -10,7 +10,11 @@ from chaosreprise.criteria.experiments import Experiment
 from chaosreprise.criteria.lists import ALL, Criterion
 from chaosreprise.history.events import LIFECYCLE, Attribution, Level
 
-GIVEN = ("claims", "states")  # what an adapter states, and without which a check that asks for it has nothing to judge
+GIVEN = (
+    "claims",
+    "quota",
+    "states",
+)  # what an adapter states, and without which a check that asks for it has nothing to judge
 
 
 class Possible(NamedTuple):

@@ -83,7 +83,10 @@ class Refusal(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Contract(Event, tag="contract"):
-    """What this run must show, from the experiment, and what the platform promises, from the adapter and its file."""
+    """What this run must show, from the experiment, and what the platform promises, from the adapter and its file.
+
+    `quota`: how many sessions of one user may be active at a time; 0: not known.
+    """
 
     sha: str
     seed: int
@@ -104,6 +107,7 @@ class Contract(Event, tag="contract"):
     observe: bool = False
     situations: list[Situation] = []
     states: list[Edge] = []
+    quota: int = 0
 
 
 class Phase(Timed, tag="phase"):

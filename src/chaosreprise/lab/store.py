@@ -81,13 +81,23 @@ class Store:
 
         async def work(connection: Connection) -> tuple[Row, Command]:
             manifest = await _manifest(connection, request.template)
-            await _check_quota(connection, request.user, asked)
+            await self.check_quota(connection, request.user, asked)
             agent = await self.place(connection, connected, request)
             session = await insert_session(connection, request, agent)
             details = _start_details(session) | {"templateManifest": manifest}
             return session, await self.insert_command(connection, session, "start_session", details)
 
         return await self._database.run(work)
+
+    async def check_quota(self, connection: Connection, user: str, asked: quota.Size) -> None:
+        """The user's row stays locked until the end, so that two creates of one user don't share the last place."""
+        if await one(connection, "select 1 from users where id = %s and active for update", (user,)) is None:
+            raise quota.exceeded(f"no user {user}")
+        await self.count(connection, user, asked)
+
+    async def count(self, connection: Connection, user: str, asked: quota.Size) -> None:
+        cursor = await connection.execute(f"select cpu, memory from sessions where user_id = %s and {ACTIVE}", (user,))
+        quota.check_user(asked, [quota.size(row["cpu"], row["memory"]) for row in await cursor.fetchall()])
 
     async def change(self, name: str, change: Change) -> Command:
         """Put a session into its passing state and store the command. Refuses with 404 and 409."""
@@ -203,14 +213,6 @@ async def _manifest(connection: Connection, template: str) -> Any:
     if row is None:
         raise template_not_found(template)
     return row["manifest"]
-
-
-async def _check_quota(connection: Connection, user: str, asked: quota.Size) -> None:
-    """The user's row stays locked until the end, so that two creates of one user don't share the last place."""
-    if await one(connection, "select 1 from users where id = %s and active for update", (user,)) is None:
-        raise quota.exceeded(f"no user {user}")
-    cursor = await connection.execute(f"select cpu, memory from sessions where user_id = %s and {ACTIVE}", (user,))
-    quota.check_user(asked, [quota.size(row["cpu"], row["memory"]) for row in await cursor.fetchall()])
 
 
 async def insert_session(connection: Connection, request: Create, agent: str | None) -> Row:

@@ -72,6 +72,7 @@ class StreamSpace:
             offline_ns=int(self._timing.offline_s * SECONDS),
             sources=list(evidence),
             states=STATES,
+            quota=self._platform.file.budget.sessions_a_user or 0,
             claims=[
                 Claim(
                     name=f"agents in {name}",

@@ -32,7 +32,11 @@ AGENTS = "agents"
 CONTROL_PLANE = "control-plane"
 SLOTS = "slots"  # what a check needs that looks at effects, of which an adapter says where they stand
 ROWS = "rows"  # what a check needs that reads the platform's own rows, whatever the file calls their evidence
-LACKING = {"states": ("states", "the states of a session"), "claims": ("claims", "a signal that claims anything")}
+LACKING = {
+    "quota": ("quota", "how many sessions a user may have: set budget.sessions_a_user"),
+    "states": ("states", "the states of a session"),
+    "claims": ("claims", "a signal that claims anything"),
+}
 """Lists of the contract that an adapter gives: the field of its description, and what it is, in words."""
 OBSERVE_ONLY = "observe-only       nothing is broken, the same commands are sent; without REPRISE_OBSERVE it"
 
@@ -287,6 +291,7 @@ def contract_event(
         objectives=list(arguments.objectives),
         situations=list(arguments.refusals),
         states=description.states,
+        quota=description.quota,
         settle_ns=int(plan.load.settle_s * SECONDS),
         promises=description.promises,
         claims=description.claims,

@@ -119,6 +119,8 @@ class Load:
             pairs += [("wake", name) for name in self._rest(self._hibernated, "wake", agent, share)]
         self._random.shuffle(pairs)
         times = sorted(self._random.uniform(0, 0.8 * seconds) for _ in pairs)
+        crowd = [self._start(user=self._plan.crowded) for _ in range(self._plan.crowd)]
+        self._begin([*crowd])
         tasks = [
             asyncio.create_task(self._pair(op, name, began + at)) for (op, name), at in zip(pairs, times, strict=True)
         ]
@@ -316,11 +318,11 @@ class Load:
             self._patience_s,
         )
 
-    async def _start(self, asks: dict[Place, str] | None = None) -> Answer:
+    async def _start(self, asks: dict[Place, str] | None = None, user: str | None = None) -> Answer:
         self._users.rotate(-1)
         persistent = not self._plan.sleepers or self._random.random() < PERSISTENT
         answer = await self._do(
-            "start", None, key=next(self._keys), user=self._users[0], asks=asks, persistent=persistent
+            "start", None, key=next(self._keys), user=user or self._users[0], asks=asks, persistent=persistent
         )
         if answer.session:
             self._alive.add(answer.session)

@@ -30,6 +30,7 @@ class Workload(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=
     `seed`: a whole number from 0, also as text (it comes from REPRISE_SEED); empty or absent: drawn. `noisy`: the steps of the mix
     write past their interpreter's `print` as well, where what they are answered consists of that.
     `asks`: the shares of creates, but for those that make the load's own sessions, which ask for a cluster, a region or a platform.
+    `crowd`: how many creates come at once for one user, who has no other sessions, whenever commands are sent.
     """
 
     sessions: Annotated[int, Meta(ge=1, le=10000, description="a whole number from 1 to 10000")] = 48
@@ -40,12 +41,14 @@ class Workload(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=
     asks: dict[Place, Annotated[float, Meta(ge=0, le=1, description="a share from 0 to 1")]] = {}
     creates: Annotated[int, Meta(ge=0, le=1000, description="a whole number from 0 to 1000")] = 0
     sleepers: Annotated[int, Meta(ge=0, le=1000, description="a whole number from 0 to 1000")] = 0
+    crowd: Annotated[int, Meta(ge=0, le=1000, description="a whole number from 0 to 1000")] = 0
     seed: int | str | None = None
     noisy: bool = False
 
 
 class Plan(msgspec.Struct, kw_only=True, frozen=True):
     """What the load will do. `starts` is the total of creates, `queue` the longest queue of commands that one agent can get.
+    `crowd` of them come at once for the user `crowded`.
 
     Beside `reserve` running and as many hibernated sessions an agent has `ends` and `wakes` more of them, for moments, and
     `sleepers` that hibernate and wake all the time.
@@ -67,6 +70,8 @@ class Plan(msgspec.Struct, kw_only=True, frozen=True):
     hibernates: bool = True
     noisy: bool = False
     asks: dict[Place, float] = {}
+    crowd: int = 0
+    crowded: str = ""
 
 
 def make(
@@ -106,7 +111,7 @@ def make(
                 f"workload.{name} = {n}: goes only where sessions can be hibernated, and here they can't: leave it out"
             )
     if not hibernates:
-        return _within(a_user, _of_steps(workload, exposure, agents, users, max_sessions, seed))
+        return _of_steps(workload, exposure, agents, users, max_sessions, seed)
     reserve = (
         workload.reserve
         or max(exposure.get("hibernate", 0), exposure.get("wake", 0), -(-exposure.get("stop", 0) // 2)) + 1
@@ -114,19 +119,24 @@ def make(
     ends, wakes = prompts.get("hibernate", 0) + prompts.get("stop", 0), prompts.get("wake", 0)
     sleepers = workload.sleepers
     per_agent = 2 + 2 * reserve + ends + wakes + sleepers
-    starts = len(agents) * (per_agent + 2) + 2 * workload.creates + prompts.get("start", 0)
+    starts = len(agents) * (per_agent + 2) + 2 * workload.creates + prompts.get("start", 0) + workload.crowd
     limit = min(workload.sessions, max_sessions)
     if starts > limit:
         moments = f" + {ends + wakes} for moments" if ends + wakes else ""
-        creates = f" + 2 x {workload.creates} creates" if workload.creates else ""
         moments += f" + {sleepers} that sleep" if sleepers else ""
+        beside = f" + 2 x {workload.creates} creates" if workload.creates else ""
+        beside += f" + a crowd of {workload.crowd}" if workload.crowd else ""
         raise BadInput(
-            f"{starts} sessions are needed ({len(agents)} agents x (1 canary + 1 for steps + 2 x {reserve} in reserve{moments} + 2 cycles){creates}): "
+            f"{starts} sessions are needed ({len(agents)} agents x (1 canary + 1 for steps + 2 x {reserve} in reserve{moments} + 2 cycles){beside}): "
             f"workload.sessions = {workload.sessions}, budget.max_sessions = {max_sessions}: lower the exposure or raise the limits"
         )
     queue = max(
-        4 * reserve + 2 * (ends + wakes) + sleepers, 2 * (len(agents) + workload.creates)
+        4 * reserve + 2 * (ends + wakes) + sleepers + workload.crowd, 2 * (len(agents) + workload.creates)
     )  # the pairs of the victim; the starts of the window with their stops
+    if workload.crowd and len(users) < 2:
+        raise BadInput(
+            f"workload.crowd = {workload.crowd}: it is for a user without other sessions: name two in budget.users"
+        )
     made = Plan(
         seed=seed,
         agents=sorted(agents),
@@ -137,19 +147,22 @@ def make(
         starts=starts,
         queue=queue,
         mix=workload.mix,
-        users=users,
+        users=users[:-1] if workload.crowd else users,
         asks=workload.asks,
         creates=workload.creates,
         sleepers=sleepers,
+        crowd=workload.crowd,
+        crowded=users[-1] if workload.crowd else "",
     )
     return _within(a_user, made)
 
 
 def _within(a_user: int | None, plan: Plan) -> Plan:
     """The same plan, if its users may have so many sessions. Raises BadInput."""
-    if a_user is not None and plan.starts > a_user * len(plan.users):
+    starts = plan.starts - plan.crowd
+    if a_user is not None and starts > a_user * len(plan.users):
         raise BadInput(
-            f"{plan.starts} sessions are needed: budget.users names {len(plan.users)}, of whom each may have {a_user} "
+            f"{starts} sessions are needed: budget.users names {len(plan.users)} for them, of whom each may have {a_user} "
             "(budget.sessions_a_user): name more users, or lower the exposure"
         )
     return plan

@@ -169,6 +169,18 @@ MISASSIGNED = (
         {"Delivery": "delivery.SentToNobody"},
     ),
 )  # fmt: skip
+QUOTA = (
+    Defect(
+        "counts-first", "quota", "burst-of-creates",
+        "a user's sessions are counted before another one is added, with nothing that keeps creates apart: several take the last place",
+        {"Store": "store.CountsFirst"},
+    ),
+    Defect(
+        "counts-what-runs", "quota", "burst-of-creates",
+        "only sessions that run are counted: while they start their user may have as many more",
+        {"Store": "store.CountsWhatRuns"},
+    ),
+)  # fmt: skip
 MISPLACED = (
     Defect(
         "any-cluster", "misplaced", "placement",
@@ -335,6 +347,6 @@ UNREAD = (
 )  # fmt: skip
 """What no check of a run can find, since no run asks for it: `chaos reprise doctor` does."""
 ALL = (
-    *LOST, *DUPLICATE, *PHANTOM, *REORDER, *RESIDUE, *SPLIT_BRAIN, *MISASSIGNED, *MISPLACED, *LATE, *LIFECYCLE, *REFUSAL, *OBJECTIVE,
+    *LOST, *DUPLICATE, *PHANTOM, *REORDER, *RESIDUE, *SPLIT_BRAIN, *MISASSIGNED, *QUOTA, *MISPLACED, *LATE, *LIFECYCLE, *REFUSAL, *OBJECTIVE,
     *FAIL_OPEN, *DENIED, *DISHONEST, *INTERRUPTED, *STATE_LOSS, *ISOLATION, *UNREAD,
 )  # fmt: skip

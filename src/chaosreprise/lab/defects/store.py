@@ -127,6 +127,22 @@ class IdsByTheSecond(Store):
         await connection.execute(_OVERWRITE, (*command[:4], Jsonb(command.payload), command.status, at, at))
 
 
+class CountsFirst(Store):
+    """What a user has is counted and then added to, and nothing keeps another create from counting in between."""
+
+    async def check_quota(self, connection: Connection, user: str, asked: quota.Size) -> None:
+        await self.count(connection, user, asked)
+
+
+class CountsWhatRuns(Store):
+    """A user's sessions are counted once they run: those that have just been asked for take no place."""
+
+    async def count(self, connection: Connection, user: str, asked: quota.Size) -> None:
+        query = "select cpu, memory from sessions where user_id = %s and state = 'running'"
+        rows = await (await connection.execute(query, (user,))).fetchall()
+        quota.check_user(asked, [quota.size(row["cpu"], row["memory"]) for row in rows])
+
+
 class AnyCluster(Store):
     """The least loaded agent gets a session, on whichever cluster."""
 
