@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 import pytest
-from runs import CHAOS, CLEAN
+from runs import CHAOS, CLEAN, start_lab
 
 from chaosreprise.stack import starter
 from chaosreprise.stack.client import Keeper
@@ -58,6 +58,28 @@ def test_each_run_has_its_seed_and_the_table_is_over_all(
     lines = output.splitlines()
     assert [line.split()[:3] for line in lines[:2]] == [["1/2", "seed", "11"], ["2/2", "seed", "12"]]
     assert any(line.startswith("drained") and line.endswith("2 of 2") for line in lines)
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(("defect", "slower"), [(None, []), ("keeps-for-ever", ["p95 read"])])
+def test_a_platform_that_gets_slower_from_run_to_run_is_false_and_another_is_not(
+    defect: str | None, slower: list[str], shortest: dict[str, Any], tmp_path: pathlib.Path
+) -> None:
+    arguments = shortest["controls"][0]["provider"]["arguments"]
+    arguments["workload"]["mix"]["read"] = 40.0
+    arguments["optional"] = []
+    kept = start_lab(defect)
+    try:
+        process = begin(tmp_path, kept, shortest, "6", "experiment.json", "--seed", "11")
+        output, errors = process.communicate(timeout=390)
+    finally:
+        kept.end()
+    found = written(tmp_path)
+    assert [name for name, trend in found["trends"].items() if trend["rises"]] == slower, output + errors
+    assert found["trends"]["p95 read"]["runs"] == 6
+    assert ("SLOWER" in output) is bool(slower)
+    assert process.returncode == (1 if slower else {"true": 0, "unknown": 2}[found["verdict"]]), output + errors
 
 
 @pytest.mark.thorough

@@ -8,14 +8,16 @@ p95), for with fewer it is the slowest run by another name.
 
 import math
 import statistics
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from chaosreprise.errors import BadInput
+from chaosreprise.history import Answer, History, Submit
 from chaosreprise.report import words
+from chaosreprise.report.trend import Point, Trend, runs_needed, trends
 
 PERCENTILES = (90, 95)
 VERDICTS = ("true", "false", "unknown")
@@ -33,13 +35,14 @@ class Measured(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Run(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One of the runs: its verdict, or `not judged` and why."""
+    """One of the runs: its verdict, or `not judged` and why. `answers`: p95 of how long each kind of accepted command took to be answered."""
 
     verdict: str
     seed: int | None = None
     directory: str = ""
     why: str = ""
     recovery: dict[str, Measured] = {}
+    answers: dict[str, float] = {}
 
 
 class Spread(msgspec.Struct, kw_only=True):
@@ -85,6 +88,45 @@ def _slowest(name: str, recovery: Sequence[dict[str, Any]]) -> Measured | None:
         return None
     lo, hi = max(spans, key=lambda span: (span[0] + span[1]) / 2)
     return Measured(s=(lo + hi) / 2, off=(hi - lo) / 2)
+
+
+def answers(history: History) -> dict[str, float]:
+    """By kind of command, p95 of the seconds until it was accepted, where there are enough for one."""
+    sent = {event.cmd: event for event in history.events if isinstance(event, Submit)}
+    took: dict[str, list[float]] = defaultdict(list)
+    for event in history.events:
+        if isinstance(event, Answer) and event.outcome == "ok" and event.cmd in sent:
+            took[sent[event.cmd].op].append((event.hi - sent[event.cmd].lo) / 1e9)
+    found = {op: percentile(sorted(times), 95) for op, times in sorted(took.items())}
+    return {op: p95 for op, p95 in found.items() if p95 is not None}
+
+
+def trend(runs: Sequence[Run]) -> dict[str, Trend]:
+    """Of each figure, whether it rises from run to run."""
+    figures: dict[str, list[Point]] = defaultdict(list)
+    for number, run in enumerate(runs):
+        for name, figure in run.recovery.items():
+            if figure.s is not None:
+                figures[name].append(Point(number, figure.s, figure.off))
+        for op, s in run.answers.items():
+            figures[f"p95 {op}"].append(Point(number, s))
+    return trends(figures)
+
+
+def trend_lines(runs: Sequence[Run]) -> Iterator[str]:
+    """What rises; else what was looked at, or how many runs that would take."""
+    found, texts = trend(runs), dict(words.RECOVERED)
+    for name, told in found.items():
+        if told.rises and told.slope_s is not None and told.p is not None:
+            yield (
+                f"SLOWER  {texts.get(name, name)} rises by {told.slope_s * 1e3:.3g} ms a run over {told.runs} runs "
+                f"(Theil-Sen; by chance as clear in {told.p:.2g} of all cases, Mann-Kendall)"
+            )
+    judged = [told for told in found.values() if told.rises is not None]
+    if judged and not any(told.rises for told in judged):
+        yield f"no slower from run to run: none of {len(judged)} figures rises beyond noise (Mann-Kendall, 5 % for all)"
+    if few := [texts.get(name, name) for name, told in found.items() if told.rises is None]:
+        yield f"no trend of {', '.join(few)}: it takes {runs_needed(max(1, len(judged)))} runs that measured them, or more"
 
 
 def spreads(runs: Sequence[Run]) -> dict[str, Spread]:

@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 
+from chaosreprise import history
 from chaosreprise.errors import BadInput
 from chaosreprise.paths import runs_root
 from chaosreprise.report import spread, verdict_file
@@ -75,12 +76,16 @@ class Repeating:
 
     @property
     def worst(self) -> str:
+        """One that gets slower from run to run is false."""
+        if any(trend.rises for trend in spread.trend(self.runs).values()):
+            return "false"
         found = spread.worst(self.runs)
         return "unknown" if found == "true" and len(self.runs) < self.times else found
 
     def lines(self) -> Iterator[str]:
         """What there is to say at the end."""
         yield from spread.table(self.runs)
+        yield from spread.trend_lines(self.runs)
         if self.stopped:
             yield f"stopped by {self.stopped} after {len(self.runs)} of {self.times} runs"
         yield f"written: {self.path}"
@@ -98,6 +103,7 @@ class Repeating:
                 "verdict": self.worst,
                 "verdicts": spread.counts(self.runs),
                 "figures": spread.spreads(self.runs),
+                "trends": spread.trend(self.runs),
                 "runs": self.runs,
             }
         )
@@ -176,7 +182,8 @@ def _owner(folder: pathlib.Path) -> int | None:
 def _read(folder: pathlib.Path, seed: int) -> Run:
     directory = str(Directory(folder).shown)
     try:
-        return spread.of_verdict(json.loads((folder / "verdict.json").read_text()), directory)
+        run = spread.of_verdict(json.loads((folder / "verdict.json").read_text()), directory)
+        return msgspec.structs.replace(run, answers=spread.answers(history.load(folder / "history")))
     except OSError as error:
         why = f"it has no verdict.json ({error.strerror}): `chaos reprise recheck {directory}` judges what it recorded"
     except (ValueError, RecursionError):

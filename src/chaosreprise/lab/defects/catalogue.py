@@ -246,6 +246,11 @@ OBJECTIVE = (
         {"Store": "store.SweepsInLine"},
     ),
     Defect(
+        "keeps-for-ever", "objective", "latency-slo",
+        "each read takes longer the more sessions there ever were: the first run is fast, and `chaos reprise repeat` sees where it leads",
+        {"Store": "store.KeepsForEver"},
+    ),
+    Defect(
         "online-for-ever", "objective", AWAY,
         "an agent without a connection, and without a heartbeat, still counts as online: nobody notices that it is gone",
         {"Roster": "roster.OnlineForEver"}, also=("dishonest",),

@@ -17,6 +17,7 @@ from chaosreprise.lab.store import INSERT_COMMAND, PLACEMENT_LOCK, Change, Comma
 NO_AGENTS = 503
 TRIES, TRY_AGAIN_S = 24, 0.25
 SWEEPS, SWEEP_S = 6, 3.0
+KEPT_S = 0.04  # for each session that there ever was
 AT_ONCE_S = 1.0  # what took longer was no accident
 _PLACE = """
 select a.agent_id from agents a left join sessions s on s.agent_id = a.agent_id and s.state in ('pending', 'starting', 'waking', 'running')
@@ -89,6 +90,20 @@ class SweepsInLine(Store):
         if self._creates % SWEEPS == 0:
             await asyncio.sleep(SWEEP_S)
         return await super().create(request, asked, connected)
+
+
+class KeepsForEver(Store):
+    """What is known of a session is kept for ever, and looked through for each read."""
+
+    _kept = 0
+
+    async def create(self, request: Create, asked: quota.Size, connected: Sequence[str]) -> tuple[Row, Command]:
+        self._kept += 1
+        return await super().create(request, asked, connected)
+
+    async def session(self, name: str) -> Row:
+        await asyncio.sleep(self._kept * KEPT_S)
+        return await super().session(name)
 
 
 class TriesAgain(Store):
