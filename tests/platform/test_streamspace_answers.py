@@ -27,7 +27,13 @@ def test_a_whole_list_names_our_sessions_and_nobody_elses():
 
 
 def test_where_lists_show_no_tags_our_key_among_what_was_asked_for_tells_our_sessions():
-    asked = {"ours": MARKS.keys[0], "of-another-run": MARKS.keys[-1] + 1, "theirs": "512Mi", "odd": "²", "long": "9" * 5000}
+    asked = {
+        "ours": MARKS.keys[0],
+        "of-another-run": MARKS.keys[-1] + 1,
+        "theirs": "512Mi",
+        "odd": "²",
+        "long": "9" * 5000,
+    }
     sessions = [{"name": name, "resources": {"memory": str(memory)}} for name, memory in asked.items()]
     found = answer(200, {"sessions": [*sessions, {"name": "bare"}], "total": 6})
     assert found.listed == ["ours"]

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import pathlib
 import sys
@@ -10,6 +11,7 @@ from typing import NamedTuple
 
 import pgserver
 import psycopg
+from runs import EXPERIMENT, SHORTEST
 from standins import HOST, STANDINS
 from toystack import free_port
 
@@ -94,7 +96,9 @@ class Space(NamedTuple):
 def database(folder: pathlib.Path) -> Iterator[str]:
     """The database of a deployment, with its users and agents: the connection string of its owner."""
     folder.mkdir(parents=True, exist_ok=True)
-    users = "".join(f"insert into users values ('{user}', '{user}', '{user}@example.org', '{user}', '-');\n" for user in USERS)
+    users = "".join(
+        f"insert into users values ('{user}', '{user}', '{user}@example.org', '{user}', '-');\n" for user in USERS
+    )
     digest = hashlib.sha256(KEY.encode()).hexdigest()
     made = "".join(
         f"insert into agents (agent_id, platform, approval_status, api_key_hash) values ('{agent}', 'docker', 'approved', '{digest}');\n"
@@ -103,11 +107,21 @@ def database(folder: pathlib.Path) -> Iterator[str]:
     with pgserver.running(folder, "select 1;") as address:
         dsn = pgserver.dsn(address)
         with psycopg.connect(dsn, autocommit=True) as connection:
-            connection.execute(((STANDINS / "streamspace" / "schema.sql").read_text() + users + made + SQL.format(reader=READER)).encode())
+            connection.execute(
+                (
+                    (STANDINS / "streamspace" / "schema.sql").read_text() + users + made + SQL.format(reader=READER)
+                ).encode()
+            )
         yield dsn
 
 
-def written(folder: pathlib.Path, dsn: str, defect: str = "none", evidence: str = ROWS, password: str = '{ env = "SPACE_PASSWORD" }') -> Space:
+def written(
+    folder: pathlib.Path,
+    dsn: str,
+    defect: str = "none",
+    evidence: str = ROWS,
+    password: str = '{ env = "SPACE_PASSWORD" }',
+) -> Space:
     """A platform file of it."""
     folder.mkdir(parents=True, exist_ok=True)
     port, at = free_port(), STANDINS / "streamspace"
@@ -115,7 +129,15 @@ def written(folder: pathlib.Path, dsn: str, defect: str = "none", evidence: str 
     file = folder / "space.toml"
     file.write_text(
         FILE.format(
-            host=HOST, port=port, python=sys.executable, at=at, defect=defect, agents=agents, evidence=evidence, users=list(USERS), password=password
+            host=HOST,
+            port=port,
+            python=sys.executable,
+            at=at,
+            defect=defect,
+            agents=agents,
+            evidence=evidence,
+            users=list(USERS),
+            password=password,
         )
     )
     env = {
@@ -131,3 +153,20 @@ def written(folder: pathlib.Path, dsn: str, defect: str = "none", evidence: str 
 
 def environment(space: Space) -> dict[str, str]:
     return {**os.environ, **space.env}
+
+
+def rows_only(folder: pathlib.Path) -> pathlib.Path:
+    """agent-failover, which asks only for what rows and answers show, as short as can be."""
+    text = EXPERIMENT.read_text()
+    for name, value in SHORTEST.items():
+        text = text.replace(f'"${{{name}}}"', json.dumps(value))
+    found = json.loads(text)
+    arguments = found["controls"][0]["provider"]["arguments"]
+    arguments["workload"]["reserve"] = 1
+    arguments |= {
+        "require": ["lifecycle", "unrecorded"],
+        "optional": ["lost", "misassigned", "denied", "dishonest"],
+        "criteria": [],
+    }
+    (folder / "rows-only.json").write_text(json.dumps(found))
+    return folder / "rows-only.json"

@@ -50,7 +50,10 @@ def created(row: Row, agent: str, command: str) -> dict[str, Any]:
         "resources",
     )
     whole = session(row)
-    return {name: whole[name] for name in kept} | {"tags": row["tags"], "status": {"phase": "Pending", "message": message}}
+    return {name: whole[name] for name in kept} | {
+        "tags": row["tags"],
+        "status": {"phase": "Pending", "message": message},
+    }
 
 
 def agent(row: Row, with_approval: bool) -> dict[str, Any]:

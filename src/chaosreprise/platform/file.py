@@ -33,8 +33,8 @@ from chaosreprise.platform.values import (
     Strict,
     Text,
     Url,
-    Value,
     Users,
+    Value,
     check_url,
 )
 from chaosreprise.settings import TOO_MUCH, convert, read_text
@@ -167,7 +167,7 @@ class Promises(Strict, frozen=True):
     streams: bool = True
     coalesce: bool = False
     files: bool = True
-    memory: bool = False
+    memory: bool | None = None
     takeover_s: Seconds | None = None
 
     def stated(self) -> dict[str, Any]:

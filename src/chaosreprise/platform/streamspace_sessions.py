@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from chaosreprise.errors import BadInput, NotPossible, Unreachable
+from chaosreprise.hidden import hide
 from chaosreprise.platform.file import Platform
 from chaosreprise.platform.links import OF_AGENTS
 from chaosreprise.platform.streamspace_marks import Marks
@@ -46,7 +47,7 @@ async def login(http: httpx.AsyncClient, platform: Platform) -> str:
         )
     try:
         said = answer.json()
-        http.headers["Authorization"] = f"Bearer {said['token']}"
+        http.headers["Authorization"] = f"Bearer {hide(str(said['token']))}"
         return str((said.get("user") or {}).get("role"))
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise BadInput(

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from chaosreprise.errors import BadInput, shown
+from chaosreprise.hidden import hide
 from chaosreprise.settings import read_text
 
 Agents = Annotated[int, Meta(ge=1, le=64, description="a whole number from 1 to 64")]
@@ -37,7 +38,8 @@ Text = Annotated[
     str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,200}\Z", description="a text on one line, 1 to 200 characters")
 ]
 Value = Annotated[
-    str, Meta(pattern=r"^[^\x00-\x08\x0a-\x1f\x7f]{0,4000}\Z", description="a text on one line, at most 4000 characters")
+    str,
+    Meta(pattern=r"^[^\x00-\x08\x0a-\x1f\x7f]{0,4000}\Z", description="a text on one line, at most 4000 characters"),
 ]
 Path = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,1000}\Z", description="a path, relative to the platform file")]
 Url = Annotated[
@@ -66,12 +68,14 @@ class Secret(Strict, frozen=True):
     def read(self, base: pathlib.Path) -> str:
         if self.env is not None:
             if value := os.environ.get(self.env):
-                return value
+                return hide(value)
             raise BadInput(
                 f"environment variable {self.env} is not set, and the platform file takes a secret from it: export it"
             )
         where = str(base / (self.file or ""))
-        return read_text(where, "the secret", "name the right file in the platform file, or make it readable").strip()
+        return hide(
+            read_text(where, "the secret", "name the right file in the platform file, or make it readable").strip()
+        )
 
 
 Hidden = Annotated[

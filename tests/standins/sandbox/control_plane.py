@@ -46,14 +46,22 @@ class ControlPlane:
         """POST /sessions. An id of this second is given once."""
         body = await fields(request, "runtime")
         texts = ("tenantId", "agentId", "policyId")
-        if any(not isinstance(body.get(name, ""), str) for name in texts) or not isinstance(body.get("ttlSeconds", 0), int):
+        if any(not isinstance(body.get(name, ""), str) for name in texts) or not isinstance(
+            body.get("ttlSeconds", 0), int
+        ):
             raise Refused(400)
-        key = f"session-{datetime.now(UTC):%Y%m%d%H%M%S}"
+        if misbehaves("refuses"):
+            raise Refused(500)
+        now = datetime.now(UTC)
+        key = f"session-{now:%Y%m%d%H%M%S}" + (f"{now:%f}" if misbehaves("fine-ids") else "")
         if not misbehaves("shared-ids"):
             if key in self._given:
                 raise Refused(500)
             self._given.add(key)
-        made = await self._ask("/sessions", {"sessionId": key, "policyId": body.get("policyId", ""), "workspaceRef": key, "runtime": body["runtime"]})
+        made = await self._ask(
+            "/sessions",
+            {"sessionId": key, "policyId": body.get("policyId", ""), "workspaceRef": key, "runtime": body["runtime"]},
+        )
         try:
             await self._store.write(SESSION, key, "active", made["runtimeId"])
         except Unavailable as error:
@@ -77,15 +85,24 @@ class ControlPlane:
         except Unavailable as error:
             raise Refused(500) from error
         say(f"audit event action=session_step_accepted outcome=ok tenant= actor= detail={key}")
-        return web.json_response({"id": key, "status": "accepted", "stdout": said["stdout"], "stderr": said["stderr"]}, status=202)
+        return web.json_response(
+            {"id": key, "status": "accepted", "stdout": said["stdout"], "stderr": said["stderr"]}, status=202
+        )
 
 
 async def main() -> None:
     """Serve on both ports until the process is ended."""
     async with aiohttp.ClientSession() as http:
         plane = ControlPlane(http)
-        calls = [("POST", f"{at}/sessions{rest}", call) for at in ("", "/tools") for rest, call in (("", plane.create), ("/{id}/steps", plane.step))]
-        await listen(application([("GET", "/healthz", empty), ("GET", "/metrics", metrics), *calls[:2]]), int(setting("PORT", "8080")))
+        calls = [
+            ("POST", f"{at}/sessions{rest}", call)
+            for at in ("", "/tools")
+            for rest, call in (("", plane.create), ("/{id}/steps", plane.step))
+        ]
+        await listen(
+            application([("GET", "/healthz", empty), ("GET", "/metrics", metrics), *calls[:2]]),
+            int(setting("PORT", "8080")),
+        )
         await listen(application(calls[2:]), int(setting("MCP_ADDR", ":8090").rpartition(":")[2]))
         await asyncio.Event().wait()
 

@@ -20,7 +20,9 @@ class Registry:
     """The routes; a file is replaced as a whole."""
 
     def __init__(self) -> None:
-        self._file = Path(setting("SESSION_REGISTRY_PATH")) if setting("SESSION_REGISTRY_BACKEND", "memory") == "file" else None
+        self._file = (
+            Path(setting("SESSION_REGISTRY_PATH")) if setting("SESSION_REGISTRY_BACKEND", "memory") == "file" else None
+        )
         self.routes: dict[str, dict[str, str]] = {}
         if self._file and self._file.exists():
             self.routes = json.loads(self._file.read_text() or "{}")
@@ -30,7 +32,7 @@ class Registry:
         if self._file:
             beside = self._file.with_name(self._file.name + ".tmp")
             beside.write_text(json.dumps(self.routes))
-            os.replace(beside, self._file)
+            beside.replace(self._file)
 
 
 class DataPlane:
@@ -57,7 +59,11 @@ class DataPlane:
         body = await fields(request, "sessionId")
         key, runtime = body["sessionId"], body.get("runtime") or "python"
         folder = self._root / (body.get("workspaceRef") or key)
-        if not isinstance(runtime, str) or runtime.lower() not in NAMES or not folder.resolve().is_relative_to(self._root.resolve()):
+        if (
+            not isinstance(runtime, str)
+            or runtime.lower() not in NAMES
+            or not folder.resolve().is_relative_to(self._root.resolve())
+        ):
             raise Refused(500)
         token = str(uuid.uuid4())
         try:
@@ -68,7 +74,13 @@ class DataPlane:
         except (OSError, aiohttp.ClientError, TimeoutError) as error:
             say(f"sessions: create error: {error!r}")
             raise Refused(500) from error
-        self._registry.routes[key] = {"runtimeId": key, "runtime": runtime, "endpoint": self._agent, "token": token, "authMode": self._mode}
+        self._registry.routes[key] = {
+            "runtimeId": key,
+            "runtime": runtime,
+            "endpoint": self._agent,
+            "token": token,
+            "authMode": self._mode,
+        }
         self._registry.save()
         return web.json_response({"id": key, "runtimeId": key, "status": "running"}, status=202)
 
@@ -102,7 +114,9 @@ class DataPlane:
         say(f"sessions: route {where} step_id={step['stepId']} status={outcome}")
         if outcome != "completed":
             raise Refused(503, {"error": "runtime_crashed", "message": body.get("stderr") or str(outcome)})
-        return web.json_response({"status": "completed", "stdout": body["stdout"], "stderr": body["stderr"]}, status=202)
+        return web.json_response(
+            {"status": "completed", "stdout": body["stdout"], "stderr": body["stderr"]}, status=202
+        )
 
     async def _run_here(self, key: str, code: str) -> web.Response:
         try:

@@ -28,12 +28,15 @@ class Interpreter:
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
         program, script = COMMANDS[NAMES[runtime.lower()]]
         pipe = asyncio.subprocess.PIPE
-        return cls(await asyncio.create_subprocess_exec(program, script, cwd=folder, stdin=pipe, stdout=pipe, limit=1 << 30))
+        return cls(
+            await asyncio.create_subprocess_exec(program, script, cwd=folder, stdin=pipe, stdout=pipe, limit=1 << 30)
+        )
 
     async def run(self, code: str) -> dict[str, str]:
         """Run code: stdout and stderr. Lost if the interpreter is gone or goes meanwhile."""
         async with self._turn:
-            assert self._process.stdin and self._process.stdout
+            assert self._process.stdin
+            assert self._process.stdout
             try:
                 self._process.stdin.write(json.dumps({"code": code}).encode() + b"\n")
                 await self._process.stdin.drain()

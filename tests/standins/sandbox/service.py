@@ -57,7 +57,9 @@ async def fields(request: web.Request, *required: str) -> dict[str, Any]:
         body = json.loads(await request.read())
     except ValueError:
         raise Refused(400) from None
-    if not isinstance(body, dict) or not all(isinstance(body.get(name), str) and body[name].strip() for name in required):
+    if not isinstance(body, dict) or not all(
+        isinstance(body.get(name), str) and body[name].strip() for name in required
+    ):
         raise Refused(400)
     return body
 
@@ -92,17 +94,28 @@ async def answers(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Authenticate everything but the metrics, and turn what is refused into its answer."""
     try:
         asks = os.environ.get("AUTHZ_BYPASS", "true" if "SESSION_AGENT_ADDR" in os.environ else "") != "true"
-        if asks and request.path != "/metrics" and not misbehaves("no-auth") and not bearer_is_good(request.headers.get("Authorization", "")):
+        if (
+            asks
+            and request.path != "/metrics"
+            and not misbehaves("no-auth")
+            and not bearer_is_good(request.headers.get("Authorization", ""))
+        ):
             raise Refused(401)
         return await handler(request)
     except Refused as no:
         if misbehaves("echo") and no.status == 500:
-            return web.Response(status=500, text=f"failed: {request.method} {request.url} {dict(request.headers)}")
+            return web.Response(status=500, text=echo(request))
         if isinstance(no.body, dict):
             return web.json_response(no.body, status=no.status)
         return web.Response(status=no.status, text=no.body)
     except web.HTTPException as no:
         return web.Response(status=no.status)
+
+
+def echo(request: web.Request) -> str:
+    """What it was shown, twice: once where a reader that cuts at 100 characters cuts in its middle."""
+    shown = request.headers.get("Authorization", "")
+    return f"failed: {shown} ".ljust(100 - len(shown) // 2, ".") + shown + str(dict(request.headers))
 
 
 async def empty(_request: web.Request) -> web.Response:

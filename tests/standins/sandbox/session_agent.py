@@ -49,7 +49,9 @@ class Agent:
                 raise Refused(409, "session has another runtime\n")
             if known is None:
                 folder = Path(body.get("workspaceDir") or f"/tmp/sessions/{key}")
-                self._sessions[key] = Session(runtime, body.get("token") or token, folder, await Interpreter.start(runtime, folder))
+                self._sessions[key] = Session(
+                    runtime, body.get("token") or token, folder, await Interpreter.start(runtime, folder)
+                )
         return web.json_response({"sessionId": key, "status": "registered"})
 
     async def step(self, request: web.Request) -> web.Response:

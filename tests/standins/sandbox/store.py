@@ -22,7 +22,9 @@ class Sqlite:
     def __init__(self, url: str) -> None:
         waits = re.search(r"busy_timeout\((\d+)\)", url)
         self._waits = int(waits[1]) if waits else 0
-        self._file = sqlite3.connect(re.sub(r"&?_pragma=[^&]*", "", url), uri=True, timeout=self._waits / 1000, check_same_thread=False)
+        self._file = sqlite3.connect(
+            re.sub(r"&?_pragma=[^&]*", "", url), uri=True, timeout=self._waits / 1000, check_same_thread=False
+        )
         for table in TABLES:
             self._file.execute(table)
         self._file.commit()

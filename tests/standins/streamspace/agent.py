@@ -13,7 +13,12 @@ from typing import Any
 
 import aiohttp
 
-STATES = {"start_session": "running", "stop_session": "terminated", "hibernate_session": "hibernated", "wake_session": "running"}
+STATES = {
+    "start_session": "running",
+    "stop_session": "terminated",
+    "hibernate_session": "hibernated",
+    "wake_session": "running",
+}
 
 
 class Agent:
@@ -30,7 +35,12 @@ class Agent:
 
     async def _heartbeats(self) -> None:
         while True:
-            await self._say("heartbeat", status="online", activeSessions=len(list(self._objects.iterdir())), capacity={"maxSessions": 100})
+            await self._say(
+                "heartbeat",
+                status="online",
+                activeSessions=len(list(self._objects.iterdir())),
+                capacity={"maxSessions": 100},
+            )
             await asyncio.sleep(float(os.environ.get("HEALTH_CHECK_INTERVAL", "30")))
 
     async def _work(self) -> None:
@@ -47,7 +57,9 @@ class Agent:
             else:
                 path.write_text(json.dumps({"replicas": int(action != "hibernate_session")}))
             pod = {"podName": f"{name}-0", "podIP": "10.0.0.1"}
-            await self._say("status", sessionId=name, state=STATES[action], vncReady=True, vncPort=5900, platformMetadata=pod)
+            await self._say(
+                "status", sessionId=name, state=STATES[action], vncReady=True, vncPort=5900, platformMetadata=pod
+            )
             await self._say("complete", commandId=command["commandId"], result={})
 
     async def run(self) -> None:

@@ -43,7 +43,12 @@ def _user(request: web.Request) -> str | None:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     user, _, rest = token.partition(".")
     ends = rest.partition(".")[0]
-    good = scheme == "Bearer" and ends.isdigit() and int(ends) > time.time() and hmac.compare_digest(token, _token(user, int(ends)))
+    good = (
+        scheme == "Bearer"
+        and ends.isdigit()
+        and int(ends) > time.time()
+        and hmac.compare_digest(token, _token(user, int(ends)))
+    )
     return user if good else None
 
 
@@ -99,7 +104,12 @@ def _shown(session: Row) -> dict[str, Any]:
 
 
 def _agent(agent: Row, approval: bool = True) -> dict[str, Any]:
-    said = {"id": str(agent["id"]), "agentId": agent["agent_id"], "platform": agent["platform"], "status": agent["status"]}
+    said = {
+        "id": str(agent["id"]),
+        "agentId": agent["agent_id"],
+        "platform": agent["platform"],
+        "status": agent["status"],
+    }
     beat = agent["last_heartbeat"].isoformat() + "Z" if agent["last_heartbeat"] else None
     times = {f"{name}At": agent[f"{name}_at"].isoformat() + "Z" for name in ("created", "updated")}
     if agent["region"]:
@@ -122,16 +132,22 @@ class ControlPlane:
         except (ValueError, KeyError, TypeError):
             raise Refused(400, "Invalid request") from None
         if user != "admin" or password != os.environ["ADMIN_PASSWORD"]:
-            raise Refused(401, "Invalid credentials", f"{user} with {password} was refused" if misbehaves("echo") else "")
+            raise Refused(
+                401, "Invalid credentials", f"{user} with {password} was refused" if misbehaves("echo") else ""
+            )
         ends = datetime.now(UTC) + timedelta(hours=24)
         who = {"id": user, "username": user, "role": "admin"}
-        return web.json_response({"token": _token(user, int(ends.timestamp())), "expiresAt": ends.isoformat(), "user": who})
+        return web.json_response(
+            {"token": _token(user, int(ends.timestamp())), "expiresAt": ends.isoformat(), "user": who}
+        )
 
     async def sessions(self, request: web.Request) -> web.Response:
         """GET /sessions."""
         user = request.query.get("user")
         where, values = ("where user_id = %s", [user]) if user else ("", [])
-        found = [_shown(each) for each in await rows(f"select * from sessions {where} order by created_at desc", *values)]
+        found = [
+            _shown(each) for each in await rows(f"select * from sessions {where} order by created_at desc", *values)
+        ]
         return web.json_response({"sessions": found, "total": len(found)})
 
     async def _session(self, request: web.Request) -> Row:
@@ -148,7 +164,11 @@ class ControlPlane:
         held = await rows(f"select cpu, memory from sessions where user_id = %s and {ACTIVE}", user)
         known = await row("select 1 from users where id = %s", user)
         over = len(held) >= 5 or cpu > 2 or memory > 4 * 2**30
-        over = over or sum(_amount(each["cpu"]) for each in held) + cpu > 4 or sum(_amount(each["memory"]) for each in held) + memory > 8 * 2**30
+        over = (
+            over
+            or sum(_amount(each["cpu"]) for each in held) + cpu > 4
+            or sum(_amount(each["memory"]) for each in held) + memory > 8 * 2**30
+        )
         if known is None or over:
             raise Refused(403, "Quota exceeded", f"no room for another session of {user}")
 
@@ -177,20 +197,48 @@ class ControlPlane:
             if agent is None:
                 raise Refused(503, "No agents available")
             name = f"{body['user']}-{body['template']}-{secrets.token_hex(4)}"
-            home, idle, longest = bool(body.get("persistentHome")), body.get("idleTimeout") or "", body.get("maxSessionDuration") or ""
+            home, idle, longest = (
+                bool(body.get("persistentHome")),
+                body.get("idleTimeout") or "",
+                body.get("maxSessionDuration") or "",
+            )
             await rows(
                 "insert into sessions (id, user_id, template_name, state, agent_id, cluster_id, tags, platform, namespace, memory, cpu,"
                 " persistent_home, idle_timeout, max_session_duration) values (%s, %s, %s, 'pending', %s, %s, %s, %s, 'streamspace', %s, %s, %s, %s, %s)",
                 name, body["user"], body["template"], agent["agent_id"], agent["cluster_id"], body.get("tags") or [], agent["platform"],
                 memory, cpu, home, idle, longest,
             )  # fmt: skip
-        payload = {"sessionId": name, "user": body["user"], "template": body["template"], "templateManifest": template["manifest"]}
-        payload |= {"namespace": "streamspace", "memory": memory, "cpu": cpu, "persistentHome": home, "idleTimeout": idle}
+        payload = {
+            "sessionId": name,
+            "user": body["user"],
+            "template": body["template"],
+            "templateManifest": template["manifest"],
+        }
+        payload |= {
+            "namespace": "streamspace",
+            "memory": memory,
+            "cpu": cpu,
+            "persistentHome": home,
+            "idleTimeout": idle,
+        }
         command = await self._command(agent["agent_id"], name, "start_session", payload)
         message = f"Session provisioning in progress (agent: {agent['agent_id']}, command: {command})"
-        said = {"name": name, "namespace": "streamspace", "user": body["user"], "template": body["template"], "state": "pending"}
-        said |= {"persistentHome": home, "idleTimeout": idle, "maxSessionDuration": longest, "resources": {"memory": memory, "cpu": cpu}}
-        return web.json_response({**said, "tags": body.get("tags") or [], "status": {"phase": "Pending", "message": message}}, status=202)
+        said = {
+            "name": name,
+            "namespace": "streamspace",
+            "user": body["user"],
+            "template": body["template"],
+            "state": "pending",
+        }
+        said |= {
+            "persistentHome": home,
+            "idleTimeout": idle,
+            "maxSessionDuration": longest,
+            "resources": {"memory": memory, "cpu": cpu},
+        }
+        return web.json_response(
+            {**said, "tags": body.get("tags") or [], "status": {"phase": "Pending", "message": message}}, status=202
+        )
 
     async def _command(self, agent: str, session: str, action: str, payload: dict[str, Any]) -> str:
         key = f"cmd-{secrets.token_hex(4)}"
@@ -212,7 +260,9 @@ class ControlPlane:
         await rows("update sessions set state = %s, updated_at = now() where id = %s", passing, session["id"])
         payload = {"sessionId": session["id"], "namespace": session["namespace"]}
         command = await self._command(session["agent_id"], session["id"], action, payload)
-        return web.json_response({"name": session["id"], "commandId": command, "message": f"{action} accepted"}, status=202)
+        return web.json_response(
+            {"name": session["id"], "commandId": command, "message": f"{action} accepted"}, status=202
+        )
 
     async def terminate(self, request: web.Request) -> web.Response:
         """DELETE /sessions/:id."""
@@ -230,7 +280,10 @@ class ControlPlane:
         """GET /admin/agents."""
         asked = {name: request.query[name] for name in ("platform", "status", "region") if name in request.query}
         where = "".join(f" and {name} = %s" for name in asked)
-        found = [_agent(each) for each in await rows(f"select * from agents where true{where} order by agent_id", *asked.values())]
+        found = [
+            _agent(each)
+            for each in await rows(f"select * from agents where true{where} order by agent_id", *asked.values())
+        ]
         return web.json_response({"agents": found, "total": len(found)})
 
     async def agent(self, request: web.Request) -> web.Response:
@@ -242,12 +295,17 @@ class ControlPlane:
 
     async def templates(self, _request: web.Request) -> web.Response:
         """GET /templates."""
-        found = await rows("select id, name, display_name as \"displayName\", category, manifest, tags from templates order by name")
+        found = await rows(
+            'select id, name, display_name as "displayName", category, manifest, tags from templates order by name'
+        )
         return web.json_response({"templates": found, "total": len(found), "categories": [], "filters": {}})
 
     async def template(self, request: web.Request) -> web.Response:
         """GET /templates/:name."""
-        found = await row("select id, name, display_name as \"displayName\", category, manifest, tags from templates where name = %s", request.match_info["id"])
+        found = await row(
+            'select id, name, display_name as "displayName", category, manifest, tags from templates where name = %s',
+            request.match_info["id"],
+        )
         if found is None:
             raise Refused(404, "Template not found")
         return web.json_response(found)
@@ -258,7 +316,9 @@ class ControlPlane:
 
     async def metrics(self, _request: web.Request) -> web.Response:
         """GET /metrics."""
-        states = {each["state"]: each["n"] for each in await rows("select state, count(*) as n from sessions group by state")}
+        states = {
+            each["state"]: each["n"] for each in await rows("select state, count(*) as n from sessions group by state")
+        }
         shown = {name: states.get(name, 0) for name in ("running", "hibernated", "terminated")}
         return web.json_response({"cluster": {"sessions": {"total": sum(states.values()), **shown}}})
 
@@ -269,11 +329,27 @@ async def main() -> None:
     plane = ControlPlane(hub)
     app = web.Application(middlewares=[answers])
     one = f"{API}/sessions/{{id}}"
-    gets = {"/health": plane.health, "/version": plane.health, f"{API}/sessions": plane.sessions, one: plane.session, f"{API}/metrics": plane.metrics}
-    gets |= {f"{API}/admin/agents": plane.agents, f"{API}/admin/agents/{{id}}": plane.agent, f"{API}/agents/connect": hub.connect}
+    gets = {
+        "/health": plane.health,
+        "/version": plane.health,
+        f"{API}/sessions": plane.sessions,
+        one: plane.session,
+        f"{API}/metrics": plane.metrics,
+    }
+    gets |= {
+        f"{API}/admin/agents": plane.agents,
+        f"{API}/admin/agents/{{id}}": plane.agent,
+        f"{API}/agents/connect": hub.connect,
+    }
     gets |= {f"{API}/templates": plane.templates, f"{API}/templates/{{id}}": plane.template}
     app.add_routes([web.get(path, handler) for path, handler in gets.items()])
-    app.add_routes([web.post(f"{API}/auth/login", plane.login), web.post(f"{API}/sessions", plane.create), web.delete(one, plane.terminate)])
+    app.add_routes(
+        [
+            web.post(f"{API}/auth/login", plane.login),
+            web.post(f"{API}/sessions", plane.create),
+            web.delete(one, plane.terminate),
+        ]
+    )
     app.add_routes([web.put(f"{one}/hibernate", plane.hibernate), web.put(f"{one}/wake", plane.wake)])
     await rows("update agents set status = 'offline'")
     runner = web.AppRunner(app, access_log=None)

@@ -29,16 +29,24 @@ class Hub:
     async def dispatch(self, agent: str) -> None:
         """Send what is pending for an agent, oldest first, if it is connected."""
         async with self._turns.setdefault(agent, asyncio.Lock()):
-            for command in await rows("select * from agent_commands where agent_id = %s and status = 'pending' order by created_at", agent):
+            for command in await rows(
+                "select * from agent_commands where agent_id = %s and status = 'pending' order by created_at", agent
+            ):
                 socket = self.sockets.get(agent)
                 if socket is None:
                     return
                 await rows("update agent_commands set status = 'sent', sent_at = now() where id = %s", command["id"])
                 if misbehaves("forgets") and command["action"] == "stop_session":
                     continue
-                payload = {"commandId": command["command_id"], "action": command["action"], "payload": command["payload"]}
+                payload = {
+                    "commandId": command["command_id"],
+                    "action": command["action"],
+                    "payload": command["payload"],
+                }
                 with contextlib.suppress(ConnectionError):
-                    await socket.send_json({"type": "command", "timestamp": datetime.now(UTC).isoformat(), "payload": payload})
+                    await socket.send_json(
+                        {"type": "command", "timestamp": datetime.now(UTC).isoformat(), "payload": payload}
+                    )
 
     async def connect(self, request: web.Request) -> web.StreamResponse:
         """GET /agents/connect: a socket until it closes. What was on its way when the last one closed is sent again."""
@@ -54,7 +62,9 @@ class Hub:
         await socket.prepare(request)
         self.sockets[agent] = socket
         await rows("update agents set status = 'online', last_heartbeat = now() where agent_id = %s", agent)
-        await rows("update agent_commands set status = 'pending' where agent_id = %s and status in ('sent', 'ack')", agent)
+        await rows(
+            "update agent_commands set status = 'pending' where agent_id = %s and status in ('sent', 'ack')", agent
+        )
         await self.dispatch(agent)
         try:
             async for message in socket:
@@ -69,13 +79,25 @@ class Hub:
 
     async def _heard(self, agent: str, kind: str, payload: dict[str, Any]) -> None:
         if kind == "heartbeat":
-            await rows("update agents set status = %s, last_heartbeat = now() where agent_id = %s", payload["status"], agent)
+            await rows(
+                "update agents set status = %s, last_heartbeat = now() where agent_id = %s", payload["status"], agent
+            )
         elif kind == "ack":
-            await rows("update agent_commands set status = 'ack', acknowledged_at = now() where command_id = %s", payload["commandId"])
+            await rows(
+                "update agent_commands set status = 'ack', acknowledged_at = now() where command_id = %s",
+                payload["commandId"],
+            )
         elif kind == "complete":
-            await rows("update agent_commands set status = 'completed', completed_at = now() where command_id = %s", payload["commandId"])
+            await rows(
+                "update agent_commands set status = 'completed', completed_at = now() where command_id = %s",
+                payload["commandId"],
+            )
         elif kind == "failed":
-            await rows("update agent_commands set status = 'failed', error_message = %s where command_id = %s", payload["error"], payload["commandId"])
+            await rows(
+                "update agent_commands set status = 'failed', error_message = %s where command_id = %s",
+                payload["error"],
+                payload["commandId"],
+            )
         elif kind == "status":
             pod = payload["platformMetadata"]["podName"]
             await rows(
@@ -88,7 +110,10 @@ class Hub:
         while True:
             await asyncio.sleep(OFFLINE_S / 5)
             with contextlib.suppress(Exception):
-                silent = await rows("select agent_id from agents where status <> 'offline' and last_heartbeat < now() - make_interval(secs => %s)", OFFLINE_S)
+                silent = await rows(
+                    "select agent_id from agents where status <> 'offline' and last_heartbeat < now() - make_interval(secs => %s)",
+                    OFFLINE_S,
+                )
                 for each in silent:
                     if socket := self.sockets.pop(each["agent_id"], None):
                         await socket.close()

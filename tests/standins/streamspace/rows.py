@@ -13,7 +13,9 @@ Row = dict[str, Any]
 async def rows(statement: str, *values: Any) -> list[Row]:
     """Run one statement in a transaction of its own: what it returns."""
     async with (
-        await psycopg.AsyncConnection.connect(os.environ["DATABASE_URL"], connect_timeout=3, row_factory=dict_row) as connection,
+        await psycopg.AsyncConnection.connect(
+            os.environ["DATABASE_URL"], connect_timeout=3, row_factory=dict_row
+        ) as connection,
         connection.cursor() as cursor,
     ):
         await cursor.execute(statement.encode(), values)
