@@ -110,7 +110,7 @@ def verdict(directory: str) -> None:
         ) from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadInput(f"{path}: not a verdict: `chaos reprise recheck {directory}` makes it again") from error
-    click.echo(found)
+    _echo(found)
     sys.exit(code)
 
 
@@ -141,7 +141,7 @@ def schema() -> None:
     """Print the JSON Schema of a line of a history; docs/history.md says what the lines mean."""
     from chaosreprise import history  # noqa: PLC0415
 
-    click.echo(json.dumps(history.schema(), indent=2))
+    _echo(json.dumps(history.schema(), indent=2))
 
 
 @reprise.command()
@@ -157,7 +157,7 @@ def accept(directory: str, why: str, expires: str, into: str) -> None:
     from chaosreprise.run import known  # noqa: PLC0415
 
     for line in known.accept(directory, why, expires, into):
-        click.echo(line)
+        _echo(line)
 
 
 @reprise.command()
@@ -168,7 +168,7 @@ def plan(experiment: str) -> None:
     from chaosreprise.run import preview  # noqa: PLC0415
 
     for line in preview.lines(experiment):
-        click.echo(line)
+        _echo(line)
 
 
 @reprise.command()
@@ -180,7 +180,7 @@ def doctor(platform: str, as_json: bool) -> None:
     from chaosreprise.run import doctor as examining  # noqa: PLC0415
 
     found = examining.examine(platform)
-    click.echo(json.dumps(found.data(), indent=2) if as_json else "\n".join(found.lines()))
+    _echo(json.dumps(found.data(), indent=2) if as_json else "\n".join(found.lines()))
     if not found.can_begin:
         sys.exit(FAILED)
 
@@ -193,7 +193,7 @@ def init(kind: str, file: str | None) -> None:
     """Write a platform file of a KIND with every setting explained, to be filled in; FILE is by default KIND.toml."""
     from chaosreprise.run import initial  # noqa: PLC0415
 
-    click.echo(initial.write(kind, file or f"{kind}.toml"))
+    _echo(initial.write(kind, file or f"{kind}.toml"))
 
 
 @reprise.command()
@@ -205,7 +205,7 @@ def conformance(platform: str, as_json: bool) -> None:
     from chaosreprise.run import conformance as trying  # noqa: PLC0415
 
     found = trying.run(platform)
-    click.echo(json.dumps(found.data(), indent=2) if as_json else "\n".join(found.lines()))
+    _echo(json.dumps(found.data(), indent=2) if as_json else "\n".join(found.lines()))
     sys.exit(0 if found.holds else 1)
 
 
@@ -224,9 +224,9 @@ def repeat(times: int, experiment: str, seed: int | None, as_json: bool) -> None
     from chaosreprise.run.repeating import Repeating  # noqa: PLC0415
 
     repeating = Repeating(experiment, times, seed)
-    worst = repeating.go(lambda line: click.echo(line, err=as_json))
+    worst = repeating.go(lambda line: _echo(line, err=as_json))
     for line in [json.dumps(repeating.data(), indent=2)] if as_json else repeating.lines():
-        click.echo(line)
+        _echo(line)
     sys.exit(EXIT.get(worst, FAILED))
 
 
@@ -242,7 +242,7 @@ def flow(file: str) -> None:
 
     well = True
     for line, good in flows.lines(file):
-        click.echo(line)
+        _echo(line)
         well = well and good
     sys.exit(0 if well else 1)
 
@@ -263,7 +263,7 @@ def faults(as_json: bool) -> None:
     """List every fault: what it does and hits, its arguments, how it is proven and undone, what it needs."""
     from chaosreprise.faults import reference  # noqa: PLC0415
 
-    click.echo(json.dumps(reference.data(), indent=2) if as_json else reference.text())
+    _echo(json.dumps(reference.data(), indent=2) if as_json else reference.text())
 
 
 @reprise.command()
@@ -273,7 +273,7 @@ def checks(as_json: bool) -> None:
     """List every check: what it finds, its definition, the promise and the evidence that it needs, its limits."""
     from chaosreprise.checker import reference  # noqa: PLC0415
 
-    click.echo(json.dumps(reference.data(), indent=2) if as_json else reference.text())
+    _echo(json.dumps(reference.data(), indent=2) if as_json else reference.text())
 
 
 @reprise.command()
@@ -283,7 +283,7 @@ def criteria(as_json: bool) -> None:
     """List every criterion: what tests it, which checks prove it, and what is not tested yet, or never."""
     from chaosreprise.criteria import reference  # noqa: PLC0415
 
-    click.echo(json.dumps(reference.data(), indent=2) if as_json else reference.text())
+    _echo(json.dumps(reference.data(), indent=2) if as_json else reference.text())
 
 
 @reprise.command()
@@ -329,7 +329,7 @@ def up(**options: Any) -> None:
     from chaosreprise.stack import starter  # noqa: PLC0415
 
     stack = starter.start(**options, owned=False)
-    click.echo(f"export REPRISE_PLATFORM={stack.platform_file}")
+    _echo(f"export REPRISE_PLATFORM={stack.platform_file}")
 
 
 @lab.command()
@@ -339,7 +339,7 @@ def status() -> None:
     from chaosreprise.run import labs  # noqa: PLC0415
 
     for line in labs.describe():
-        click.echo(line)
+        _echo(line)
 
 
 @lab.command()
@@ -351,9 +351,9 @@ def down(ids: tuple[str, ...]) -> None:
 
     ended = labs.end(list(ids))
     for name in ended:
-        click.echo(f"lab {name} ended")
+        _echo(f"lab {name} ended")
     if not ended:
-        click.echo("no lab is running")
+        _echo("no lab is running")
 
 
 @lab.command()
@@ -383,13 +383,13 @@ def _judge(places: list[pathlib.Path], where: str | None, *, as_json: bool = Fal
 
     recorded = history.load(*places)
     for name in recorded.torn:
-        click.echo(
+        _echo(
             f"reprise: {name}: it ends within a line, or has none, and that end was dropped: its writer died in it, or the "
             "copy is not whole; what it had to say there is missing, and the verdict says what is unknown for that",
             err=True,
         )
     judged = recovery.add(checker.judge(recorded, "end"), recorded)
-    click.echo(report.verdict_json(judged) if as_json else report.console(judged, where), nl=not as_json)
+    _echo(report.verdict_json(judged) if as_json else report.console(judged, where), nl=not as_json)
     sys.exit(EXIT[judged.value])
 
 
@@ -399,11 +399,17 @@ def _misused(error: click.UsageError) -> NoReturn:
     _fail(f"no command given\n{say}." if "\n" in say else f"{say}: see {command} --help")
 
 
+def _echo(text: str, **more: bool) -> None:
+    from chaosreprise import hidden  # noqa: PLC0415
+
+    click.echo(hidden.without(text), **more)
+
+
 def _say_all(lines: Iterable[tuple[str, bool]]) -> None:
     """Each line when it is known; exit 3 unless all was well."""
     well = True
     for line, good in lines:
-        click.echo(line)
+        _echo(line)
         well = well and good
     if not well:
         sys.exit(FAILED)
@@ -411,5 +417,5 @@ def _say_all(lines: Iterable[tuple[str, bool]]) -> None:
 
 def _fail(say: str) -> NoReturn:
     with contextlib.suppress(OSError):
-        click.echo(f"reprise: {say}", err=True)
+        _echo(f"reprise: {say}", err=True)
     sys.exit(FAILED)

@@ -18,6 +18,8 @@ import json
 import re
 import sys
 
+from chaosreprise import hidden
+
 LONGEST = 500  # characters of a sentence
 LONGEST_VALUE = 100  # characters of one value in it
 CUT = "\u2026"
@@ -25,7 +27,7 @@ CUT = "\u2026"
 
 def sentence(text: str) -> str:
     """On one line, printable, and at most LONGEST long: what is longer loses its middle, since its end says what to do."""
-    line = re.sub(r"\s*[\r\n]\s*", " ", text.strip())
+    line = re.sub(r"\s*[\r\n]\s*", " ", hidden.without(text).strip())
     if not line.isprintable():
         line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
     half = (LONGEST - len(CUT)) // 2
@@ -42,13 +44,14 @@ def shown(value: object) -> str:
         RecursionError,
     ):  # more digits than Python prints, keys that JSON has not, nested too deeply
         text = f"a {type(value).__name__}"
+    text = hidden.without(text)
     return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - len(CUT)] + CUT
 
 
 def complain(error: object) -> None:
     """A line on standard error, which often is a log on the disk that has just got full: never a reason to stop."""
     with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{hidden.without(str(error))}\n")
 
 
 class RepriseError(Exception):

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import pathlib
 import sys
@@ -10,6 +11,7 @@ from typing import NamedTuple
 
 import pgserver
 import psycopg
+from runs import EXPERIMENT, SHORTEST
 from standins import HOST, STANDINS
 from toystack import free_port
 
@@ -151,3 +153,20 @@ def written(
 
 def environment(space: Space) -> dict[str, str]:
     return {**os.environ, **space.env}
+
+
+def rows_only(folder: pathlib.Path) -> pathlib.Path:
+    """agent-failover, which asks only for what rows and answers show, as short as can be."""
+    text = EXPERIMENT.read_text()
+    for name, value in SHORTEST.items():
+        text = text.replace(f'"${{{name}}}"', json.dumps(value))
+    found = json.loads(text)
+    arguments = found["controls"][0]["provider"]["arguments"]
+    arguments["workload"]["reserve"] = 1
+    arguments |= {
+        "require": ["lifecycle", "unrecorded"],
+        "optional": ["lost", "misassigned", "denied", "dishonest"],
+        "criteria": [],
+    }
+    (folder / "rows-only.json").write_text(json.dumps(found))
+    return folder / "rows-only.json"

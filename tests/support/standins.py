@@ -24,7 +24,7 @@ host = "{host}"
 control_plane = "http://127.0.0.1:{control}"
 data_plane = "http://127.0.0.1:{data}"
 agent = "http://127.0.0.1:{agent}"
-create_every_s = 1.05
+create_every_s = {every}
 {more}
 
 [evidence.workspaces]
@@ -97,10 +97,15 @@ def sandbox(
     token: str | None = None,
     rows: str = SQLITE,
     control_env: str = f'DATABASE_DRIVER = "sqlite"\nDATABASE_URL = "{SQLITE_URL}"\n{OPEN}',
+    every: float = 0.02,
     allow: tuple[str, ...] = ("agents.crash", "control-plane.crash", "data-plane.crash"),
 ) -> pathlib.Path:
-    """A platform file of a sandbox that is started for each run, with no settings but those that its contract names."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """A platform file of a sandbox that is started for each run, with no settings but those that its contract names.
+
+    Its ids are finer than a second unless creates are `every` second: a run waits for ten of them.
+    """
+    (folder / "workspaces").mkdir(parents=True, exist_ok=True)
+    defect += ",fine-ids" if every < 1 else ""
     file = folder / "acme.toml"
     ports = {name: free_port() for name in ("control", "data", "agent", "mcp")}
     text = SANDBOX.format(
@@ -111,6 +116,7 @@ def sandbox(
         folder=folder,
         defect=defect,
         bypass=str(not enforced).lower(),
+        every=every,
         mode="enforced" if enforced else "bypass",
         more="\n".join([f'runtime = "{runtime}"', *([f"token = {token}"] if token else [])]),
         rows=rows,

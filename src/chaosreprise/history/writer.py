@@ -4,20 +4,24 @@
 the load almost nothing. A line is written whole or, if the machine or the process dies in it, torn at the very end.
 """
 
+import json
 import os
 import pathlib
 import socket
 import threading
 import time
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import msgspec
 
+from chaosreprise import hidden
 from chaosreprise.errors import RunBroken
 from chaosreprise.history.events import VERSION, Event, Segment
 from chaosreprise.paths import boot_id
 
 BATCH_S = 0.02
+WORDS = ("error", "result", "why", "say")
+"""What is somebody's own words in a line; all else are names, which may happen to be somebody's password."""
 
 
 class Recording(Protocol):
@@ -64,6 +68,8 @@ class Writer:
     def write(self, event: Event, at_once: bool = False) -> None:
         """Record an event; with `at_once` it is in the kernel, behind all earlier ones, when this returns."""
         line = self._encode(event)
+        if hidden.holds(line):
+            line = self._encode(_without_secrets(json.loads(line)))
         with self._lock:
             self._lines.append(line)
             if at_once or self._error is not None:
@@ -112,3 +118,9 @@ class Writer:
         return RunBroken(
             f"{self.path}: can't be written ({error.strerror}), so this run proves nothing: make room, or set REPRISE_RUNS to another folder"
         )
+
+
+def _without_secrets(line: dict[str, Any]) -> dict[str, Any]:
+    for part in (line, line.get("fields") or {}):
+        part |= {name: hidden.without(part[name]) for name in WORDS if isinstance(part.get(name), str)}
+    return line

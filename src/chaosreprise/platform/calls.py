@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from chaosreprise import hidden
 from chaosreprise.errors import Unreachable
 from chaosreprise.history import Answer
 from chaosreprise.history.events import Refusal
@@ -41,7 +42,7 @@ def accepted(refusals: Sequence[Refusal], operation: Operation, status: int, tex
     if status < 300:
         said.outcome = "ok"
         return True
-    said.error = text[:SHOWN]
+    said.error = hidden.without(text)[:SHOWN]  # cut after that: a part of a secret is one
     for rule in refusals:
         if rule.status == status and (not rule.ops or operation.op in rule.ops) and re.search(rule.body, text):
             said.outcome, said.rule = "fail", rule.id

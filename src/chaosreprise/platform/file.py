@@ -181,7 +181,7 @@ class Promises(Strict, frozen=True):
     streams: bool = True
     coalesce: bool = False
     files: bool = True
-    memory: bool = False
+    memory: bool | None = None
     placement: bool = False
     takeover_s: Seconds | None = None
 

@@ -71,7 +71,7 @@ class Sandbox:
         return Description(
             attribution=[Attribution(op="step", ledger=name, level="keyed", mark="e") for name in ledgers],
             refusals=REFUSALS,
-            promises=self._platform.file.promises.stated(),
+            promises={"memory": True} | self._platform.file.promises.stated(),  # that its loss is said
             bounds={"step": int(bounds.step_s * SECONDS)},
             offline_ns=int(self._timing.offline_s * SECONDS),
             sources=[*evidence, HEALTH],

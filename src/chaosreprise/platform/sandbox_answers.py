@@ -7,6 +7,7 @@ plane's refusals is passed on: 500 proves nothing.
 
 import msgspec
 
+from chaosreprise import hidden
 from chaosreprise.history import Answer
 from chaosreprise.history.events import Refusal
 from chaosreprise.platform import calls
@@ -36,7 +37,7 @@ class Stepped(msgspec.Struct):
 
 def judged(operation: Operation, status: int, body: bytes, unclear: Answer) -> Answer:
     """Fill in what was answered."""
-    if calls.accepted(REFUSALS, operation, status, body[:SHOWN].decode(errors="replace"), unclear):
+    if calls.accepted(REFUSALS, operation, status, body.decode(errors="replace"), unclear):
         try:
             _read_success(operation, body, unclear)
         except msgspec.DecodeError as error:  # a ValidationError is one
@@ -52,7 +53,10 @@ def _read_success(operation: Operation, body: bytes, judged: Answer) -> None:
             said = msgspec.json.decode(body, type=Stepped)
             judged.id = said.id
             lines = said.stdout.splitlines()
-            judged.result = lines[-1][:SHOWN] if lines else None
+            judged.result = hidden.without(lines[-1])[:SHOWN] if lines else None
             told = said.stderr.strip().splitlines()
             if told and (judged.result or "").split()[:1] != [operation.key]:
-                judged.outcome, judged.error = "info", f"it was accepted and has failed: {told[-1][-SHOWN:]!r}"
+                judged.outcome, judged.error = (
+                    "info",
+                    f"it was accepted and has failed: {hidden.without(told[-1])[-SHOWN:]!r}",
+                )

@@ -1,7 +1,8 @@
 """StreamSpace v2: sessions over HTTP, agents behind a WebSocket that we never touch, rows in PostgreSQL.
 
 Refuses nothing by itself. A create has no idempotency key: ours travels as the memory that it asks for (`streamspace_marks`),
-since that comes back over HTTP and SQL and stands in the specification of what is made. Effects of start, stop, hibernate and wake come from the `slots` ledger, those of steps from `workspaces`. How rows are read: `streamspace_rows`.
+since that comes back over HTTP and SQL and stands in the specification of what is made. Effects of start, stop, hibernate and wake come from the
+`slots` ledger, those of steps from `workspaces`. How rows are read: `streamspace_rows`.
 """
 
 from typing import Any

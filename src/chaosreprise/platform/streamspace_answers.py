@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 
+from chaosreprise import hidden
 from chaosreprise.history import Answer
 from chaosreprise.history.events import Refusal
 from chaosreprise.platform.adapter import Operation
@@ -56,11 +57,11 @@ def _read_success(operation: Operation, answer: httpx.Response, marks: Marks, ju
             judged.result = body.get("state")
         case "step":
             judged.id = body.get("id")
-            judged.result = (body.get("stdout") or "").strip()[:SHOWN] or None
+            judged.result = hidden.without(body.get("stdout") or "").strip()[:SHOWN] or None
             if operation.key not in (body.get("stdout") or ""):
                 judged.outcome, judged.error = (
                     "info",
-                    f"the answer does not carry the step's key: stderr {str(body.get('stderr'))[-150:]!r}",
+                    f"the answer does not carry the step's key: stderr {hidden.without(str(body.get('stderr')))[-150:]!r}",
                 )
 
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator
 import httpx
 
 from chaosreprise.errors import BadInput, RepriseError, Unreachable
+from chaosreprise.hidden import hide
 from chaosreprise.platform.file import Platform
 
 REFUSED = 401
@@ -84,7 +85,7 @@ class Bearer(httpx.Auth):
             )
         try:
             said = answer.json()
-            self._token = str(said["token"])
+            self._token = hide(str(said["token"]))
             return str((said.get("user") or {}).get("role"))
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise BadInput(

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from chaosreprise.errors import BadInput, shown
+from chaosreprise.hidden import hide
 from chaosreprise.settings import read_text
 
 Agents = Annotated[int, Meta(ge=1, le=64, description="a whole number from 1 to 64")]
@@ -68,12 +69,14 @@ class Secret(Strict, frozen=True):
     def read(self, base: pathlib.Path) -> str:
         if self.env is not None:
             if value := os.environ.get(self.env):
-                return value
+                return hide(value)
             raise BadInput(
                 f"environment variable {self.env} is not set, and the platform file takes a secret from it: export it"
             )
         where = str(base / (self.file or ""))
-        return read_text(where, "the secret", "name the right file in the platform file, or make it readable").strip()
+        return hide(
+            read_text(where, "the secret", "name the right file in the platform file, or make it readable").strip()
+        )
 
 
 Hidden = Annotated[

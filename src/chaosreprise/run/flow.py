@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import httpx
 import msgspec
 
+from chaosreprise import hidden
 from chaosreprise.errors import BadInput, shown
 from chaosreprise.platform import file
 from chaosreprise.platform.file import Sandbox
@@ -116,7 +117,7 @@ def _asked(http: httpx.Client, ask: Ask, stdout: str | None = None) -> Answered:
         return Answered(ask, (time.monotonic() - began) * 1000, f"no answer from {ask.url} ({error})")
     took_ms = (time.monotonic() - began) * 1000
     if answer.status_code not in ask.status:
-        text = f" {answer.text[:100]!r}" if answer.text else ""
+        text = f" {hidden.without(answer.text)[:100]!r}" if answer.text else ""
         return Answered(ask, took_ms, f"answered with {answer.status_code}{text}, not {ask.status[0]}")
     try:
         body = answer.json() if answer.content else None
@@ -124,10 +125,12 @@ def _asked(http: httpx.Client, ask: Ask, stdout: str | None = None) -> Answered:
         body = None
     found = Answered(ask, took_ms, None, body)
     if stdout is not None and found.field("stdout") != stdout:
-        said = f"said {found.field('stdout')!r}, not {stdout!r}; stderr {found.field('stderr')[-100:]!r}"
+        said = (
+            f"said {found.field('stdout')!r}, not {stdout!r}; stderr {hidden.without(found.field('stderr'))[-100:]!r}"
+        )
         return found._replace(wrong=said)
     if ask.status == (201,) and not found.field("id"):
-        return found._replace(wrong=f"its answer has no id: {answer.text[:100]!r}")
+        return found._replace(wrong=f"its answer has no id: {hidden.without(answer.text)[:100]!r}")
     return found
 
 

@@ -50,7 +50,10 @@ class ControlPlane:
             body.get("ttlSeconds", 0), int
         ):
             raise Refused(400)
-        key = f"session-{datetime.now(UTC):%Y%m%d%H%M%S}"
+        if misbehaves("refuses"):
+            raise Refused(500)
+        now = datetime.now(UTC)
+        key = f"session-{now:%Y%m%d%H%M%S}" + (f"{now:%f}" if misbehaves("fine-ids") else "")
         if not misbehaves("shared-ids"):
             if key in self._given:
                 raise Refused(500)

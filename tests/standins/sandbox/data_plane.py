@@ -32,7 +32,7 @@ class Registry:
         if self._file:
             beside = self._file.with_name(self._file.name + ".tmp")
             beside.write_text(json.dumps(self.routes))
-            os.replace(beside, self._file)
+            beside.replace(self._file)
 
 
 class DataPlane:

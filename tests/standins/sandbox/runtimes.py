@@ -35,7 +35,8 @@ class Interpreter:
     async def run(self, code: str) -> dict[str, str]:
         """Run code: stdout and stderr. Lost if the interpreter is gone or goes meanwhile."""
         async with self._turn:
-            assert self._process.stdin and self._process.stdout
+            assert self._process.stdin
+            assert self._process.stdout
             try:
                 self._process.stdin.write(json.dumps({"code": code}).encode() + b"\n")
                 await self._process.stdin.drain()

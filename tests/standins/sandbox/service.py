@@ -104,12 +104,18 @@ async def answers(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     except Refused as no:
         if misbehaves("echo") and no.status == 500:
-            return web.Response(status=500, text=f"failed: {request.method} {request.url} {dict(request.headers)}")
+            return web.Response(status=500, text=echo(request))
         if isinstance(no.body, dict):
             return web.json_response(no.body, status=no.status)
         return web.Response(status=no.status, text=no.body)
     except web.HTTPException as no:
         return web.Response(status=no.status)
+
+
+def echo(request: web.Request) -> str:
+    """What it was shown, twice: once where a reader that cuts at 100 characters cuts in its middle."""
+    shown = request.headers.get("Authorization", "")
+    return f"failed: {shown} ".ljust(100 - len(shown) // 2, ".") + shown + str(dict(request.headers))
 
 
 async def empty(_request: web.Request) -> web.Response:

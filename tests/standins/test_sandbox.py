@@ -1,0 +1,89 @@
+"""A sandbox that was written from the contract alone: what its tester's first hour finds, and what a run says of a bug."""
+
+import json
+import pathlib
+import sqlite3
+
+import pytest
+import standins
+from runs import ROOT, Ran, unproven
+
+from chaosreprise.platform import file, sandbox_rows
+
+SHORT = ("--var", "baseline_s:float=0.2", "--var", "quiet_s:float=0.2", "--var", "exposure:int=2")
+
+
+def run(platform: pathlib.Path, name: str) -> Ran:
+    folder = platform.parent
+    done = standins.chaos(
+        folder,
+        "run",
+        *SHORT,
+        str(ROOT / "experiments" / f"{name}.json"),
+        REPRISE_PLATFORM=str(platform),
+        REPRISE_SEED="7",
+    )
+    return Ran(done.returncode, done.stdout + done.stderr, (folder / "runs" / "latest").resolve())
+
+
+def test_the_flow_and_the_doctor_start_what_a_run_would_and_end_it(tmp_path: pathlib.Path) -> None:
+    platform = standins.sandbox(tmp_path, enforced=True)
+    flow = standins.chaos(tmp_path, "reprise", "flow", str(platform), RUNTIME="node")
+    assert (flow.returncode, flow.stdout.count(" ok ")) == (0, 8), flow.stdout + flow.stderr
+    doctor = standins.chaos(tmp_path, "reprise", "doctor", "--json", str(platform))
+    assert doctor.returncode == 0, doctor.stdout + doctor.stderr
+    said = {f"{one['about']} {one['name']}".strip(): one for one in json.loads(doctor.stdout)["said"]}
+    assert said["evidence workspaces"]["state"] == said["evidence rows"]["state"] == "ok"
+    assert said["criterion SX-10"]["say"].startswith("tested by sandbox-agent-crash")
+    assert "allow.faults" in said["experiment sandbox-latency"]["say"]
+    assert said["criterion SX-13"]["state"] == "limited"
+    assert not (file.load(str(platform)).stack / "keeper.json").exists()
+
+
+def test_a_folder_of_ledgers_that_comes_with_the_first_session_is_asked_for(tmp_path: pathlib.Path) -> None:
+    platform = standins.sandbox(tmp_path)
+    (tmp_path / "workspaces").rmdir()
+    doctor = standins.chaos(tmp_path, "reprise", "doctor", "--json", str(platform))
+    assert doctor.returncode == 3
+    found = [one for one in json.loads(doctor.stdout)["said"] if one["name"] == "workspaces"]
+    assert "is not there: make it, if the platform does so only with its first session" in found[0]["say"]
+
+
+def test_a_platform_that_keeps_its_contract_passes(tmp_path: pathlib.Path) -> None:
+    ran = run(standins.sandbox(tmp_path), "sandbox-agent-crash")
+    assert ran.code == 0, ran.told()
+    assert unproven("sandbox-agent-crash", ran.verdict()) == set()
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("runtime", ["python", "node"])
+@pytest.mark.parametrize("name", ["sandbox-control-plane-crash", "sandbox-data-plane-crash"])
+def test_it_passes_with_each_part_that_dies(tmp_path: pathlib.Path, name: str, runtime: str) -> None:
+    ran = run(standins.sandbox(tmp_path, runtime=runtime, enforced=True), name)
+    assert ran.code == 0, ran.told()
+
+
+@pytest.mark.parametrize(
+    ("bug", "check"),
+    [
+        ("silent-loss", "state-loss"),
+        pytest.param("step-twice", "duplicate", marks=pytest.mark.thorough),
+        pytest.param("row-lost", "unrecorded", marks=pytest.mark.thorough),
+    ],
+)
+def test_a_bug_of_a_stranger_is_found(tmp_path: pathlib.Path, bug: str, check: str) -> None:
+    ran = run(standins.sandbox(tmp_path, bug), "sandbox-agent-crash")
+    assert ran.code == 1, ran.told()
+    found = ran.verdict()["checks"][check]
+    assert found["verdict"] == "false", ran.told()
+    assert (found["baseline"] == found["count"][0]) == (bug != "silent-loss"), "it takes the fault"
+
+
+def test_rows_are_seen_that_stand_in_a_write_ahead_log_alone(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "rows.db"
+    with sqlite3.connect(path) as writer:
+        writer.execute("pragma journal_mode = wal")
+        writer.executescript("create table sessions (id, status); create table session_steps (id, session_id, status)")
+        writer.execute("insert into sessions values ('s1', 'active')")
+    assert sandbox_rows._sqlite(path) == ([("s1", "active")], [])
+    writer.close()
