@@ -12,6 +12,7 @@ import httpx
 from chaosreprise.errors import RepriseError, Unreachable
 from chaosreprise.platform.file import Platform
 from chaosreprise.platform.said import Examination, Said
+from chaosreprise.platform.streamspace_objects import rights
 from chaosreprise.platform.streamspace_sessions import ADMIN, ENDED, login
 
 if TYPE_CHECKING:
@@ -37,17 +38,18 @@ WRITES = """
 
 def examinations(platform: Platform, http: httpx.AsyncClient, tag: str) -> dict[str, Examination]:
     """`tag`: what all sessions of ours bear, whichever run made them."""
-    databases = {
-        f"evidence {name}": partial(database, platform, name)
-        for name, evidence in platform.file.evidence.items()
-        if evidence.kind == "sql"
+    reads = {"sql": database, "kubernetes": rights}
+    evidence = {
+        f"evidence {name}": partial(reads[entry.kind], platform, name)
+        for name, entry in platform.file.evidence.items()
+        if entry.kind in reads
     }
     return {
         DOOR: partial(door, http),
         LOGIN: partial(logged_in, platform, http),
         AGENTS: partial(agents, platform, http),
         OURS: partial(ours, platform, http, tag),
-        **databases,
+        **evidence,
     }
 
 
