@@ -76,7 +76,8 @@ class Lives:
             what = registry.get(kind)
             if waiting is not None:
                 await waiting.open()
-            lease_end = boottime() + hold_ns + int((what.undo_s + SPARE_S) * SECOND)
+            undo_s = record.target.get("undo_s", what.undo_s)  # pods take longer than processes
+            lease_end = boottime() + hold_ns + int((undo_s + SPARE_S) * SECOND)
             record = self._reach(record, "armed", lease_end=lease_end, moment=waiting and waiting.stated)
             try:
                 if waiting is not None:

@@ -29,7 +29,7 @@ from chaosreprise.procs import (
 )
 from chaosreprise.settings import convert
 from chaosreprise.stack import protocol
-from chaosreprise.stack.client import AsyncKeeper, Conflict
+from chaosreprise.stack.client import AsyncKeeper, Conflict, StackEnded
 from chaosreprise.stack.mends import AnyMend
 
 GROUPS = ("agents", "sessions", "control-plane", "data-plane", "database")
@@ -144,12 +144,14 @@ async def patiently(
 ) -> Any:
     """A server may just be coming back: one that is away is asked again for `for_s`, as long as its stack is there.
 
-    Raises StackEnded when that is gone, with everything that it ran.
+    Raises StackEnded at once when what is asked for, or that, is gone with everything that it ran.
     """
     until = time.monotonic() + for_s
     while True:
         try:
             return await ask(*given)
+        except StackEnded:
+            raise
         except Unreachable:
             if time.monotonic() > until:
                 raise

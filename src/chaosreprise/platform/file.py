@@ -5,6 +5,7 @@ reference only, `{env = "X"}` or `{file = "path"}` with paths relative to the fi
 """
 
 import hashlib
+import os
 import pathlib
 import re
 import tomllib
@@ -14,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from chaosreprise.errors import BadInput, shown
+from chaosreprise.kubernetes.where import Where
 from chaosreprise.paths import state_path
 from chaosreprise.platform import kinds, limits
 from chaosreprise.platform.limits import Allow, Guard, Identity
@@ -101,8 +103,16 @@ class Sandbox(Strict, frozen=True):
     registry: Path | None = None
 
 
+class Kubernetes(Strict, frozen=True):
+    """Where the platform's objects are. Without a kubeconfig: what kubectl takes, or in a pod its own account."""
+
+    namespace: Name
+    context: Text | None = None
+    kubeconfig: Path | None = None
+
+
 class Evidence(Strict, frozen=True):
-    kind: Literal["sql", "sqlite", "files"]
+    kind: Literal["sql", "sqlite", "files", "kubernetes"]
     hz: Hertz = 1.0
     dsn: Hidden | None = None
     path: Path | None = None
@@ -110,20 +120,21 @@ class Evidence(Strict, frozen=True):
 
 class Components(Strict, frozen=True):
     """A group of components, or one of them, `agents/a1`: processes of a keeper of ours, which `keeper` names, or which is
-    made for the run: that one starts `command` with `env` in `folder`, and takes it to be ready when `port` accepts. The sessions
-    of a platform may be `descendants` of its other components: interpreters, which are found by what steps leave (evidence.NAME of
-    kind "files").
+    made for the run: that one starts `command` with `env` in `folder`, and takes it to be ready when `port` accepts. Or one
+    of them is the pods of the one Deployment that `selector`, of its labels, selects. The sessions of a platform may be
+    `descendants` of its other components: interpreters, which are found by what steps leave (evidence.NAME of kind "files").
 
     `admin`: the connection string of an administrator of the platform's PostgreSQL, for faults by SQL; of `database` only.
     """
 
-    how: Literal["process", "descendants", "none"]
+    how: Literal["process", "kubernetes", "descendants", "none"]
     keeper: Path | None = None
     command: Annotated[list[Text], Meta(min_length=1)] | None = None
     env: dict[str, Value | Secret] = msgspec.field(default_factory=dict)
     folder: Path | None = None
     port: Port | None = None
     after: list[Text] = msgspec.field(default_factory=list)
+    selector: Text | None = None
     admin: Hidden | None = None
 
 
@@ -199,6 +210,7 @@ class PlatformFile(Strict, frozen=True):
     control: Control | None = None
     sandbox: Sandbox | None = None
     settings: dict[Name, Setting] = msgspec.field(default_factory=dict)
+    kubernetes: Kubernetes | None = None
     evidence: dict[str, Evidence] = msgspec.field(default_factory=dict)
     components: dict[str, Components] = msgspec.field(default_factory=dict)
     regions: dict[str, list[Text]] = msgspec.field(default_factory=dict)
@@ -257,6 +269,15 @@ class Platform(msgspec.Struct, frozen=True):
         return found | dict.fromkeys(self.commands, self.stack / KEEPER_FILE)
 
     @property
+    def cluster(self) -> Where | None:
+        """Where its objects are, the same from any folder: for a fault's ledger too."""
+        told = self.file.kubernetes
+        if told is None:
+            return None
+        file = str(self.folder / told.kubeconfig) if told.kubeconfig else os.environ.get("KUBECONFIG")
+        return Where(namespace=told.namespace, context=told.context, kubeconfig=file)
+
+    @property
     def admin(self) -> Secret | None:
         """Where the connection string of the database's administrator stands, its path absolute: for a fault's ledger."""
         database = self.file.components.get(DATABASE)
@@ -264,8 +285,8 @@ class Platform(msgspec.Struct, frozen=True):
         return Secret(file=str(self.folder.absolute() / secret.file)) if secret and secret.file else secret
 
 
-DATABASE, SESSIONS = "database", "sessions"
-DESCENDANTS = "descendants"
+DATABASE, SESSIONS, SLOTS = "database", "sessions", "slots"
+DESCENDANTS, KUBERNETES = "descendants", "kubernetes"
 OF_KINDS = {"streamspace": "control", "sandbox": "sandbox"}  # the table that says where a platform of this kind is
 URLS = ("url", "steps", "control_plane", "data_plane", "agent")
 KEEPER_FILE = "keeper.json"
@@ -315,6 +336,7 @@ def _check(where: str, file: PlatformFile) -> None:
     if not file.budget.users and file.kind == "streamspace":
         raise BadInput(f"{where}: budget.users = []: name the users whose sessions may be made")
     _check_needs(where, "evidence", {"sql": "dsn", "sqlite": "path", "files": "path"}, "kind", file.evidence)
+    _check_kubernetes(where, file)
     _check_components(where, file.components)
     _check_links(where, file.links)
     limits.check(where, file.allow, file.guard)
@@ -337,6 +359,26 @@ def _check_kind(where: str, file: PlatformFile) -> None:
         raise BadInput(
             f'{where}: [settings] does not go with kind = "{file.kind}", which has [{OF_KINDS[file.kind]}]: leave it out'
         )
+
+
+def _check_kubernetes(where: str, file: PlatformFile) -> None:
+    """What is watched there are the objects of StreamSpace's sessions, which stand for the ledger `slots`."""
+    for name, entry in file.evidence.items():
+        if entry.kind == "kubernetes" and (file.kind, name) != ("streamspace", SLOTS):
+            raise BadInput(
+                f'{where}: evidence.{name}.kind = "kubernetes" goes only with evidence.{SLOTS} of kind = "streamspace"'
+            )
+        if entry.kind == "kubernetes" and file.kubernetes is None:
+            raise BadInput(f'{where}: [kubernetes] is missing: evidence.{name}.kind = "kubernetes" needs it')
+    for name, part in file.components.items():
+        if (part.how == KUBERNETES) is (part.selector is None):
+            raise BadInput(
+                f'{where}: components.{name}: how = "kubernetes" and selector go together: give both or none'
+            )
+        if part.how == KUBERNETES and file.kubernetes is None:
+            raise BadInput(f'{where}: [kubernetes] is missing: components.{name}.how = "kubernetes" needs it')
+        if part.how == KUBERNETES and name in SEVERAL:
+            raise BadInput(f'{where}: components.{name}: a Deployment is one component: name it, such as "{name}/NAME"')
 
 
 def _check_links(where: str, links: dict[str, Link]) -> None:

@@ -1,10 +1,10 @@
-"""The components of a platform whose processes a keeper of ours runs: agents, sessions, control plane, database."""
+"""The components of a platform: those whose processes a keeper of ours runs, and those that are pods."""
 
 import socket
 
-from chaosreprise.platform import interpreters
+from chaosreprise.platform import interpreters, pods
 from chaosreprise.platform.adapter import Component
-from chaosreprise.platform.file import DESCENDANTS, SESSIONS, Platform
+from chaosreprise.platform.file import DESCENDANTS, KUBERNETES, SESSIONS, Platform
 from chaosreprise.procs import Incarnation
 from chaosreprise.stack.client import Keeper, read_file
 
@@ -17,12 +17,14 @@ def address(platform: Platform) -> str | None:
 
 def components(platform: Platform) -> list[Component]:
     """What the platform file names under `components`: each with its incarnation, or with the reason why it has no handle."""
-    found, keepers = [], platform.keepers
+    found, keepers = pods.components(platform), platform.keepers
     for name, how in platform.file.components.items():
         group = name.partition("/")[0]
         if name in keepers:
             with Keeper(read_file(keepers[name]).socket) as keeper:
                 found += _sessions(keeper) if name == SESSIONS else _of(keeper, name)
+        elif how.how == KUBERNETES:
+            continue
         elif how.admin is not None:
             found.append(
                 Component(name=name, group=group)
@@ -33,15 +35,15 @@ def components(platform: Platform) -> list[Component]:
 
 
 def identity(platform: Platform) -> dict[str, str]:
-    """This machine, since a keeper's processes are local, and the stack's own id; empty when no keeper is named."""
+    """This machine, since a keeper's processes are local, and the stack's own id; what its cluster says; empty where it has neither."""
     files = {*platform.keepers.values()}
     if not files:
-        return {}
+        return pods.identity(platform)
     stacks = set()
     for file in files:
         with Keeper(read_file(file).socket) as keeper:
             stacks.add(keeper.status().stack or "")
-    return {"host": socket.gethostname(), "stack": " and ".join(sorted(stacks))}
+    return {"host": socket.gethostname(), "stack": " and ".join(sorted(stacks))} | pods.identity(platform)
 
 
 def _of(keeper: Keeper, name: str) -> list[Component]:

@@ -158,7 +158,7 @@ class Sandbox:
         return keepers.components(self._platform) + proxies.components(self._platform)
 
     def identity(self) -> dict[str, str]:
-        return keepers.identity(self._platform) or {"host": httpx.URL(self._at.control_plane).host}
+        return {"host": httpx.URL(self._at.control_plane).host} | keepers.identity(self._platform)
 
     async def foreign(self, component: str) -> int:
         """Nobody's but ours where the processes are those of our own stack; elsewhere nothing tells."""

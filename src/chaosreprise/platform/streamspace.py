@@ -14,7 +14,15 @@ from chaosreprise.history import Answer
 from chaosreprise.history.events import Attribution
 from chaosreprise.history.statements import Claim
 from chaosreprise.observe import FileSource, FolderSource, Source
-from chaosreprise.platform import frames, keepers, links, proxies, streamspace_marks, streamspace_streams
+from chaosreprise.platform import (
+    frames,
+    keepers,
+    links,
+    proxies,
+    streamspace_marks,
+    streamspace_objects,
+    streamspace_streams,
+)
 from chaosreprise.platform.adapter import SECONDS, Component, Description, Held, Operation
 from chaosreprise.platform.calls import attempt
 from chaosreprise.platform.file import Platform
@@ -56,7 +64,9 @@ class StreamSpace:
     def describe(self) -> Description:
         evidence, bounds = self._platform.file.evidence, self._timing.bounds
         attribution = []
-        if "slots" in evidence:
+        if "slots" in evidence and evidence["slots"].kind == "kubernetes":
+            attribution = [*streamspace_objects.ATTRIBUTION]
+        elif "slots" in evidence:
             attribution = [
                 Attribution(op="start", ledger="slots", level="keyed", mark="made"),
                 Attribution(op="hibernate", ledger="slots", level="counted", mark="down", repeat=False),
@@ -127,6 +137,8 @@ class StreamSpace:
             if evidence.kind == "sql":
                 assert evidence.dsn is not None
                 found.append(RowSource(name, evidence.hz, Rows(evidence.dsn.read(self._platform.folder), self.tag)))
+            elif evidence.kind == "kubernetes":
+                found.append(streamspace_objects.source(self._platform, name, self._key_of))
             elif path.is_dir():
                 found.append(FolderSource(name, path, LEDGER_FILE, evidence.hz, workspaces_parser(self._run)))
             else:
@@ -145,7 +157,7 @@ class StreamSpace:
         return keepers.components(self._platform) + proxies.components(self._platform)
 
     def identity(self) -> dict[str, str]:
-        return keepers.identity(self._platform) or {"host": httpx.URL(self._control.url).host}
+        return {"host": httpx.URL(self._control.url).host} | keepers.identity(self._platform)
 
     async def foreign(self, component: str) -> int:
         return await self._sessions.foreign(component)

@@ -16,6 +16,7 @@ from chaosreprise.platform.file import Platform
 from chaosreprise.platform.said import Examination, Said
 from chaosreprise.platform.streamspace_login import login
 from chaosreprise.platform.streamspace_marks import Marks
+from chaosreprise.platform.streamspace_objects import rights
 from chaosreprise.platform.streamspace_sessions import ADMIN, ENDED
 
 if TYPE_CHECKING:
@@ -43,10 +44,11 @@ WRITES = """
 
 def examinations(platform: Platform, http: httpx.AsyncClient, marks: Marks) -> dict[str, Examination]:
     """`marks`: what all sessions of ours bear, whichever run made them."""
-    databases = {
-        f"evidence {name}": partial(database, platform, name)
-        for name, evidence in platform.file.evidence.items()
-        if evidence.kind == "sql"
+    reads = {"sql": database, "kubernetes": rights}
+    evidence = {
+        f"evidence {name}": partial(reads[entry.kind], platform, name)
+        for name, entry in platform.file.evidence.items()
+        if entry.kind in reads
     }
     return {
         DOOR: partial(door, http),
@@ -54,7 +56,7 @@ def examinations(platform: Platform, http: httpx.AsyncClient, marks: Marks) -> d
         AGENTS: partial(agents, platform, http),
         TEMPLATES: partial(templates, platform, http),
         OURS: partial(ours, platform, http, marks),
-        **databases,
+        **evidence,
     }
 
 

@@ -1,6 +1,7 @@
 """Kill a component with SIGKILL; its supervisor brings it back by itself.
 
-A session's memory dies with it, its files stay. A database recovers from its log before it lets anybody in. An interpreter below an
+A session's memory dies with it, its files stay. Pods are deleted with no time to end (grace period 0): the API forgets them at
+once, their containers may live on for a moment. A database recovers from its log before it lets anybody in. An interpreter below an
 agent is brought back by nobody, unless its platform starts another: then that has lost the memory, and must say so.
 """
 
@@ -8,7 +9,7 @@ import signal
 
 import msgspec
 
-from chaosreprise.faults import local
+from chaosreprise.faults import local, on_pods
 from chaosreprise.faults.base import Context, Target
 
 
@@ -19,4 +20,4 @@ class Crash(local.OnProcess):
         local.strike(msgspec.convert(target, local.Process), signal.SIGKILL)
 
 
-FAULT = Crash()
+FAULT = on_pods.Anywhere(Crash(), on_pods.Delete({"gracePeriodSeconds": 0}))

@@ -1,6 +1,7 @@
 """Ask a component to end, as an operator would; its supervisor starts it again.
 
 SIGTERM, for a database SIGINT: PostgreSQL's fast shutdown (postgres(1)), since SIGTERM waits for its clients for ever.
+Pods are deleted with the time to end that they state.
 """
 
 import signal
@@ -8,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from chaosreprise.faults import local
+from chaosreprise.faults import local, on_pods
 from chaosreprise.faults.base import Context, Target
 
 NICELY = {"database": signal.SIGINT}
@@ -27,4 +28,4 @@ class Restart(local.OnProcess):
         return await local.prove_gone(msgspec.convert(target, local.Process), ENDS_WITHIN_S)
 
 
-FAULT = Restart()
+FAULT = on_pods.Anywhere(Restart(), on_pods.Delete({}))

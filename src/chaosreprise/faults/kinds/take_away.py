@@ -1,4 +1,4 @@
-"""Take a component away: it is killed, and its keeper holds it down until it is brought back.
+"""Take a component away: it is killed, and its keeper holds it down until it is brought back. Pods: their Deployment is scaled to 0.
 
 The one for failover. Whether the platform notices is a result of the run, not the proof.
 """
@@ -7,12 +7,12 @@ import signal
 
 import msgspec
 
-from chaosreprise.faults import local
+from chaosreprise.faults import local, on_pods
 from chaosreprise.faults.base import Context, Target
 
 
 class TakeAway(local.OnProcess):
-    groups = ("agents", "control-plane", "data-plane", "database")
+    groups: tuple[str, ...] = ("agents", "control-plane", "data-plane", "database")
     way_back = "it is started again with the same command"
 
     async def inject(self, context: Context, mark: str, target: Target, lease_end: int) -> None:
@@ -21,4 +21,4 @@ class TakeAway(local.OnProcess):
         local.strike(process, signal.SIGKILL)
 
 
-FAULT = TakeAway()
+FAULT = on_pods.Anywhere(TakeAway(), on_pods.Scale())

@@ -1,0 +1,75 @@
+"""One Deployment and its pods: which one is meant, what is there of it, and what a fault has written on it.
+
+A fault that changes a Deployment writes how it is undone on it, as an annotation in the same patch: {mark, replicas}. So whoever
+may patch it can undo it, whatever has become of the run.
+"""
+
+from typing import Any
+
+import msgspec
+
+from chaosreprise.errors import NotPossible
+from chaosreprise.kubernetes.api import Api
+
+ANNOTATION = "chaosreprise/undo"
+Object = dict[str, Any]
+
+
+class Undo(msgspec.Struct, frozen=True):
+    """`mark` is that of the fault; `replicas` as they were."""
+
+    mark: str
+    replicas: int
+
+
+def path(api: Api, name: str = "") -> str:
+    return f"/apis/apps/v1/namespaces/{api.where.namespace}/deployments{name and '/'}{name}"
+
+
+def pods_path(api: Api, name: str = "") -> str:
+    return f"/api/v1/namespaces/{api.where.namespace}/pods{name and '/'}{name}"
+
+
+async def selected(api: Api, selector: str) -> Object:
+    """The one that a selector of labels selects. Raises NotPossible when there is none, or more than one."""
+    found: list[Object] = (await api.get(path(api), labelSelector=selector))["items"]
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(one["metadata"]["name"] for one in found)
+    what = f"matches {len(found)} Deployments ({names})" if found else "matches no Deployment"
+    raise NotPossible(f"{selector!r} {what} in the namespace {api.where.namespace}: it must match one")
+
+
+async def pods(api: Api, deployment: Object) -> list[Object]:
+    """Those that its own selector selects, also while they end."""
+    found: list[Object] = (await api.get(pods_path(api), labelSelector=selector_of(deployment)))["items"]
+    return found
+
+
+def selector_of(deployment: Object) -> str:
+    """The pods of a Deployment, as a query asks for them. Raises NotPossible for what a query can't say here."""
+    selector = deployment["spec"]["selector"]
+    if selector.get("matchExpressions"):
+        raise NotPossible(
+            f"{deployment['metadata']['name']} selects its pods by expressions: only labels are understood"
+        )
+    return ",".join(f"{name}={value}" for name, value in sorted(selector["matchLabels"].items()))
+
+
+def undo_of(deployment: Object) -> Undo | None:
+    """What a fault of ours has left on it. Raises NotPossible for what is none of ours."""
+    text = (deployment["metadata"].get("annotations") or {}).get(ANNOTATION)
+    if text is None:
+        return None
+    try:
+        return msgspec.json.decode(text, type=Undo)
+    except msgspec.DecodeError as error:
+        raise NotPossible(
+            f"{deployment['metadata']['name']}: its annotation {ANNOTATION} can't be read ({error}): see who wrote it"
+        ) from error
+
+
+def is_ready(pod: Object) -> bool:
+    """It serves, and has not been told to end."""
+    conditions = {one["type"]: one["status"] for one in pod["status"].get("conditions") or []}
+    return conditions.get("Ready") == "True" and "deletionTimestamp" not in pod["metadata"]

@@ -1,0 +1,86 @@
+"""The effects of StreamSpace's commands on its Kubernetes objects: the Deployment of each session, as it is made, scaled and deleted.
+
+A Deployment is told by its uid, since one that is made again is another one with the same name. Scaling to what it is leaves
+no trace. Pods are not looked at: no process is named, so what takes incarnations can't be judged from here.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from chaosreprise.history import Effect
+from chaosreprise.history.events import Attribution, Mark
+from chaosreprise.kubernetes.api import Api, Right
+from chaosreprise.kubernetes.watching import Change, ObjectSource
+from chaosreprise.platform.file import Platform
+from chaosreprise.platform.said import Said
+
+LEDGER = "slots"
+SELECTOR = "app=streamspace-session"
+RIGHTS = [Right("list", "apps", "deployments"), Right("watch", "apps", "deployments")]
+ATTRIBUTION = [
+    Attribution(op="start", ledger=LEDGER, level="keyed", mark="made"),
+    Attribution(op="hibernate", ledger=LEDGER, level="counted", mark="down", repeat=False),
+    Attribution(op="wake", ledger=LEDGER, level="counted", mark="up", repeat=False),
+    Attribution(op="stop", ledger=LEDGER, level="counted", mark="gone", repeat=False),
+]
+KeyOf = Callable[[dict[str, Any]], str | None]
+
+
+def source(platform: Platform, name: str, key_of: KeyOf) -> ObjectSource:
+    """`key_of` finds our key in what a session was made from."""
+    where = platform.cluster
+    assert where is not None
+    path = f"/apis/apps/v1/namespaces/{where.namespace}/deployments"
+    return ObjectSource(name, platform.file.evidence[name].hz, where, path, SELECTOR, partial(effects, key_of=key_of))
+
+
+async def rights(platform: Platform, name: str) -> list[Said]:
+    """Whether we may list and watch."""
+    where = platform.cluster
+    assert where is not None
+    async with Api(where) as api:
+        lacking = await api.refused(RIGHTS)
+    if not lacking:
+        return [Said(about="evidence", name=name, say=f"may list and watch deployments.apps in {where.namespace}")]
+    say = f"may not {' and '.join(map(str, lacking))} in the namespace {where.namespace}"
+    return [Said(about="evidence", name=name, state="not ok", say=say, do="give the account a role with these verbs")]
+
+
+def effects(change: Change, key_of: KeyOf) -> Iterator[Effect]:
+    mark = _mark(change)
+    if mark is None:
+        return
+    metadata = change.now["metadata"]
+    yield Effect(
+        lo=change.lo,
+        hi=change.hi,
+        ledger=LEDGER,
+        object=f"{metadata['name']}.{metadata['uid'][:8]}",
+        session=metadata["name"],
+        mark=mark,
+        gen=metadata["generation"] + (mark == "gone"),  # that it ended is a transition of its own
+        key=_key(change.now, key_of) if mark == "made" else None,
+    )
+
+
+def _mark(change: Change) -> Mark | None:
+    if change.gone:
+        return "gone"
+    if change.before is None:
+        return "made"
+    before, now = (bool(one["spec"]["replicas"]) for one in (change.before, change.now))
+    return None if before == now else "up" if now else "down"
+
+
+def _key(deployment: dict[str, Any], key_of: KeyOf) -> str | None:
+    """The memory that its containers ask for, in bytes: the server writes 134500000 as 134500k."""
+    from kubernetes.utils import parse_quantity  # noqa: PLC0415 - there already, with what has watched it
+
+    for container in deployment["spec"]["template"]["spec"]["containers"]:
+        for amounts in (container.get("resources") or {}).values():
+            if isinstance(amounts, dict) and "memory" in amounts:
+                key = key_of({"memory": str(int(parse_quantity(amounts["memory"])))})
+                if key is not None:
+                    return key
+    return None

@@ -1,0 +1,315 @@
+"""Kubernetes as evidence, on a real API server: each change once, at its time, and every moment that was not watched is a gap."""
+
+import asyncio
+import pathlib
+import signal
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import pytest
+from apiservers import Server
+from clusters import Space
+from linkwire import eventually
+
+from chaosreprise import checker
+from chaosreprise.checker.tiny import ATTRIBUTION, Tiny
+from chaosreprise.checker.verdict import Finding
+from chaosreprise.clock import SECOND, SystemClock
+from chaosreprise.errors import BadInput
+from chaosreprise.history import Coverage, Effect, Timed
+from chaosreprise.kubernetes.watching import ObjectSource
+from chaosreprise.platform import adapter, file
+from chaosreprise.platform.said import Said
+from chaosreprise.platform.streamspace import BASE_MEMORY, StreamSpace
+
+pytestmark = pytest.mark.kubernetes
+PATIENCE_S = 60.0
+TEXT = """\
+version = 1
+kind = "streamspace"
+name = "x"
+[control]
+url = "http://127.0.0.1:1"
+user = "u"
+password = {{ file = "password" }}
+template = "t"
+[budget]
+users = ["a"]
+[timing]
+settle = {{ backoff_s = 1, reconcile_s = 1, slowest_s = 1 }}
+[kubernetes]
+namespace = "{namespace}"
+context = "{context}"
+kubeconfig = "kubeconfig"
+[evidence.slots]
+kind = "kubernetes"
+hz = 20
+"""
+
+
+def speaker(folder: pathlib.Path, space: Space, context: str | None = None) -> StreamSpace:
+    (folder / "p.toml").write_text(TEXT.format(namespace=space.name, context=context or space.context))
+    found = adapter.make(file.load(str(folder / "p.toml")), "r1")
+    assert isinstance(found, StreamSpace)
+    return found
+
+
+class Watched:
+    """What a source has emitted so far."""
+
+    def __init__(self, source: ObjectSource) -> None:
+        self.source = source
+        self.events: list[Timed] = []
+
+    def effects(self, session: str | None = None) -> list[Effect]:
+        found = [event for event in self.events if isinstance(event, Effect)]
+        return [one for one in found if session in (None, one.session)]
+
+    def marks(self, session: str) -> list[str]:
+        return [one.mark for one in self.effects(session)]
+
+    def coverage(self) -> list[Coverage]:
+        return [event for event in self.events if isinstance(event, Coverage)]
+
+    def edges(self) -> list[bool]:
+        return [one.on for one in self.coverage()]
+
+
+Step = Callable[[Watched], Iterator[Callable[[], object]]]
+
+
+def watch(folder: pathlib.Path, space: Space, steps: Step) -> Watched:
+    """Run the source of slots; `steps` yields what is waited for before it goes on."""
+    [source] = speaker(folder, space).sources()
+    assert isinstance(source, ObjectSource)
+    watched = Watched(source)
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        task = asyncio.create_task(source.run(SystemClock(), watched.events.append, stop))
+        going = steps(watched)
+        try:
+            await until(task, lambda: watched.edges() == [True])
+            while (awaited := await asyncio.to_thread(next, going, None)) is not None:
+                await until(task, awaited)
+        finally:
+            stop.set()
+            await task
+
+    asyncio.run(main())
+    return watched
+
+
+async def until(task: "asyncio.Task[None]", is_so: Callable[[], object]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not is_so():
+            assert not task.done()
+            await asyncio.sleep(0.01)
+
+
+def test_each_change_is_told_once_with_its_mark_its_generation_its_key_and_when(
+    tmp_path: pathlib.Path, space: Space
+) -> None:
+    key = str(BASE_MEMORY + 4096 * 1234 + 688)
+    [short] = [key for key in speaker(tmp_path, space).keys(4096) if key.endswith("000")][:1]
+    times: dict[str, tuple[int, int]] = {}
+
+    def timed(mark: str, act: Callable[[], object]) -> None:
+        began = time.monotonic_ns()
+        act()
+        times[mark] = began, time.monotonic_ns()
+
+    def steps(watched: Watched) -> Iterator[Callable[[], object]]:
+        timed("made", lambda: space.make("s1", short))
+        space.make("of-somebody-else", key)
+        for mark, act in {
+            "down": lambda: space.scale("s1", 0),
+            "up": lambda: space.scale("s1", 1),
+            "gone": lambda: space.delete("s1"),
+        }.items():
+            space.scale("s1", len(times) % 2)  # as it is: leaves no trace
+            space.label("s1", mark)  # a change that is none
+            timed(mark, act)
+        yield lambda: "gone" in watched.marks("s1")
+
+    watched = watch(tmp_path, space, steps)
+    seen = watched.effects("s1")
+    assert [one.mark for one in seen] == ["made", "down", "up", "gone"]
+    assert [one.gen for one in seen] == [1, 2, 3, 4]
+    assert [one.key for one in seen] == [short, None, None, None]
+    assert space.name not in str(seen)
+    for one in seen:
+        began, ended = times[one.mark]
+        assert one.lo <= ended, one
+        assert began <= one.hi, one
+        assert one.hi - one.lo < PATIENCE_S * SECOND
+    assert [one.key for one in watched.effects("of-somebody-else")] == [None]
+    assert watched.edges() == [True, False]
+
+
+def test_a_session_that_is_made_again_is_another_object_of_the_same_session(
+    tmp_path: pathlib.Path, space: Space
+) -> None:
+    def steps(watched: Watched) -> Iterator[Callable[[], object]]:
+        for count in (1, 2):
+            space.make("s1")
+            space.delete("s1")
+            yield lambda: watched.marks("s1") == ["made", "gone"] * count  # noqa: B023 - looked at before it is changed
+
+    assert len({one.object for one in watch(tmp_path, space, steps).effects("s1")}) == 2
+
+
+def test_a_watch_that_ends_is_taken_up_where_it_ended_and_loses_nothing(tmp_path: pathlib.Path, space: Space) -> None:
+    def steps(watched: Watched) -> Iterator[Callable[[], object]]:
+        space.make("s1")
+        yield lambda: watched.marks("s1") == ["made"]
+        space.relay.cut()
+        for replicas in (0, 1, 0):
+            space.scale("s1", replicas)
+        yield lambda: watched.edges() == [True, False]
+        space.relay.mend()
+        yield lambda: len(watched.marks("s1")) == 4
+
+    watched = watch(tmp_path, space, steps)
+    assert watched.marks("s1") == ["made", "down", "up", "down"]
+    [lost] = [one for one in watched.coverage() if not one.on][:1]
+    assert "the API server does not answer" in lost.why
+    for one in watched.effects("s1")[1:]:
+        assert one.lo <= lost.hi, "it may have happened as soon as nobody looked"
+
+
+def test_a_server_that_is_frozen_is_a_gap_from_the_last_good_look_on(
+    tmp_path: pathlib.Path, own: Space, server: Server
+) -> None:
+    frozen = 0
+
+    def steps(watched: Watched) -> Iterator[Callable[[], object]]:
+        nonlocal frozen
+        server.signal(signal.SIGSTOP)
+        frozen = time.monotonic_ns()
+        yield lambda: watched.edges() == [True, False]
+        server.signal(signal.SIGCONT)
+        own.make("s1")
+        yield lambda: watched.edges() == [True, False, True]
+        yield lambda: watched.marks("s1") == ["made"]
+
+    watched = watch(tmp_path, own, steps)
+    _, off, on, _ = watched.coverage()
+    assert off.lo <= frozen < on.lo
+    assert "does not answer" in off.why
+
+
+def forgotten(
+    watched: Watched, own: Space, server: Server, *changes: Callable[[], object]
+) -> Iterator[Callable[[], object]]:
+    """What happens while nobody can look, and then the server begins anew: it remembers nothing of what was before."""
+    own.relay.cut()
+    for change in changes:
+        change()
+    server.kill()
+    server.start()
+    yield lambda: watched.edges() == [True, False]
+    own.relay.mend()
+    yield lambda: watched.edges()[-1]
+
+
+def test_what_the_server_has_forgotten_is_listed_anew_and_is_a_gap(
+    tmp_path: pathlib.Path, own: Space, server: Server
+) -> None:
+    def steps(watched: Watched) -> Iterator[Callable[[], object]]:
+        for name in ("s1", "s2", "s3"):
+            own.make(name)
+        yield lambda: len(watched.effects()) == 3
+        changes = [("s1", 0), ("s2", 0), ("s2", 1)]
+        others = [lambda: own.delete("s3"), lambda: own.make("s4")]
+        yield from forgotten(watched, own, server, *(partial(own.scale, *one) for one in changes), *others)
+
+    watched = watch(tmp_path, own, steps)
+    marks = {name: watched.marks(name) for name in ("s1", "s2", "s3", "s4")}
+    assert marks == {"s1": ["made", "down"], "s2": ["made"], "s3": ["made", "gone"], "s4": ["made"]}
+    off = next(one for one in watched.coverage() if not one.on)
+    for one in watched.effects()[3:]:
+        assert one.lo <= off.hi <= one.hi
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+def test_a_required_check_whose_evidence_lies_in_the_gap_is_unknown(
+    tmp_path: pathlib.Path, own: Space, server: Server, hidden: bool
+) -> None:
+    """A session that was hibernated and woken while nobody looked is as it was before."""
+    sent: list[int] = []
+
+    def change(replicas: int) -> None:
+        sent.append(time.monotonic_ns())
+        own.scale("s1", replicas)
+
+    def steps(watched: Watched) -> Iterator[Callable[[], object]]:
+        own.make("s1")
+        yield lambda: watched.marks("s1") == ["made"]
+        if hidden:
+            yield from forgotten(watched, own, server, lambda: change(0), lambda: change(1))
+        else:
+            change(0)
+            change(1)
+            yield lambda: watched.marks("s1") == ["made", "down", "up"]
+
+    watched = watch(tmp_path, own, steps)
+    found = judged(watched, sent)
+    assert (found.value, found.count[0]) == (
+        "unknown",
+        0,
+    )  # so small a run always is, but where its evidence is whole, nothing is doubted
+    assert (found.evidence, bool(found.scope)) == ((1, True) if hidden else (3, False)), found
+    assert not hidden or "ledger slots" in str(found.scope)
+
+
+def judged(watched: Watched, sent: list[int]) -> Finding:
+    """What `lost` says of a hibernation and a wake that were sent then, on what was seen of the slots."""
+    zero = min(event.lo for event in watched.events) - SECOND
+
+    def at(moment: int) -> float:
+        return (moment - zero) / SECOND
+
+    end = max(at(event.hi) for event in watched.events) + 10
+    tiny = Tiny(end, require=["lost"], attribution=ATTRIBUTION[:4])
+    tiny.watched = [of for of in tiny.watched if of != "slots"]
+    tiny.send(1.0, "start", None, made="s1")  # where the source began
+    for op, moment in (("hibernate", sent[0]), ("wake", sent[1])):
+        tiny.send(at(moment), op, "s1")
+    tiny.settled(end - 1)
+    last = watched.coverage()[-1]
+    for event in watched.events:
+        if isinstance(event, Effect) and event.mark == "made":
+            event.key = "c1"
+        event.lo, event.hi = event.lo - zero, event.hi - zero
+        if event is last:  # it watched until the end
+            event.lo = event.hi = round(end * SECOND)
+    history = tiny.history()
+    events = sorted([*history.events, *watched.events], key=lambda event: (event.hi, event.lo))
+    return checker.judge(history._replace(events=events), "end").checks["lost"]
+
+
+def test_the_doctor_says_whether_we_may_list_and_watch_and_names_what_is_missing(
+    tmp_path: pathlib.Path, space: Space
+) -> None:
+    space.account()
+
+    def told() -> Said:
+        [said] = asyncio.run(speaker(tmp_path, space).examinations()["evidence slots"]())
+        return said
+
+    def becomes(*words: str) -> bool:
+        return eventually(lambda: words == (told().state, told().say))
+
+    assert becomes("not ok", f"may not list deployments.apps and watch deployments.apps in the namespace {space.name}")
+    space.allow(("list", "apps", "deployments"))
+    assert becomes("not ok", f"may not watch deployments.apps in the namespace {space.name}")
+    space.allow(("list", "apps", "deployments"), ("watch", "apps", "deployments"))
+    assert becomes("ok", f"may list and watch deployments.apps in {space.name}")
+
+
+def test_a_kubeconfig_that_can_not_be_used_is_said_in_one_sentence(tmp_path: pathlib.Path, space: Space) -> None:
+    said = speaker(tmp_path, space, context="nowhere").examinations()["evidence slots"]
+    with pytest.raises(BadInput, match="context nowhere: can't be used"):
+        asyncio.run(said())

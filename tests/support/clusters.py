@@ -1,0 +1,157 @@
+"""A namespace of a real cluster, and a way to its API server that can be cut and frozen."""
+
+import contextlib
+import pathlib
+import secrets
+import select
+import socket
+import threading
+import urllib.parse
+from typing import Any
+
+import yaml
+from kubernetes import client, config
+
+ACCOUNT = "reprise"
+LABELS = {"app": "streamspace-session"}
+
+
+class Relay:
+    """TCP to the API server. `cut`: what is connected is closed, and new connections too, until `mend`; `freeze`: nothing passes."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._to = host, port
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = self._server.getsockname()[1]
+        self._passes, self._is_cut = threading.Event(), False
+        self._passes.set()
+        self._open: set[socket.socket] = set()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def cut(self) -> None:
+        self._is_cut = True
+        for one in list(self._open):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def freeze(self) -> None:
+        self._passes.clear()
+
+    def mend(self) -> None:
+        self._is_cut = False
+        self._passes.set()
+
+    def close(self) -> None:
+        self.mend()
+        self.cut()
+        self._server.close()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._server.accept()
+                threading.Thread(target=self._carry, args=(near,), daemon=True).start()
+
+    def _carry(self, near: socket.socket) -> None:
+        with contextlib.suppress(OSError), near:
+            if self._is_cut:
+                return
+            with socket.create_connection(self._to) as far:
+                both = {near, far}
+                self._open |= both
+                if self._is_cut:
+                    return
+                try:
+                    while True:
+                        for one in select.select([near, far], [], [])[0]:
+                            data = one.recv(65536)
+                            self._passes.wait()
+                            if not data:
+                                return
+                            (far if one is near else near).sendall(data)
+                finally:
+                    self._open -= both
+
+
+def _rules(rules: tuple[tuple[str, str, str], ...]) -> list[dict[str, Any]]:
+    return [{"verbs": [verb], "apiGroups": [group], "resources": [resource]} for verb, group, resource in rules]
+
+
+class Space:
+    """A namespace of its own. `kubeconfig` goes through `relay`; what the test does itself goes straight to the server."""
+
+    def __init__(self, folder: pathlib.Path, kubeconfig: str) -> None:
+        self.context = config.list_kube_config_contexts(kubeconfig)[1]["name"]
+        self.api = config.new_client_from_config(kubeconfig)
+        self.apps, self.core = client.AppsV1Api(self.api), client.CoreV1Api(self.api)
+        self.name = f"reprise-test-{secrets.token_hex(4)}"
+        self.core.create_namespace({"metadata": {"name": self.name}})
+        self.kubeconfig = folder / "kubeconfig"
+        self.relay = self._way(kubeconfig)
+
+    def end(self) -> None:
+        self.relay.close()
+        for one in self.apps.list_namespaced_deployment(self.name).items:
+            self.apps.delete_namespaced_deployment(one.metadata.name, self.name)
+        self.core.delete_namespace(self.name)
+        self.api.close()
+
+    def make(self, name: str, memory: str = "134217728", replicas: int = 1, image: str = "none") -> None:
+        labels = LABELS | {"session": name}
+        container: dict[str, Any] = {
+            "name": "main",
+            "image": image,
+            "imagePullPolicy": "Never",
+            "resources": {"requests": {"memory": memory, "cpu": "1m"}},
+        }
+        spec = {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"session": name}},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        }
+        self.apps.create_namespaced_deployment(self.name, {"metadata": {"name": name, "labels": labels}, "spec": spec})
+
+    def scale(self, name: str, replicas: int) -> None:
+        self.apps.patch_namespaced_deployment(name, self.name, {"spec": {"replicas": replicas}})
+
+    def label(self, name: str, value: str) -> None:
+        self.apps.patch_namespaced_deployment(name, self.name, {"metadata": {"labels": {"other": value}}})
+
+    def delete(self, name: str) -> None:
+        self.apps.delete_namespaced_deployment(name, self.name, propagation_policy="Background")
+
+    def get(self, name: str) -> Any:
+        return self.apps.read_namespaced_deployment(name, self.name)
+
+    def account(self, *rules: tuple[str, str, str]) -> None:
+        """From here on `kubeconfig` is that of an account that may do so: (verb, API group, resource)."""
+        self.core.create_namespaced_service_account(self.name, {"metadata": {"name": ACCOUNT}})
+        rbac = client.RbacAuthorizationV1Api(self.api)
+        rbac.create_namespaced_role(self.name, {"metadata": {"name": ACCOUNT}, "rules": _rules(rules)})
+        subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": self.name}
+        ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": ACCOUNT}
+        binding = {"metadata": {"name": ACCOUNT}, "subjects": [subject], "roleRef": ref}
+        rbac.create_namespaced_role_binding(self.name, binding)
+        asked = {"spec": {"audiences": []}}
+        token = self.core.create_namespaced_service_account_token(ACCOUNT, self.name, asked).status.token
+        loaded = yaml.safe_load(self.kubeconfig.read_text())
+        for one in loaded["users"]:
+            one["user"] = {"token": token}
+        self.kubeconfig.write_text(yaml.safe_dump(loaded))
+
+    def allow(self, *rules: tuple[str, str, str]) -> None:
+        """The account may do this instead."""
+        client.RbacAuthorizationV1Api(self.api).patch_namespaced_role(ACCOUNT, self.name, {"rules": _rules(rules)})
+
+    def _way(self, kubeconfig: str) -> Relay:
+        """A kubeconfig in which the server is the relay; its certificate is of another address then."""
+        loaded = yaml.safe_load(pathlib.Path(kubeconfig).read_text())
+        chosen = next(one["context"] for one in loaded["contexts"] if one["name"] == self.context)
+        cluster = next(one["cluster"] for one in loaded["clusters"] if one["name"] == chosen["cluster"])
+        server = urllib.parse.urlsplit(cluster["server"])
+        relay = Relay(server.hostname or "", server.port or 443)
+        cluster.pop("certificate-authority", None)
+        cluster.pop("certificate-authority-data", None)
+        cluster |= {"server": f"https://127.0.0.1:{relay.port}", "insecure-skip-tls-verify": True}
+        self.kubeconfig.write_text(yaml.safe_dump(loaded))
+        return relay
