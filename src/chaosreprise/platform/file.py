@@ -287,6 +287,7 @@ class Platform(msgspec.Struct, frozen=True):
 
 DATABASE, SESSIONS, SLOTS = "database", "sessions", "slots"
 DESCENDANTS, KUBERNETES = "descendants", "kubernetes"
+SEVERAL = ("agents", SESSIONS)
 OF_KINDS = {"streamspace": "control", "sandbox": "sandbox"}  # the table that says where a platform of this kind is
 URLS = ("url", "steps", "control_plane", "data_plane", "agent")
 KEEPER_FILE = "keeper.json"

@@ -142,10 +142,11 @@ class StreamSpace:
             elif path.is_dir():
                 found.append(FolderSource(name, path, LEDGER_FILE, evidence.hz, workspaces_parser(self._run)))
             else:
-                found.append(
-                    FileSource(name, path, evidence.hz, slots_parser(lambda spec: self._marks.key(spec.get("memory"))))
-                )
+                found.append(FileSource(name, path, evidence.hz, slots_parser(self._key_of)))
         return found
+
+    def _key_of(self, spec: dict[str, Any]) -> str | None:
+        return self._marks.key(spec.get("memory"))
 
     def frames(self) -> list[Source]:
         from chaosreprise.platform.streamspace_frames import read  # noqa: PLC0415 - only the recorder needs it
