@@ -4,7 +4,7 @@ import random
 
 import dialogues
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chaosreprise.links.feed import _line
@@ -54,6 +54,7 @@ def pieces(draw: random.Random, data: bytes):
 
 @settings(deadline=None, max_examples=70)
 @given(dialogues.DIALOGUES, SEEDS)
+@example([dialogues.Turn(True, b"A\0")], 1)
 def test_every_byte_goes_on_and_the_cuts_change_nothing_of_what_is_told(turns, seed):
     draw = random.Random(seed)
     ear = Ear()

@@ -73,8 +73,11 @@ class Talk:
             return self._recognise_tls(begin)
         if begin[0] == 0:
             return self._start_postgres(data, at)
-        if not METHOD.match(begin):
+        method = METHOD.match(begin)
+        if not method:
             raise Blind(f"neither HTTP/1.1 nor PostgreSQL begins with {begin!r}")
+        if not method[1]:
+            return self.upstream.wants(len(begin) + 1)
         self.protocol = "http"
         exchange = http1.Exchange(self._upgraded)
         self.downstream.become(http1.Answers(self.downstream, exchange, self._told).step, holds=False)
