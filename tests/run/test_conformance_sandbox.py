@@ -5,6 +5,7 @@ import copy
 import pathlib
 from collections.abc import Iterator
 
+import httpx
 import msgspec
 import pytest
 import sandboxes
@@ -117,6 +118,29 @@ def test_a_defect_of_the_platform_is_found_without_any_fault(defect: str, about:
     assert not found.holds
     assert about in [f"{one.about} {one.name}" for one in found.said if one.state == "not ok"], found.lines()
     assert "isolation" in found.untrusted or defect != "shared-id"
+
+
+def test_who_is_cut_short_stops_what_it_has_made_since_nobody_else_could(
+    sandbox: Platform,
+) -> None:
+    made: list[str] = []
+
+    async def go() -> None:
+        trial = Trial(sandbox, "conformance-cut", lambda: None)
+        task = asyncio.create_task(trial.go())
+        while not trial.record.sessions:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        made.extend(trial.record.sessions)
+        await trial.close()
+
+    asyncio.run(go())
+    assert made
+    assert sandbox.file.sandbox is not None
+    for name in made:
+        url = f"{sandbox.file.sandbox.data_plane}/sessions/{name}/terminate"
+        assert httpx.post(url, trust_env=False).status_code == 404, "it has ended"
 
 
 @pytest.mark.thorough

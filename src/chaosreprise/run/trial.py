@@ -5,7 +5,6 @@ But for creates that an adapter spaces: some more of them, and a step in each se
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from chaosreprise.clock import SECOND, SystemClock
-from chaosreprise.errors import NotAllowed, RepriseError
+from chaosreprise.errors import NotAllowed
 from chaosreprise.history import Answer, Effect, Report, Timed
 from chaosreprise.history.events import Op
 from chaosreprise.platform import adapter
@@ -82,6 +81,7 @@ class Trial:
         self._reads = description.hibernates
         self._rows = bool(description.states) and any(entry.kind == "sql" for entry in platform.file.evidence.values())
         self._keys = iter(self._adapter.keys(SESSIONS + AT_ONCE))
+        self._made: set[str] = set()  # and not stopped
         self._count = self._unanswered = 0
         self._watching: Watching | None = None
         self._breaking: asyncio.Task[Broken] | None = None
@@ -119,8 +119,9 @@ class Trial:
             await self.record.held.close()
         if self._watching is not None:
             await self._watching.give_up()
-        with contextlib.suppress(RepriseError):  # that is said by who looks again
-            await self._adapter.tidy()
+        for name in sorted(self._made):  # where nothing lists sessions nobody else could stop them
+            await self._adapter.perform(self._operation("stop", name))
+        await self._adapter.close()
 
     async def _start(self, number: int) -> None:
         self._makes()
@@ -234,6 +235,10 @@ class Trial:
         self._unanswered += is_start
         answer = await by.perform(operation)
         self._unanswered -= is_start and answer.outcome != "info"
+        if is_start and answer.session is not None:
+            self._made.add(answer.session)
+        elif operation.op == "stop" and answer.outcome == "ok":
+            self._made.discard(operation.session or "")
         return answer
 
     async def _reached(self, names: list[str], state: str, op: Op) -> None:
