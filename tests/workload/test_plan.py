@@ -40,7 +40,7 @@ def test_more_sessions_than_its_users_may_have_are_refused_before_anything_is_ma
 def test_a_crowd_comes_for_a_user_who_has_no_other_sessions() -> None:
     made = make(Workload(sessions=60, crowd=12), EXPOSURE, AGENTS, USERS, 60, 200, 1, a_user=5)
     assert (made.starts, made.crowd, made.crowded, made.users) == (60, 12, "u11", USERS[:-1])
-    with pytest.raises(BadInput, match="name two in budget.users"):
+    with pytest.raises(BadInput, match=r"name two in budget\.users"):
         make(Workload(sessions=60, crowd=12), EXPOSURE, AGENTS, USERS[:1], 60, 200, 1)
 
 
