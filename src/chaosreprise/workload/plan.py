@@ -80,20 +80,7 @@ def make(
     `prompts`: what moments need besides, on each agent; of starts in all. `hibernates`: whether sessions can be hibernated.
     `a_user`: how many of them the platform allows each user, where that is known.
     """
-    if unknown := sorted(set(workload.mix) - set(OPEN_LOOP)):
-        raise BadInput(f"workload.mix.{unknown[0]}: not an open-loop operation: known are {', '.join(OPEN_LOOP)}")
-    if unknown := sorted(set(exposure) - set(WAITING if hibernates else STEPS)):
-        known = ", ".join(WAITING if hibernates else STEPS)
-        raise BadInput(f"exposure.{unknown[0]}: this platform can't be exposed to a fault by it: known are {known}")
-    rate = sum(workload.mix.values())
-    if rate > max_rps:
-        raise BadInput(
-            f"workload.mix asks for {rate:g} requests per second: budget.max_rps = {max_rps:g}: ask for less"
-        )
-    if (asking := sum(workload.asks.values())) > 1:
-        raise BadInput(
-            f"workload.asks = {workload.asks}: {asking:g} in all: one create asks for one thing: expected 1 at most"
-        )
+    _check(workload, exposure, users, max_rps, WAITING if hibernates else STEPS)
     if not hibernates:
         return _of_steps(workload, exposure, agents, users, max_sessions, seed)
     reserve = (
@@ -114,10 +101,6 @@ def make(
     queue = max(
         4 * reserve + 2 * (ends + wakes) + workload.crowd, 2 * len(agents)
     )  # the pairs of the victim; the starts of the window with their stops
-    if workload.crowd and len(users) < 2:
-        raise BadInput(
-            f"workload.crowd = {workload.crowd}: it is for a user without other sessions: name two in budget.users"
-        )
     made = Plan(
         seed=seed,
         agents=sorted(agents),
@@ -134,6 +117,30 @@ def make(
         crowded=users[-1] if workload.crowd else "",
     )
     return _within(a_user, made)
+
+
+def _check(
+    workload: Workload, exposure: dict[str, int], users: list[str], max_rps: float, kinds: tuple[str, ...]
+) -> None:
+    """What makes no sense, however large the platform is. `kinds`: those that can be exposed to a fault. Raises BadInput."""
+    if unknown := sorted(set(workload.mix) - set(OPEN_LOOP)):
+        raise BadInput(f"workload.mix.{unknown[0]}: not an open-loop operation: known are {', '.join(OPEN_LOOP)}")
+    if unknown := sorted(set(exposure) - set(kinds)):
+        known = ", ".join(kinds)
+        raise BadInput(f"exposure.{unknown[0]}: this platform can't be exposed to a fault by it: known are {known}")
+    rate = sum(workload.mix.values())
+    if rate > max_rps:
+        raise BadInput(
+            f"workload.mix asks for {rate:g} requests per second: budget.max_rps = {max_rps:g}: ask for less"
+        )
+    if (asking := sum(workload.asks.values())) > 1:
+        raise BadInput(
+            f"workload.asks = {workload.asks}: {asking:g} in all: one create asks for one thing: expected 1 at most"
+        )
+    if workload.crowd and len(users) < 2:
+        raise BadInput(
+            f"workload.crowd = {workload.crowd}: it is for a user without other sessions: name two in budget.users"
+        )
 
 
 def _within(a_user: int | None, plan: Plan) -> Plan:
