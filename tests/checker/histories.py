@@ -418,6 +418,7 @@ ABSENT = Refusal(id="not-found", status=404, absent=True)
 CLAIM = Claim(name="agents in rows", signal="rows.agents", says=["online"], within_s=1)
 AWAY, BACK = 8.6, 9.0  # the outage of the database
 HELD = "s-a1-canary"
+MOST = 13  # sessions of one user are active in the baseline, where n is 1
 
 
 def outage(made: Made, kind: str = "database.take_away") -> Made:
@@ -442,18 +443,37 @@ def thorough(*require: str, **changes) -> Made:
     stated = {
         "require": list(require) or checker.known(),
         "exposure": {"stop": 1, "hibernate": 1, "wake": 1},
-        "promises": dict.fromkeys(("durable", "at_most_once", "order", "streams", "memory", "files"), True),
+        "promises": dict.fromkeys(
+            ("durable", "at_most_once", "order", "streams", "memory", "files", "placement"), True
+        ),
         "states": AUTOMATON,
         "objectives": OBJECTIVES,
         "situations": [SITUATION],
         "refusals": [ABSENT],
         "claims": [CLAIM],
+        "quota": MOST,
     }
     made = outage(complete(n=1, **{**stated, **changes}))
-    made.command("start", "s-a1-out", 1.05, agent="a1")
+    placed(made, made.command("start", "s-a1-out", 1.05, agent="a1"), "a1")
+    refused(made, 1.3)
     made.command("stop", "s-a1-out", CLEAN + 0.6)
     made.stream(HELD, 1.3, 16.05)
     return made
+
+
+def placed(made: Made, cmd: str, agent: str) -> None:
+    """This start asked for all that its agent is."""
+    places = {name: {"cluster": "c1", "region": f"r-{name}", "platform": "docker"} for name in AGENTS}
+    for report in made.find(Report, lambda e: e.about == "agent"):
+        report.fields = places[report.id]
+    made.find(Submit, lambda e: e.cmd == cmd)[0].asks = places[agent]
+
+
+def refused(made: Made, at: float) -> None:
+    """One session more than their user may have."""
+    cmd = made.submit("start", None, at)
+    made.find(Submit, lambda e: e.cmd == cmd)[0].user = "u1"
+    made.answer(cmd, at + 0.01, "fail").rule = "quota"
 
 
 WRITERS = {Submit: "load", Answer: "load", Stream: "load", Phase: "owner", Fault: "warden"}

@@ -26,6 +26,8 @@ NOT_NEEDED = {
     "slots": {
         "lifecycle",
         "misassigned",
+        "misplaced",
+        "quota",
         "refusal",
         "isolation",
         *ANSWERS,
@@ -34,6 +36,8 @@ NOT_NEEDED = {
     "workspaces": {
         "lifecycle",
         "misassigned",
+        "misplaced",
+        "quota",
         "refusal",
         "objective",
         "residue",
@@ -46,6 +50,7 @@ THROUGHOUT = {
     "dishonest",
     "lifecycle",
     "misassigned",
+    "quota",
 }  # to the others rows matter when a command is sent, and at the end
 
 

@@ -19,7 +19,7 @@ from spoiling import Lines, Spoiler, fresh, texts
 
 from chaosreprise import checker, recovery, report
 from chaosreprise.errors import LONGEST, BadInput
-from chaosreprise.history import Answer, History, Observe, Report, load
+from chaosreprise.history import Answer, History, Observe, Report, Submit, load
 from chaosreprise.simulation import DEFECTS, simulate
 from chaosreprise.simulation.scenario import KINDS, plain
 
@@ -63,8 +63,9 @@ def violated() -> list[Base]:
 
 
 def mixed_up() -> Iterator[History]:
-    """What no simulated platform does: a memory that is gone, an id that is given out twice, a row that was never written."""
-    forgetful, sharing, careless = thorough(), thorough(), thorough()
+    """What no simulated platform does: a memory that is gone, an id that is given out twice, a row that was never written, a place
+    that was not asked for, places for whoever asks."""
+    forgetful, sharing, careless, deaf, generous = thorough(), thorough(), thorough(), thorough(), thorough(quota=2)
     steps = {cmd.cmd for cmd in forgetful.commands("step", since=6.0)}
     answer = forgetful.find(Answer, lambda e: e.cmd in steps)[0]
     answer.result = " ".join([str(answer.result).split()[0], "f0e5", "1", "9999"])
@@ -74,7 +75,8 @@ def mixed_up() -> Iterator[History]:
     second.session = first.session
     stop = careless.commands("stop", since=12.0)[0].cmd
     careless.drop(Report, lambda e: e.about == "command" and e.id == f"p-{stop}")
-    for made in (forgetful, sharing, careless):
+    deaf.find(Submit, lambda e: bool(e.asks))[0].asks = {"cluster": "c9"}
+    for made in (forgetful, sharing, careless, deaf, generous):
         yield made.history()
 
 

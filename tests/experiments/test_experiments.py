@@ -72,6 +72,7 @@ HOLD_S = {  # longer than the lab of these tests waits for an agent, or for its 
     "placement": 1.5,
 }
 LONG = {"latency-slo": {"baseline_s": 4.0, "hold_s": 4.0, "steps_per_s": 15.0, "reads_per_s": 15.0}}  # 20 of each
+REFUSED = 401
 NARROW = ("agent-dies-before-effect",)
 AWAY = ("agent-blackhole", "agent-freeze", "agent-zombie")
 
@@ -105,6 +106,15 @@ def test_an_experiment_gets_the_platform_that_it_needs_and_passes_on_it(
     if name == "upgrade-under-load":
         assert restarted == ["agents/a1", "agents/a2", "agents/a3", "control-plane", "control-plane/2"]
         assert all(one["undone"][1] <= other["proven"][0] for one, other in itertools.pairwise(faults)), "in turn"
+
+
+@pytest.mark.thorough
+def test_a_run_goes_on_while_its_tokens_run_out_again_and_again(begin: Begin, tmp_path: pathlib.Path) -> None:
+    text = EMBEDDED.format(heartbeat_s=0.5) + "token_s = 1.0\n"
+    (tmp_path / "lab.toml").write_text(text)
+    ran = passed("agent-failover", tmp_path / "lab.toml", begin, {"agents.take_away"})
+    answers = [json.loads(line) for line in (ran.directory / "history" / "load.jsonl").read_text().splitlines()]
+    assert [one for one in answers if one["type"] == "answer" and one.get("status") == REFUSED] == []
 
 
 def test_an_experiment_that_needs_more_than_a_platform_has_is_refused(lab: starter.Stack, begin: Begin) -> None:

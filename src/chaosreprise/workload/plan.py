@@ -91,25 +91,7 @@ def make(
     `prompts`: what moments need besides, on each agent; of starts in all. `hibernates`: whether sessions can be hibernated.
     `a_user`: how many of them the platform allows each user, where that is known.
     """
-    if unknown := sorted(set(workload.mix) - set(OPEN_LOOP)):
-        raise BadInput(f"workload.mix.{unknown[0]}: not an open-loop operation: known are {', '.join(OPEN_LOOP)}")
-    if unknown := sorted(set(exposure) - set(WAITING if hibernates else STEPS)):
-        known = ", ".join(WAITING if hibernates else STEPS)
-        raise BadInput(f"exposure.{unknown[0]}: this platform can't be exposed to a fault by it: known are {known}")
-    rate = sum(workload.mix.values())
-    if rate > max_rps:
-        raise BadInput(
-            f"workload.mix asks for {rate:g} requests per second: budget.max_rps = {max_rps:g}: ask for less"
-        )
-    if (asking := sum(workload.asks.values())) > 1:
-        raise BadInput(
-            f"workload.asks = {workload.asks}: {asking:g} in all: one create asks for one thing: expected 1 at most"
-        )
-    for name in ("sleepers", "creates"):
-        if not hibernates and (n := getattr(workload, name)):
-            raise BadInput(
-                f"workload.{name} = {n}: goes only where sessions can be hibernated, and here they can't: leave it out"
-            )
+    _check(workload, exposure, users, max_rps, hibernates)
     if not hibernates:
         return _of_steps(workload, exposure, agents, users, max_sessions, seed)
     reserve = (
@@ -117,26 +99,21 @@ def make(
         or max(exposure.get("hibernate", 0), exposure.get("wake", 0), -(-exposure.get("stop", 0) // 2)) + 1
     )
     ends, wakes = prompts.get("hibernate", 0) + prompts.get("stop", 0), prompts.get("wake", 0)
-    sleepers = workload.sleepers
+    sleepers, creates, crowd = workload.sleepers, workload.creates, workload.crowd
     per_agent = 2 + 2 * reserve + ends + wakes + sleepers
-    starts = len(agents) * (per_agent + 2) + 2 * workload.creates + prompts.get("start", 0) + workload.crowd
-    limit = min(workload.sessions, max_sessions)
-    if starts > limit:
+    starts = len(agents) * (per_agent + 2) + 2 * creates + prompts.get("start", 0) + crowd
+    if starts > min(workload.sessions, max_sessions):
         moments = f" + {ends + wakes} for moments" if ends + wakes else ""
         moments += f" + {sleepers} that sleep" if sleepers else ""
-        beside = f" + 2 x {workload.creates} creates" if workload.creates else ""
-        beside += f" + a crowd of {workload.crowd}" if workload.crowd else ""
+        beside = f" + 2 x {creates} creates" if creates else ""
+        beside += f" + a crowd of {crowd}" if crowd else ""
         raise BadInput(
             f"{starts} sessions are needed ({len(agents)} agents x (1 canary + 1 for steps + 2 x {reserve} in reserve{moments} + 2 cycles){beside}): "
             f"workload.sessions = {workload.sessions}, budget.max_sessions = {max_sessions}: lower the exposure or raise the limits"
         )
     queue = max(
-        4 * reserve + 2 * (ends + wakes) + sleepers + workload.crowd, 2 * (len(agents) + workload.creates)
+        4 * reserve + 2 * (ends + wakes) + sleepers + crowd, 2 * (len(agents) + creates)
     )  # the pairs of the victim; the starts of the window with their stops
-    if workload.crowd and len(users) < 2:
-        raise BadInput(
-            f"workload.crowd = {workload.crowd}: it is for a user without other sessions: name two in budget.users"
-        )
     made = Plan(
         seed=seed,
         agents=sorted(agents),
@@ -147,14 +124,42 @@ def make(
         starts=starts,
         queue=queue,
         mix=workload.mix,
-        users=users[:-1] if workload.crowd else users,
+        users=users[:-1] if crowd else users,
         asks=workload.asks,
-        creates=workload.creates,
+        creates=creates,
         sleepers=sleepers,
-        crowd=workload.crowd,
-        crowded=users[-1] if workload.crowd else "",
+        crowd=crowd,
+        crowded=users[-1] if crowd else "",
     )
     return _within(a_user, made)
+
+
+def _check(workload: Workload, exposure: dict[str, int], users: list[str], max_rps: float, hibernates: bool) -> None:
+    """Raises BadInput for what makes no sense, however large the platform is, or can't be had here."""
+    if unknown := sorted(set(workload.mix) - set(OPEN_LOOP)):
+        raise BadInput(f"workload.mix.{unknown[0]}: not an open-loop operation: known are {', '.join(OPEN_LOOP)}")
+    kinds = WAITING if hibernates else STEPS
+    if unknown := sorted(set(exposure) - set(kinds)):
+        known = ", ".join(kinds)
+        raise BadInput(f"exposure.{unknown[0]}: this platform can't be exposed to a fault by it: known are {known}")
+    rate = sum(workload.mix.values())
+    if rate > max_rps:
+        raise BadInput(
+            f"workload.mix asks for {rate:g} requests per second: budget.max_rps = {max_rps:g}: ask for less"
+        )
+    for name in ("asks", "crowd", "creates", "sleepers"):
+        if not hibernates and (stated := getattr(workload, name)):
+            raise BadInput(
+                f"workload.{name} = {stated}: goes only where sessions can be hibernated, and here they can't: leave it out"
+            )
+    if (asking := sum(workload.asks.values())) > 1:
+        raise BadInput(
+            f"workload.asks = {workload.asks}: {asking:g} in all: one create asks for one thing: expected 1 at most"
+        )
+    if workload.crowd and len(users) < 2:
+        raise BadInput(
+            f"workload.crowd = {workload.crowd}: it is for a user without other sessions: name two in budget.users"
+        )
 
 
 def _within(a_user: int | None, plan: Plan) -> Plan:
