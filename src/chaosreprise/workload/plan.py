@@ -77,21 +77,7 @@ def make(
 
     `prompts`: what moments need besides, on each agent; of starts in all. `hibernates`: whether sessions can be hibernated.
     """
-    if unknown := sorted(set(workload.mix) - set(OPEN_LOOP)):
-        raise BadInput(f"workload.mix.{unknown[0]}: not an open-loop operation: known are {', '.join(OPEN_LOOP)}")
-    if unknown := sorted(set(exposure) - set(WAITING if hibernates else STEPS)):
-        known = ", ".join(WAITING if hibernates else STEPS)
-        raise BadInput(f"exposure.{unknown[0]}: this platform can't be exposed to a fault by it: known are {known}")
-    rate = sum(workload.mix.values())
-    if rate > max_rps:
-        raise BadInput(
-            f"workload.mix asks for {rate:g} requests per second: budget.max_rps = {max_rps:g}: ask for less"
-        )
-    for name in ("sleepers", "creates"):
-        if not hibernates and (n := getattr(workload, name)):
-            raise BadInput(
-                f"workload.{name} = {n}: goes only where sessions can be hibernated, and here they can't: leave it out"
-            )
+    _check(workload, exposure, max_rps, hibernates)
     if not hibernates:
         return _of_steps(workload, exposure, agents, users, max_sessions, seed)
     reserve = (
@@ -128,6 +114,25 @@ def make(
         creates=workload.creates,
         sleepers=sleepers,
     )
+
+
+def _check(workload: Workload, exposure: dict[str, int], max_rps: float, hibernates: bool) -> None:
+    """Raises BadInput for what is asked for and can't be had here."""
+    if unknown := sorted(set(workload.mix) - set(OPEN_LOOP)):
+        raise BadInput(f"workload.mix.{unknown[0]}: not an open-loop operation: known are {', '.join(OPEN_LOOP)}")
+    if unknown := sorted(set(exposure) - set(WAITING if hibernates else STEPS)):
+        known = ", ".join(WAITING if hibernates else STEPS)
+        raise BadInput(f"exposure.{unknown[0]}: this platform can't be exposed to a fault by it: known are {known}")
+    rate = sum(workload.mix.values())
+    if rate > max_rps:
+        raise BadInput(
+            f"workload.mix asks for {rate:g} requests per second: budget.max_rps = {max_rps:g}: ask for less"
+        )
+    for name in ("sleepers", "creates"):
+        if not hibernates and (n := getattr(workload, name)):
+            raise BadInput(
+                f"workload.{name} = {n}: goes only where sessions can be hibernated, and here they can't: leave it out"
+            )
 
 
 def _of_steps(
