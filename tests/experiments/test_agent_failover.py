@@ -55,6 +55,7 @@ def test_every_file_of_it_is_there_and_recheck_needs_the_history_alone(ran: Ran,
         "journal.json",
         "verdict.json",
         "report.html",
+        "report.md",
         "junit.xml",
         "logs",
     } <= names
@@ -65,6 +66,9 @@ def test_every_file_of_it_is_there_and_recheck_needs_the_history_alone(ran: Ran,
         "warden.jsonl",
     }
     assert ET.parse(ran.directory / "junit.xml").getroot().get("failures") == "0"
+    kept = {path.name for path in (ran.directory / "logs" / "platform").iterdir()}
+    assert {"control-plane.log", "agents-a1.log", "agents-a2.log", "database.log"} <= kept
+    assert all(name in (ran.directory / "report.md").read_text() for name in kept)
     copy = tmp_path / "elsewhere"
     shutil.copytree(ran.directory / "history", copy / "history")
     again = subprocess.run([CHAOS, "reprise", "recheck", str(copy)], env=CLEAN, capture_output=True, text=True)

@@ -1,8 +1,9 @@
-"""verdict.json, junit.xml, report.html: whole, safe, and readable by machines."""
+"""verdict.json, junit.xml, report.html, report.md: whole, safe, and readable by machines."""
 
 import html.parser
 import json
 import pathlib
+import re
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -11,6 +12,7 @@ from histories import Made, complete
 from chaosreprise import checker, recovery, report
 from chaosreprise.errors import RunBroken
 from chaosreprise.history import Coverage, Effect
+from chaosreprise.report.markdown import LOGS
 
 NASTY = "<script>alert('x')</script>&\"\x00\x1b]]>"
 VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -72,12 +74,12 @@ class Page(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_all_three_are_written_and_verdict_json_last(tmp_path: pathlib.Path):
+def test_all_are_written_and_verdict_json_last(tmp_path: pathlib.Path):
     made = complete()
     verdict = checker.judge(made.history(), "end")
     report.write(tmp_path, verdict, made.history())
     written = sorted(tmp_path.iterdir(), key=lambda path: path.stat().st_mtime_ns)
-    assert [path.name for path in written] == ["report.html", "junit.xml", "verdict.json"]
+    assert [path.name for path in written] == ["report.html", "report.md", "junit.xml", "verdict.json"]
     found = json.loads((tmp_path / "verdict.json").read_text())
     assert found["verdict"] == "true"
     assert found["recovery"][0]["noticed"] == [0.04, 0.06]
@@ -197,3 +199,36 @@ def test_junit_holds_no_character_that_xml_can_not():
     made = nasty()
     made.drop(Coverage, lambda e: e.of == "load" and not e.on)
     assert suite(made).tag == "testsuites"
+
+
+def test_the_markdown_has_the_verdict_each_check_the_fault_the_times_and_the_evidence():
+    verdict = judged(failed())
+    text = report.markdown(verdict)
+    assert text.startswith("# FAIL: agent\\-failover" if "\\-" in text else "# FAIL: agent-failover")
+    rows = [line for line in text.splitlines() if line.startswith("| ") and "verdict" not in line]
+    assert [row.split(" ")[1] for row in rows] == list(verdict.checks)
+    assert verdict.checks["duplicate"].witnesses[0].cmd in text
+    for part in ("- broken: agents/a2", "- recovery: agents/a2: noticed", "- evidence: ", "- commands: ", "- seed: 7"):
+        assert part in text
+
+
+@pytest.mark.parametrize("make", [complete, failed, nasty, Made])
+def test_the_markdown_escapes_what_the_platform_says(make, tmp_path: pathlib.Path):
+    (tmp_path / LOGS).mkdir(parents=True)
+    (tmp_path / LOGS / "agents-a1.log").write_text("```\n</details><script>x</script>\n# no heading\n````\x1b[1m\n")
+    text = report.markdown(judged(make()), tmp_path)
+    prose, _, logs = text.partition("## Logs of the platform")
+    assert not re.search(r"<(?!details|/details|summary|/summary)", prose)
+    assert {line.count("|") - line.count("\\|") for line in prose.splitlines() if line.startswith("|")} <= {5}
+    assert logs.count("`````") == 2, "its fence is longer than any in the log"
+    assert "\x1b" not in text
+
+
+def test_the_ends_of_the_platforms_logs_stand_in_the_markdown_and_without_any_it_says_so(tmp_path: pathlib.Path):
+    verdict = judged(complete())
+    assert "None were collected" in report.markdown(verdict, tmp_path)
+    (tmp_path / LOGS).mkdir(parents=True)
+    (tmp_path / LOGS / "control-plane.log").write_text("".join(f"line {n}\n" for n in range(40)))
+    text = report.markdown(verdict, tmp_path)
+    assert "control-plane.log, the last 15 lines" in text.replace("\\", "")
+    assert ("line 39" in text, "line 24\n" in text) == (True, False)

@@ -52,10 +52,23 @@ def test_creates_ask_in_the_shares_that_are_stated_and_for_each_value_in_its_tur
     assert nowhere.next() == {}, "what no agent has nobody asks for"
 
 
+def test_sleepers_and_creates_count_among_the_sessions_and_in_the_queue() -> None:
+    made = plan(Workload(sessions=100, reserve=1, sleepers=4, creates=20), sessions=100)
+    assert (made.per_agent, made.starts) == (2 + 2 + 4, 3 * (8 + 2) + 2 * 20)
+    assert made.queue == 2 * (3 + 20)
+
+
+@pytest.mark.parametrize("more", [{"sleepers": 1}, {"creates": 1}])
+def test_where_sessions_can_not_be_hibernated_neither_goes(more: dict[str, int]) -> None:
+    with pytest.raises(BadInput, match=f"workload.{next(iter(more))} = 1: goes only where sessions can be hibernated"):
+        make(Workload(**more), {"step": 1}, ["a1"], [], 48, 200, 1, hibernates=False)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         ({"workload": Workload(asks={"cluster": 0.7, "region": 0.7})}, "1.4 in all: one create asks for one thing"),
+        ({"workload": Workload(sleepers=1, creates=2)}, "6 in reserve . 1 that sleep . 2 cycles. . 2 x 2 creates"),
         ({"sessions": 47}, "48 sessions are needed"),
         ({"workload": Workload(sessions=40)}, "workload.sessions = 40"),
         ({"rps": 40}, "45 requests per second: budget.max_rps = 40"),

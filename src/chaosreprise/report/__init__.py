@@ -1,4 +1,4 @@
-"""What a person and a machine read of a verdict: console, verdict.json, JUnit, HTML."""
+"""What a person and a machine read of a verdict: console, verdict.json, JUnit, HTML, Markdown."""
 
 import pathlib
 
@@ -9,19 +9,21 @@ from chaosreprise.history import History
 from chaosreprise.report.console import console
 from chaosreprise.report.html import page
 from chaosreprise.report.junit import suite
+from chaosreprise.report.markdown import markdown
 from chaosreprise.report.verdict_file import replace, verdict_json
 
-__all__ = ["console", "page", "suite", "verdict_json", "write"]
+__all__ = ["console", "markdown", "page", "suite", "verdict_json", "write"]
 
 
 def write(folder: pathlib.Path, verdict: Verdict, history: History) -> None:
-    """Write report.html, junit.xml and, last, verdict.json, each as a whole; fills in the verdict's recovery.
+    """Write report.html, report.md, junit.xml and, last, verdict.json, each as a whole; fills in the verdict's recovery.
 
     Raises RunBroken when one of them can't be written.
     """
     recovery.add(verdict, history)
     files = (
         ("report.html", page(verdict, history)),
+        ("report.md", markdown(verdict, folder)),
         ("junit.xml", suite(verdict)),
         ("verdict.json", verdict_json(verdict)),
     )

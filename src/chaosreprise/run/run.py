@@ -28,7 +28,7 @@ from chaosreprise.moments.commands import agent_of
 from chaosreprise.moments.needs import wants_frames
 from chaosreprise.platform import adapter, commands, keepers
 from chaosreprise.platform.file import Lab, Platform, load
-from chaosreprise.run import known, litter, stopping
+from chaosreprise.run import known, litter, logs, stopping
 from chaosreprise.run import plan as planning
 from chaosreprise.run.batches import Batches
 from chaosreprise.run.breaking import Breaker
@@ -200,6 +200,8 @@ class Run:
                     self.recorder.ask("end")
                 with self._told("ask the warden"):
                     self._say_halted()
+                with self._told("keep the platform's logs"):
+                    logs.collect(self.platform, self.directory.path)
                 with self._told("end the warden"):
                     self.warden.close()
             self.directory.keep("faults.jsonl", self.warden.ledger)
