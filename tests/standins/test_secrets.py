@@ -22,6 +22,13 @@ def test_a_server_that_echoes_what_it_was_shown_gives_no_token_away(tmp_path: pa
     flow = watch.run("reprise", "flow", str(platform))
     assert flow.returncode == 1
     assert "Bearer <secret>" in flow.stdout, flow.stdout + flow.stderr
+    watch.files(but={tmp_path / "token"})
+    assert watch.found == set()
+
+
+@pytest.mark.thorough
+def test_a_run_that_is_told_its_own_token_keeps_it_nowhere(tmp_path: pathlib.Path) -> None:
+    platform, watch = sandbox(tmp_path, "echo,refuses")
     experiment = str(ROOT / "experiments" / "sandbox-agent-crash.json")
     run = watch.run("--verbose", "run", experiment, REPRISE_PLATFORM=str(platform))
     assert run.returncode == 1
