@@ -392,10 +392,10 @@ def _misused(error: click.UsageError) -> NoReturn:
     _fail(f"no command given\n{say}." if "\n" in say else f"{say}: see {command} --help")
 
 
-def _echo(text: str, **more: bool) -> None:
+def _echo(text: str, *, err: bool = False, nl: bool = True) -> None:
     from chaosreprise import hidden  # noqa: PLC0415
 
-    click.echo(hidden.without(text), **more)
+    click.echo(hidden.without(text), err=err, nl=nl)
 
 
 def _say_all(lines: Iterable[tuple[str, bool]]) -> None:

@@ -90,7 +90,7 @@ def test_evidence_that_is_lost_on_the_way_is_never_a_pass(tmp_path: pathlib.Path
     over = threading.Event()
 
     def take_it_away() -> None:
-        faults = tmp_path / "runs" / "latest" / "faults.jsonl"
+        faults = tmp_path / "runs" / "latest" / "history" / "warden.jsonl"
         while not over.wait(0.02):
             if faults.exists() and '"proven"' in faults.read_text():
                 with psycopg.connect(space.admin, autocommit=True) as connection:
