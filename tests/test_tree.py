@@ -59,7 +59,9 @@ def test_the_top_of_the_tree_is_as_agreed(files: list[pathlib.Path]):
 
 
 def test_the_tests_mirror_the_folders(files: list[pathlib.Path]):
-    mirrored = TOP | {"support"} | {file.parts[2] for file in files if file.is_relative_to("src/chaosreprise")}
+    mirrored = (
+        TOP | {"support", "standins"} | {file.parts[2] for file in files if file.is_relative_to("src/chaosreprise")}
+    )
     assert {file.parts[1] for file in files if file.parts[0] == "tests" and len(file.parts) > 2} <= mirrored
 
 

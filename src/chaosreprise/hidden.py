@@ -20,20 +20,22 @@ _record = logging.getLogRecordFactory()
 
 
 def hide(secret: str) -> str:
-    """Remember a secret, as it may be written anywhere, and the password in a connection string; it is given back."""
+    """Remember a secret, and the password in a connection string; it is given back."""
     found = IN_DSN.search(secret)
     parts = {secret, *((part for part in found.groups("") if part) if found else ())}
     parts |= {urllib.parse.unquote(part) for part in parts}
-    forms = {
-        form
-        for part in parts
-        for form in (part, json.dumps(part)[1:-1], repr(part)[1:-1], urllib.parse.quote(part, ""))
-    }
+    forms = {form for part in parts for form in _written(part)}
     fresh = {form for form in forms if len(form) >= LEAST}.difference(_texts)
     if fresh:
         _texts[:] = sorted(fresh.union(_texts), key=len, reverse=True)  # the whole before its parts
         logging.setLogRecordFactory(_logged)
     return secret
+
+
+def _written(secret: str) -> tuple[str, ...]:
+    """As it may stand in a text, a line of JSON, a message of Python's, a URL."""
+    in_json = (json.dumps(secret, ensure_ascii=ascii_alone)[1:-1] for ascii_alone in (True, False))
+    return (secret, *in_json, repr(secret)[1:-1], urllib.parse.quote(secret, ""))
 
 
 def without(text: str) -> str:

@@ -108,4 +108,4 @@ def test_a_folder_that_vanishes_ends_the_coverage_of_all(tmp_path: pathlib.Path)
     folder.mkdir()
     events = watch(FolderSource("w", folder, "ledger", HZ, parse), folder.rmdir)
     assert [(of, on) for of, on, _ in coverage(events)] == [("w", True), ("w", False)]
-    assert "can't be listed" in coverage(events)[1][2]
+    assert "is not there: make it" in coverage(events)[1][2]

@@ -328,3 +328,18 @@ def test_of_many_things_of_which_the_same_is_said_there_is_one_line() -> None:
     assert lines[1].split() == ["limited", "fault", "b", "not", "allowed"]
     assert lines[-1].endswith("-> mend it")
     assert max(map(len, lines)) <= LONGEST
+
+
+def test_each_criterion_is_said_by_which_experiments_it_is_tested_or_why_by_none(whole: Examined) -> None:
+    found = {one.name: one for one in told(whole, "criterion")}
+    assert {name.partition("-")[0] for name in found} == {"SS", "SI", "RP"}
+    assert found["SI-3.2"].say.startswith("tested by agent-failover")
+    assert all(
+        one.say.startswith("tested by " if one.state == "ok" else "can't be tested here: ") for one in found.values()
+    )
+    refused = {one.name for one in told(whole, "experiment") if one.state != "ok"}
+    assert not [
+        one for one in found.values() if one.state == "ok" and refused.intersection(re.split(r"[, ]+", one.say))
+    ]
+    assert "two-control-planes" in refused, "a lab of this size has one"
+    assert found["RP-2"].say.startswith("can't be tested here: two-control-planes: 1 of 2 control planes are there")

@@ -3,6 +3,7 @@
 import pathlib
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 import standin_space
 
@@ -13,7 +14,16 @@ def state(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Pa
     return tmp_path / "state"
 
 
-@pytest.fixture(scope="module")
-def space_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@pytest.fixture(scope="session")
+def space_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with standin_space.database(tmp_path_factory.mktemp("space")) as dsn:
         yield dsn
+
+
+@pytest.fixture
+def space_database(space_server: str) -> str:
+    """Without what an earlier test left."""
+    with psycopg.connect(space_server, autocommit=True) as connection:
+        connection.execute("delete from agent_commands")
+        connection.execute("delete from sessions")
+    return space_server

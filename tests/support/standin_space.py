@@ -56,6 +56,10 @@ STANDIN_DEFECT = "{defect}"
 
 {agents}
 
+[components.database]
+how = "none"
+admin = {{ file = "admin.dsn" }}
+
 [allow]
 faults = ["agents.crash", "agents.take_away", "control-plane.crash"]
 share = 0.5
@@ -65,6 +69,7 @@ users = {users}
 
 [timing]
 settle = {{ backoff_s = 1.0, reconcile_s = 0, slowest_s = 0.1 }}
+bounds = {{ start_s = 5, stop_s = 5, hibernate_s = 5, wake_s = 5 }}
 offline_s = 10
 """
 
@@ -127,6 +132,7 @@ def written(
     port, at = free_port(), STANDINS / "streamspace"
     agents = "".join(AGENT.format(name=name, python=sys.executable, at=at, port=port) for name in AGENTS)
     file = folder / "space.toml"
+    (folder / "admin.dsn").write_text(f"{dsn}\n")
     file.write_text(
         FILE.format(
             host=HOST,
@@ -155,18 +161,23 @@ def environment(space: Space) -> dict[str, str]:
     return {**os.environ, **space.env}
 
 
-def rows_only(folder: pathlib.Path) -> pathlib.Path:
-    """agent-failover, which asks only for what rows and answers show, as short as can be."""
+def secrets(space: Space) -> dict[str, str]:
+    """What must stand nowhere, by what it is."""
+    named = {name: space.env[name] for name in ("SPACE_PASSWORD", "SPACE_JWT", "SPACE_KEY", "SPACE_DSN")}
+    return {**named, "reader": READER, "admin": space.admin}
+
+
+def rows_only(folder: pathlib.Path, *require: str) -> pathlib.Path:
+    """agent-failover, short and for a platform of which only answers and rows are seen."""
     text = EXPERIMENT.read_text()
     for name, value in SHORTEST.items():
         text = text.replace(f'"${{{name}}}"', json.dumps(value))
     found = json.loads(text)
     arguments = found["controls"][0]["provider"]["arguments"]
-    arguments["workload"]["reserve"] = 1
-    arguments |= {
-        "require": ["lifecycle", "unrecorded"],
-        "optional": ["lost", "misassigned", "denied", "dishonest"],
-        "criteria": [],
-    }
+    arguments |= {"require": [*require], "optional": ["lost", "duplicate", "misassigned", "dishonest"], "criteria": []}
+    arguments["workload"] |= {"reserve": 1, "mix": {"read": 5.0, "list": 2.0}}
+    arguments["objectives"] = arguments["objectives"][:1]
+    probes = found["steady-state-hypothesis"]["probes"]
+    probes[:] = [probe for probe in probes if probe["provider"]["func"] != "answer"]
     (folder / "rows-only.json").write_text(json.dumps(found))
     return folder / "rows-only.json"

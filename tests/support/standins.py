@@ -79,7 +79,7 @@ faults = {allow}
 share = 1.0
 
 [timing]
-settle = {{ backoff_s = 0.8, reconcile_s = 0, slowest_s = 1.0 }}
+settle = {{ backoff_s = 0.8, reconcile_s = 0, slowest_s = 0.6 }}
 bounds = {{ step_s = 10 }}
 """
 

@@ -16,6 +16,7 @@ from chaosreprise.run.method import SESSIONS
 from chaosreprise.run.watching import Watching
 
 EVIDENCE = "evidence"
+FAILING_S = 2.0  # in which a source looks again, twice as a rule
 Counts = dict[str, int | str]
 """Other people's sessions by component, or why they could not be counted."""
 
@@ -123,7 +124,7 @@ async def _evidence(platform: Platform, run: str, speaker: Adapter) -> list[Said
             said.append(_unwatched(platform, name, str(error)))
     watching = Watching(sources, SystemClock(), lambda _: None)
     with contextlib.suppress(RepriseError):
-        await watching.until_seen(LIMIT_S)
+        await watching.until_seen(LIMIT_S, FAILING_S)
     unseen = dict(watching.unseen)
     await watching.give_up()
     for name in watching.names:

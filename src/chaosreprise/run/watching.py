@@ -10,6 +10,7 @@ from chaosreprise.history import Coverage, Timed
 from chaosreprise.observe import Emit, Source
 
 TICK_S = 0.005
+UNANSWERED = "it did not answer"
 
 
 class Watching:
@@ -27,7 +28,7 @@ class Watching:
         self.unseen: dict[str, str] = {}
         self._tasks: list[asyncio.Task[None]] = []
         for source in sources:
-            self.unseen[source.name] = "it did not answer"
+            self.unseen[source.name] = UNANSWERED
             task = asyncio.create_task(source.run(clock, self._take, self._stop), name=source.name)
             if ended is not None:
                 task.add_done_callback(ended)
@@ -37,11 +38,17 @@ class Watching:
     def names(self) -> list[str]:
         return [task.get_name() for task in self._tasks]
 
-    async def until_seen(self, within_s: float) -> None:
-        """Until each source has had a good look. Raises Unreachable for one that has not in time."""
+    async def until_seen(self, within_s: float, failing_s: float | None = None) -> None:
+        """Until each source has had a good look. Raises Unreachable for one that has not in time: `failing_s` is enough for
+        those that all say why they can't.
+        """
+        failing = 0
         for _ in range(int(within_s / TICK_S)):
             if not self.unseen:
                 return
+            failing = failing + 1 if UNANSWERED not in self.unseen.values() else 0
+            if failing_s is not None and failing * TICK_S >= failing_s:
+                break
             await asyncio.sleep(TICK_S)
         name, why = min(self.unseen.items())
         raise Unreachable(

@@ -62,9 +62,11 @@ class Hub:
         await socket.prepare(request)
         self.sockets[agent] = socket
         await rows("update agents set status = 'online', last_heartbeat = now() where agent_id = %s", agent)
-        await rows(
-            "update agent_commands set status = 'pending' where agent_id = %s and status in ('sent', 'ack')", agent
-        )
+        if misbehaves("forgets-when-away"):
+            await rows("update agent_commands set status = 'sent' where agent_id = %s and status = 'pending'", agent)
+        else:
+            again = "update agent_commands set status = 'pending' where agent_id = %s and status in ('sent', 'ack')"
+            await rows(again, agent)
         await self.dispatch(agent)
         try:
             async for message in socket:
@@ -99,10 +101,15 @@ class Hub:
                 payload["commandId"],
             )
         elif kind == "status":
+            if misbehaves("flickers") and payload["state"] == "hibernated":
+                await rows("update sessions set state = 'pending' where id = %s", payload["sessionId"])
+                await asyncio.sleep(0.3)
             pod = payload["platformMetadata"]["podName"]
+            ended = misbehaves("late-status") or payload["state"] == "terminated"
             await rows(
-                "update sessions set state = %s, pod_name = %s, url = %s, last_activity = now(), updated_at = now() where id = %s",
-                payload["state"], pod, f"http://{pod}:{payload['vncPort']}", payload["sessionId"],
+                "update sessions set state = %s, pod_name = %s, url = %s, last_activity = now(), updated_at = now()"
+                " where id = %s and (%s or state <> 'terminating')",
+                payload["state"], pod, f"http://{pod}:{payload['vncPort']}", payload["sessionId"], ended,
             )  # fmt: skip
 
     async def watch(self) -> None:
