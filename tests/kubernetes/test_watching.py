@@ -214,6 +214,7 @@ def forgotten(
     yield lambda: watched.edges()[-1]
 
 
+@pytest.mark.thorough
 def test_what_the_server_has_forgotten_is_listed_anew_and_is_a_gap(
     tmp_path: pathlib.Path, own: Space, server: Server
 ) -> None:

@@ -4,8 +4,10 @@ The `kubernetes` package reads kubeconfigs (contexts, certificates, tokens that 
 watches can't be ended, so they are made here. Each is one attempt with a time limit, and what it refuses is one of `errors`.
 """
 
+import asyncio
 import os
 import ssl
+import threading
 from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -36,6 +38,7 @@ class Expired(Unreachable):
     """The server does not remember what happened since then (410 Gone)."""
 
 
+_one_by_one = threading.Lock()  # the package's files are removed for all
 REFUSALS: dict[int, type[RepriseError]] = {
     400: BadInput,
     401: NotAllowed,
@@ -59,18 +62,25 @@ class Right(NamedTuple):
 
 
 class Api:
-    """Raises BadInput when `where` can't be used."""
+    """Raises BadInput when `where` can't be used. That blocks: a plug-in may be asked for a token."""
 
     def __init__(self, where: Where) -> None:
         self.where = where
-        configuration = _configuration(where)
-        try:
-            tls = _tls(configuration)
-        except (OSError, ssl.SSLError) as error:
-            raise BadInput(f"{_named(where)}: its certificates can't be used ({error}): mend the kubeconfig") from error
+        with _one_by_one:
+            configuration = _configuration(where)
+            try:
+                tls = _tls(configuration)
+            except (OSError, ssl.SSLError) as error:
+                raise BadInput(
+                    f"{_named(where)}: its certificates can't be used ({error}): mend the kubeconfig"
+                ) from error
         self._http = httpx.AsyncClient(
             base_url=configuration.host, verify=tls, auth=_Token(configuration), timeout=TIMEOUT_S, trust_env=False
         )
+
+    @classmethod
+    async def to(cls, where: Where) -> Self:
+        return await asyncio.to_thread(cls, where)
 
     async def __aenter__(self) -> Self:
         return self

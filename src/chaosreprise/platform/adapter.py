@@ -50,6 +50,7 @@ class Description(msgspec.Struct, kw_only=True):
     ] = {}  # by operation, the components that it crosses but for its agent and session; empty: all alike
     hibernates: bool = True
     effects: str = "slots"  # the ledger of the evidence without which effects are not known
+    names_processes: bool = True  # whether that ledger says which process it was that began or ended
     read_along: list[str] = []  # agents on whose links it is seen what they and the control plane say to each other
 
 

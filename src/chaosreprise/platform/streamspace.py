@@ -58,7 +58,8 @@ class StreamSpace:
     def describe(self) -> Description:
         evidence, bounds = self._platform.file.evidence, self._timing.bounds
         attribution = []
-        if "slots" in evidence and evidence["slots"].kind == "kubernetes":
+        objects = "slots" in evidence and evidence["slots"].kind == "kubernetes"
+        if objects:
             attribution = [*streamspace_objects.ATTRIBUTION]
         elif "slots" in evidence:
             attribution = [
@@ -77,6 +78,7 @@ class StreamSpace:
             offline_ns=int(self._timing.offline_s * SECONDS),
             sources=list(evidence),
             states=STATES,
+            names_processes=not objects,
             claims=[
                 Claim(
                     name=f"agents in {name}",
