@@ -455,7 +455,8 @@ FORGETS = {"crash", "restart", "crash_loop", "memory_limit"}
 KINDS = [
     kind
     for kind in registry.kinds()
-    if isinstance(registry.get(kind), local.OnProcess | on_pods.Anywhere) and not kind.startswith("data-plane.")  # of sandboxes
+    if isinstance(registry.get(kind), local.OnProcess | on_pods.Anywhere)
+    and not kind.startswith("data-plane.")  # of sandboxes
 ]
 
 

@@ -184,6 +184,7 @@ def test_somebody_who_scales_it_back_later_is_who_has_undone_it(space: Space, wa
     assert (last().by, undo(space), space.get("k1").spec.replicas) == ("somebody else", None, 1)
 
 
+@pytest.mark.thorough
 def test_an_undo_waits_for_an_api_server_that_is_away(space: Space, path: pathlib.Path, warden: client.Warden) -> None:
     with_the_role_of("take_away", space, path)
     inject(warden, "take_away")
@@ -195,6 +196,7 @@ def test_an_undo_waits_for_an_api_server_that_is_away(space: Space, path: pathli
     assert (undo(space), ready(space), last().by) == (None, WITH, "run")
 
 
+@pytest.mark.thorough
 def test_what_is_gone_meanwhile_needs_no_undo(space: Space, warden: client.Warden) -> None:
     inject(warden, "take_away")
     space.delete("k1")

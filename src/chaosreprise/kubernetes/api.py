@@ -5,10 +5,12 @@ watches can't be ended, so they are made here. Each is one attempt with a time l
 """
 
 import asyncio
+import contextlib
 import os
 import ssl
+import tempfile
 import threading
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import httpx
@@ -38,7 +40,7 @@ class Expired(Unreachable):
     """The server does not remember what happened since then (410 Gone)."""
 
 
-_one_by_one = threading.Lock()  # the package's files are removed for all
+_one_by_one = threading.Lock()  # the package remembers its files for all
 REFUSALS: dict[int, type[RepriseError]] = {
     400: BadInput,
     401: NotAllowed,
@@ -66,8 +68,8 @@ class Api:
 
     def __init__(self, where: Where) -> None:
         self.where = where
-        with _one_by_one:
-            configuration = _configuration(where)
+        with _one_by_one, _own_files() as folder:
+            configuration = _configuration(where, folder)
             try:
                 tls = _tls(configuration)
             except (OSError, ssl.SSLError) as error:
@@ -178,7 +180,21 @@ def _refused(status: int, body: bytes) -> RepriseError:
     return REFUSALS.get(status, Unreachable)(f"the API server answers with {status}: {say}")
 
 
-def _configuration(where: Where) -> "Configuration":
+@contextlib.contextmanager
+def _own_files() -> Iterator[str]:
+    """Where the package writes keys that stand in a kubeconfig: they must not outlive us, and others in this process have their own."""
+    from kubernetes.config import kube_config  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory(prefix="reprise-") as folder:
+        try:
+            yield folder
+        finally:
+            written = kube_config._temp_files
+            for content in [content for content, path in written.items() if path.startswith(folder)]:
+                del written[content]
+
+
+def _configuration(where: Where, folder: str) -> "Configuration":
     from kubernetes import config  # noqa: PLC0415 - 0.5 s, which only who speaks to a cluster pays
     from kubernetes.client import Configuration  # noqa: PLC0415
 
@@ -187,7 +203,7 @@ def _configuration(where: Where) -> "Configuration":
         if where.kubeconfig is None and POD in os.environ:
             config.load_incluster_config(found)
         else:
-            config.load_kube_config(where.kubeconfig, where.context, found, persist_config=False)
+            config.load_kube_config(where.kubeconfig, where.context, found, persist_config=False, temp_file_path=folder)
     except (
         config.ConfigException,
         OSError,
@@ -201,17 +217,11 @@ def _configuration(where: Where) -> "Configuration":
 
 
 def _tls(configuration: "Configuration") -> ssl.SSLContext:
-    """What stands in a kubeconfig itself, the package has written to files, which are not left behind."""
-    from kubernetes.config import kube_config  # noqa: PLC0415
-
-    try:
-        tls = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
-        if not configuration.verify_ssl:
-            tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
-        if configuration.cert_file:
-            tls.load_cert_chain(configuration.cert_file, configuration.key_file)
-    finally:
-        kube_config._cleanup_temp_files()
+    tls = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+    if not configuration.verify_ssl:
+        tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+    if configuration.cert_file:
+        tls.load_cert_chain(configuration.cert_file, configuration.key_file)
     return tls
 
 
