@@ -22,7 +22,7 @@ from toystack import eventually
 
 from chaosreprise import procs
 from chaosreprise.errors import NotPossible
-from chaosreprise.faults import cgroups, hog, local, registry, tracer
+from chaosreprise.faults import cgroups, hog, local, on_pods, registry, tracer
 from chaosreprise.faults import client as faults
 from chaosreprise.faults.base import Context
 from chaosreprise.faults.kinds import clock_skew
@@ -455,7 +455,8 @@ FORGETS = {"crash", "restart", "crash_loop", "memory_limit"}
 KINDS = [
     kind
     for kind in registry.kinds()
-    if isinstance(registry.get(kind), local.OnProcess) and not kind.startswith("data-plane.")  # of sandboxes
+    if isinstance(registry.get(kind), local.OnProcess | on_pods.Anywhere)
+    and not kind.startswith("data-plane.")  # of sandboxes
 ]
 
 

@@ -1,15 +1,20 @@
 """Kubernetes as evidence, on a real API server: each change once, at its time, and every moment that was not watched is a gap."""
 
 import asyncio
+import base64
 import pathlib
 import signal
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
+import certifi
 import pytest
+import yaml
 from apiservers import Server
 from clusters import Space
+from kubernetes import config
+from kubernetes.client import Configuration
 from linkwire import eventually
 
 from chaosreprise import checker
@@ -18,13 +23,16 @@ from chaosreprise.checker.verdict import Finding
 from chaosreprise.clock import SECOND, SystemClock
 from chaosreprise.errors import BadInput
 from chaosreprise.history import Coverage, Effect, Timed
+from chaosreprise.kubernetes.api import Api
 from chaosreprise.kubernetes.watching import ObjectSource
+from chaosreprise.kubernetes.where import Where
 from chaosreprise.platform import adapter, file
 from chaosreprise.platform.said import Said
 from chaosreprise.platform.streamspace import BASE_MEMORY, StreamSpace
 
 pytestmark = pytest.mark.kubernetes
 PATIENCE_S = 60.0
+AUTHORITY = pathlib.Path(certifi.where())  # any
 TEXT = """\
 version = 1
 kind = "streamspace"
@@ -214,6 +222,7 @@ def forgotten(
     yield lambda: watched.edges()[-1]
 
 
+@pytest.mark.thorough
 def test_what_the_server_has_forgotten_is_listed_anew_and_is_a_gap(
     tmp_path: pathlib.Path, own: Space, server: Server
 ) -> None:
@@ -307,6 +316,24 @@ def test_the_doctor_says_whether_we_may_list_and_watch_and_names_what_is_missing
     assert becomes("not ok", f"may not watch deployments.apps in the namespace {space.name}")
     space.allow(("list", "apps", "deployments"), ("watch", "apps", "deployments"))
     assert becomes("ok", f"may list and watch deployments.apps in {space.name}")
+
+
+def test_keys_that_stand_in_a_kubeconfig_are_left_in_no_file_and_those_of_others_are_left_alone(
+    tmp_path: pathlib.Path, space: Space, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    shown = yaml.safe_load(space.kubeconfig.read_text())
+    for one in shown["clusters"]:
+        one["cluster"]["certificate-authority-data"] = base64.b64encode(AUTHORITY.read_bytes()).decode()
+    space.kubeconfig.write_text(yaml.safe_dump(shown))
+    for _ in range(2):
+        asyncio.run(Api(Where(namespace=space.name, kubeconfig=str(space.kubeconfig))).close())
+    assert list((tmp_path / "temporary").iterdir()) == []
+    others = Configuration()
+    config.load_kube_config(str(space.kubeconfig), client_configuration=others)
+    asyncio.run(Api(Where(namespace=space.name, kubeconfig=str(space.kubeconfig))).close())
+    assert pathlib.Path(others.ssl_ca_cert).read_bytes() == AUTHORITY.read_bytes()
 
 
 def test_a_kubeconfig_that_can_not_be_used_is_said_in_one_sentence(tmp_path: pathlib.Path, space: Space) -> None:

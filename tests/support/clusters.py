@@ -13,6 +13,9 @@ import yaml
 from kubernetes import client, config
 
 ACCOUNT = "reprise"
+BASE = pathlib.Path(__file__).resolve().parents[2] / "k8s" / "base"
+Rule = tuple[str, str, str]
+"""A verb, an API group, a resource."""
 LABELS = {"app": "streamspace-session"}
 
 
@@ -73,7 +76,20 @@ class Relay:
                     self._open -= both
 
 
-def _rules(rules: tuple[tuple[str, str, str], ...]) -> list[dict[str, Any]]:
+def rules_of(role: str) -> list[Rule]:
+    """What a role of ours in k8s/ allows."""
+    text = (BASE / f"{role.replace('_', '-')}.yaml").read_text()
+    [found] = [one for one in yaml.safe_load_all(text) if one["kind"] == "Role"]
+    return [
+        (verb, group, resource)
+        for rule in found["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    ]
+
+
+def _rules(rules: tuple[Rule, ...]) -> list[dict[str, Any]]:
     return [{"verbs": [verb], "apiGroups": [group], "resources": [resource]} for verb, group, resource in rules]
 
 
@@ -123,8 +139,8 @@ class Space:
     def get(self, name: str) -> Any:
         return self.apps.read_namespaced_deployment(name, self.name)
 
-    def account(self, *rules: tuple[str, str, str]) -> None:
-        """From here on `kubeconfig` is that of an account that may do so: (verb, API group, resource)."""
+    def account(self, *rules: Rule) -> None:
+        """From here on `kubeconfig` is that of an account that may do so."""
         self.core.create_namespaced_service_account(self.name, {"metadata": {"name": ACCOUNT}})
         rbac = client.RbacAuthorizationV1Api(self.api)
         rbac.create_namespaced_role(self.name, {"metadata": {"name": ACCOUNT}, "rules": _rules(rules)})
@@ -139,7 +155,7 @@ class Space:
             one["user"] = {"token": token}
         self.kubeconfig.write_text(yaml.safe_dump(loaded))
 
-    def allow(self, *rules: tuple[str, str, str]) -> None:
+    def allow(self, *rules: Rule) -> None:
         """The account may do this instead."""
         client.RbacAuthorizationV1Api(self.api).patch_namespaced_role(ACCOUNT, self.name, {"rules": _rules(rules)})
 

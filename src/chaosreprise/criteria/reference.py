@@ -31,9 +31,10 @@ MEANING = """\
 
 *Tested here*: an experiment of `experiments/` declares it, or a test of ours shows it; a test of ours alone shows it on the
 embedded platform only, and says nothing of another one. An experiment runs on any platform whose parts a keeper of Reprise
-runs and whose evidence it can read; what that is on Kubernetes is not built yet. What is tested *in part* says what is missing. *Testable on the real
-platform*: no experiment or test of ours, but a user can do it today. *Not yet*: what is to be built for it. Bounds are stated as they were asked for; an
-experiment may be stricter. Evidence: the ledgers that a check can't do without, else what the load saw and the platform said.
+runs and whose evidence it can read; on Kubernetes these are components that are Deployments, and the Deployments of sessions. What is tested
+*in part* says what is missing. *Testable on the real platform*: no experiment or test of ours, but a user can do it today. *Not yet*: what is to be
+built for it. Bounds are stated as they were asked for; an experiment may be stricter. Evidence: the ledgers that a check can't do without, else what
+the load saw and the platform said.
 """
 HEAD = "| id | what it asks, and its bound | status | experiments and tests | checks, and their evidence |\n|---|---|---|---|---|"
 

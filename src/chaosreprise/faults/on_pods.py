@@ -26,6 +26,7 @@ ENDED_S = 40.0  # pods have 30 s to end, where nothing else is said
 BACK_S = 40.0  # to be placed, started and ready; who asks for an undo waits for a minute
 LOOK_EVERY_S = 0.1
 SOMEBODY = "somebody else"
+LOOK = (Right("list", "apps", "deployments"), Right("get", "apps", "deployments"), Right("list", "", "pods"))
 
 
 class Deployed(msgspec.Struct, kw_only=True):
@@ -44,8 +45,13 @@ class OnPods:
     """The base of faults on the pods of one Deployment. As it stands: they are gone, and others come by themselves."""
 
     rights: tuple[Right, ...] = ()
+    """Beyond those to look."""
     way_back = "its Deployment makes new pods"
     proof = "its pods are not in the API any more"
+
+    @property
+    def needed(self) -> tuple[Right, ...]:
+        return (*LOOK, *self.rights)
 
     async def plan(self, context: Context, on: str, args: dict[str, Any]) -> Target:
         if args:
@@ -53,8 +59,8 @@ class OnPods:
         platform = load(context.platform_file or "")
         where = platform.cluster
         assert where is not None
-        async with Api(where) as api:
-            await _check_rights(api, self.rights)
+        async with await Api.to(where) as api:
+            await _check_rights(api, self.needed)
             return local.target(await _planned(api, on, platform.file.components[on].selector or ""))
 
     async def inject(self, context: Context, mark: str, target: Target, lease_end: int) -> None:
@@ -62,7 +68,7 @@ class OnPods:
 
     async def prove(self, context: Context, mark: str, target: Target) -> dict[str, Any]:
         planned = msgspec.convert(target, Deployed)
-        async with Api(planned.where) as api:
+        async with await Api.to(planned.where) as api:
             return await self.gone(api, mark, planned)
 
     async def gone(self, api: Api, mark: str, planned: Deployed) -> dict[str, Any]:
@@ -72,7 +78,7 @@ class OnPods:
 
     async def undo(self, context: Context, mark: str, target: Target) -> str | None:
         planned = msgspec.convert(target, Deployed)
-        async with Api(planned.where) as api:
+        async with await Api.to(planned.where) as api:
             by: str | None = await local.patiently(None, self._mend, api, mark, planned, for_s=BACK_S)
         return by
 
@@ -87,7 +93,7 @@ class OnPods:
 
     async def verify(self, context: Context, mark: str, target: Target) -> None:
         planned = msgspec.convert(target, Deployed)
-        async with Api(planned.where) as api:
+        async with await Api.to(planned.where) as api:
             left = deployments.undo_of(await _found(api, planned))
         if left is not None and left.mark == mark:
             raise Unreachable(f"the Deployment {planned.deployment} still bears the mark of fault {mark}")
@@ -96,14 +102,14 @@ class OnPods:
 class Delete(OnPods):
     """Delete the pods, with the time to end that each states, or with none."""
 
-    rights = tuple(Right(verb, "", "pods") for verb in ("list", "delete"))
+    rights = (Right("delete", "", "pods"),)
 
     def __init__(self, body: dict[str, Any]) -> None:
         self._body = body
 
     async def inject(self, context: Context, mark: str, target: Target, lease_end: int) -> None:
         planned = msgspec.convert(target, Deployed)
-        async with Api(planned.where) as api:
+        async with await Api.to(planned.where) as api:
             for name, uid in planned.pods.items():
                 try:
                     await api.delete(deployments.pods_path(api, name), self._body | {"preconditions": {"uid": uid}})
@@ -114,7 +120,7 @@ class Delete(OnPods):
 class Scale(OnPods):
     """Scale the Deployment to nothing. Fault and undo are one patch, of the object that was looked at and no other."""
 
-    rights = (Right("list", "", "pods"), Right("patch", "apps", "deployments"))
+    rights = (Right("patch", "apps", "deployments"),)
     way_back = "its Deployment gets the number of replicas back that stands on it"
     proof = "its pods are not in the API any more, and nobody has scaled its Deployment back a second later"
     still_s = 1.0
@@ -124,7 +130,7 @@ class Scale(OnPods):
 
     async def inject(self, context: Context, mark: str, target: Target, lease_end: int) -> None:
         planned = msgspec.convert(target, Deployed)
-        async with Api(planned.where) as api:
+        async with await Api.to(planned.where) as api:
             found = await _found(api, planned)
             if found["spec"]["replicas"] != planned.replicas or deployments.undo_of(found) is not None:
                 raise NotPossible(f"the Deployment {planned.deployment} changed after it was planned: nothing was done")
@@ -163,7 +169,7 @@ class Anywhere:
         self._process = process
         self._pods = pods
         self.groups, self.momentary, self.arguments = process.groups, process.momentary, process.arguments
-        self.undo_s = process.undo_s
+        self.undo_s, self.rights = process.undo_s, pods.needed
         self.needs = f"{process.needs}, or {NEEDS}"
         self.way_back = process.way_back
         self.proof = f"{process.proof}; of pods: {pods.proof}"
@@ -245,8 +251,7 @@ async def _planned(api: Api, on: str, selector: str) -> Deployed:
 
 
 async def _check_rights(api: Api, rights: Sequence[Right]) -> None:
-    needed = [*(Right(verb, "apps", "deployments") for verb in ("list", "get")), *rights]
-    if lacking := await api.refused(needed):
+    if lacking := await api.refused(rights):
         raise NotAllowed(
             f"the account may not {', '.join(map(str, lacking))} in the namespace {api.where.namespace}: give it a role with these verbs"
         )

@@ -4,9 +4,13 @@ The `kubernetes` package reads kubeconfigs (contexts, certificates, tokens that 
 watches can't be ended, so they are made here. Each is one attempt with a time limit, and what it refuses is one of `errors`.
 """
 
+import asyncio
+import contextlib
 import os
 import ssl
-from collections.abc import AsyncIterator, Iterable
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import httpx
@@ -36,6 +40,7 @@ class Expired(Unreachable):
     """The server does not remember what happened since then (410 Gone)."""
 
 
+_one_by_one = threading.Lock()  # the package remembers its files for all
 REFUSALS: dict[int, type[RepriseError]] = {
     400: BadInput,
     401: NotAllowed,
@@ -59,18 +64,25 @@ class Right(NamedTuple):
 
 
 class Api:
-    """Raises BadInput when `where` can't be used."""
+    """Raises BadInput when `where` can't be used. That blocks: a plug-in may be asked for a token."""
 
     def __init__(self, where: Where) -> None:
         self.where = where
-        configuration = _configuration(where)
-        try:
-            tls = _tls(configuration)
-        except (OSError, ssl.SSLError) as error:
-            raise BadInput(f"{_named(where)}: its certificates can't be used ({error}): mend the kubeconfig") from error
+        with _one_by_one, _own_files() as folder:
+            configuration = _configuration(where, folder)
+            try:
+                tls = _tls(configuration)
+            except (OSError, ssl.SSLError) as error:
+                raise BadInput(
+                    f"{_named(where)}: its certificates can't be used ({error}): mend the kubeconfig"
+                ) from error
         self._http = httpx.AsyncClient(
             base_url=configuration.host, verify=tls, auth=_Token(configuration), timeout=TIMEOUT_S, trust_env=False
         )
+
+    @classmethod
+    async def to(cls, where: Where) -> Self:
+        return await asyncio.to_thread(cls, where)
 
     async def __aenter__(self) -> Self:
         return self
@@ -168,7 +180,21 @@ def _refused(status: int, body: bytes) -> RepriseError:
     return REFUSALS.get(status, Unreachable)(f"the API server answers with {status}: {say}")
 
 
-def _configuration(where: Where) -> "Configuration":
+@contextlib.contextmanager
+def _own_files() -> Iterator[str]:
+    """Where the package writes keys that stand in a kubeconfig: they must not outlive us, and others in this process have their own."""
+    from kubernetes.config import kube_config  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory(prefix="reprise-") as folder:
+        try:
+            yield folder
+        finally:
+            written = kube_config._temp_files
+            for content in [content for content, path in written.items() if path.startswith(folder)]:
+                del written[content]
+
+
+def _configuration(where: Where, folder: str) -> "Configuration":
     from kubernetes import config  # noqa: PLC0415 - 0.5 s, which only who speaks to a cluster pays
     from kubernetes.client import Configuration  # noqa: PLC0415
 
@@ -177,7 +203,7 @@ def _configuration(where: Where) -> "Configuration":
         if where.kubeconfig is None and POD in os.environ:
             config.load_incluster_config(found)
         else:
-            config.load_kube_config(where.kubeconfig, where.context, found, persist_config=False)
+            config.load_kube_config(where.kubeconfig, where.context, found, persist_config=False, temp_file_path=folder)
     except (
         config.ConfigException,
         OSError,
@@ -191,17 +217,11 @@ def _configuration(where: Where) -> "Configuration":
 
 
 def _tls(configuration: "Configuration") -> ssl.SSLContext:
-    """What stands in a kubeconfig itself, the package has written to files, which are not left behind."""
-    from kubernetes.config import kube_config  # noqa: PLC0415
-
-    try:
-        tls = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
-        if not configuration.verify_ssl:
-            tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
-        if configuration.cert_file:
-            tls.load_cert_chain(configuration.cert_file, configuration.key_file)
-    finally:
-        kube_config._cleanup_temp_files()
+    tls = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+    if not configuration.verify_ssl:
+        tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+    if configuration.cert_file:
+        tls.load_cert_chain(configuration.cert_file, configuration.key_file)
     return tls
 
 

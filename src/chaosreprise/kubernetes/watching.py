@@ -67,7 +67,7 @@ class ObjectSource:
 
     async def _look(self, clock: Clock, emit: Emit) -> None:
         if self._api is None:
-            self._api = await asyncio.to_thread(Api, self._where)
+            self._api = await Api.to(self._where)
         began = clock.now()
         listed = await self._api.get(self._path, **self._selected)
         revision = int(listed["metadata"]["resourceVersion"])

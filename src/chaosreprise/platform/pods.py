@@ -22,7 +22,7 @@ def components(platform: Platform) -> list[Component]:
         return []
 
     async def look() -> list[Component]:
-        async with Api(where) as api:
+        async with await Api.to(where) as api:
             return [await _component(api, name, selector or "") for name, selector in selectors.items()]
 
     return _at_once(look)
@@ -38,7 +38,7 @@ def identity(platform: Platform) -> dict[str, str]:
         return told
 
     async def look() -> str:
-        async with Api(where) as api:
+        async with await Api.to(where) as api:
             return str((await api.get("/api/v1/namespaces/kube-system"))["metadata"]["uid"])
 
     return told | {"cluster_uid": _at_once(look)}
@@ -48,10 +48,10 @@ async def _component(api: Api, name: str, selector: str) -> Component:
     group = name.partition("/")[0]
     try:
         deployment = await deployments.selected(api, selector)
+        held = deployments.undo_of(deployment) is not None
+        ready = [one for one in await deployments.pods(api, deployment) if deployments.is_ready(one)]
     except NotPossible as error:
         return Component(name=name, group=group, reason=f"components.{name}.selector: {error}")
-    ready = [one for one in await deployments.pods(api, deployment) if deployments.is_ready(one)]
-    held = deployments.undo_of(deployment) is not None
     inc = [ready[0]["metadata"]["uid"], ready[0]["status"]["containerStatuses"][0]["containerID"]] if ready else None
     return Component(name=name, group=group, inc=inc, state="held" if held else "up" if ready else "down")
 

@@ -64,7 +64,8 @@ class StreamSpace:
     def describe(self) -> Description:
         evidence, bounds = self._platform.file.evidence, self._timing.bounds
         attribution = []
-        if "slots" in evidence and evidence["slots"].kind == "kubernetes":
+        objects = "slots" in evidence and evidence["slots"].kind == "kubernetes"
+        if objects:
             attribution = [*streamspace_objects.ATTRIBUTION]
         elif "slots" in evidence:
             attribution = [
@@ -84,6 +85,7 @@ class StreamSpace:
             sources=list(evidence),
             states=STATES,
             quota=self._platform.file.budget.sessions_a_user or 0,
+            names_processes=not objects,
             claims=[
                 Claim(
                     name=f"agents in {name}",

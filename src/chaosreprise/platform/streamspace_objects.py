@@ -39,7 +39,7 @@ async def rights(platform: Platform, name: str) -> list[Said]:
     """Whether we may list and watch."""
     where = platform.cluster
     assert where is not None
-    async with Api(where) as api:
+    async with await Api.to(where) as api:
         lacking = await api.refused(RIGHTS)
     if not lacking:
         return [Said(about="evidence", name=name, say=f"may list and watch deployments.apps in {where.namespace}")]

@@ -32,6 +32,8 @@ AGENTS = "agents"
 CONTROL_PLANE = "control-plane"
 SLOTS = "slots"  # what a check needs that looks at effects, of which an adapter says where they stand
 ROWS = "rows"  # what a check needs that reads the platform's own rows, whatever the file calls their evidence
+TABLES = ("sql", "sqlite")
+OF_PROCESSES = ("split-brain",)
 LACKING = {
     "quota": ("quota", "how many sessions a user may have: set budget.sessions_a_user"),
     "states": ("states", "the states of a session"),
@@ -336,11 +338,13 @@ def check_evidence(arguments: Arguments, platform: Platform, description: Descri
 def lacking(check: str, platform: Platform, description: Description) -> str | None:
     """What is not there without which a check can't be judged on this platform, whatever is sent."""
     there = {entry.ledger for entry in description.attribution}
-    there |= {ROWS for entry in platform.file.evidence.values() if entry.kind != "files"}
+    there |= {ROWS for entry in platform.file.evidence.values() if entry.kind in TABLES}
     there |= {ROWS} & {*description.sources}  # where evidence is the business of an adapter that is not built in
     for evidence in checker.needs(check):
         ledger = description.effects if evidence == SLOTS else evidence
         if ledger not in there:
             return f"evidence.{ledger} is missing"
+    if check in OF_PROCESSES and not description.names_processes:
+        return f"evidence.{description.effects} names no process"
     field, words = LACKING.get(checker.asks(check) or "", ("", ""))
     return f"its adapter does not know {words}" if field and not getattr(description, field) else None

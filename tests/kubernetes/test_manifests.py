@@ -1,0 +1,48 @@
+"""k8s/ as a server takes it, and the roles in it: what each allows is what is asked for, no more and no less."""
+
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+import yaml
+from clusters import BASE, Space, rules_of
+
+from chaosreprise.faults import on_pods, registry
+from chaosreprise.platform import streamspace_objects
+
+pytestmark = pytest.mark.kubernetes
+OVERLAY = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": ["../base"]}
+
+
+def test_the_server_takes_the_base_under_an_overlay_of_somebodys_namespace(
+    space: Space, tmp_path: pathlib.Path
+) -> None:
+    if (kubectl := shutil.which("kubectl")) is None:
+        pytest.skip("no kubectl on the PATH")
+    shutil.copytree(BASE, tmp_path / "base")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "kustomization.yaml").write_text(yaml.safe_dump(OVERLAY | {"namespace": space.name}))
+    command = [kubectl, "--kubeconfig", space.kubeconfig, "apply", "--dry-run=server", "-k", tmp_path / "own"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    made = {line.split()[0] for line in done.stdout.splitlines()}
+    roles = {f"rbac.authorization.k8s.io/reprise-{name}" for name in ("watch", "crash", "take-away")}
+    assert made == {
+        "serviceaccount/reprise",
+        *(f"role.{one}" for one in roles),
+        *(f"rolebinding.{one}" for one in roles),
+    }
+    assert "reprise" not in {one.metadata.name for one in space.core.list_namespaced_service_account(space.name).items}
+
+
+@pytest.mark.parametrize("verb", ["crash", "restart", "take_away"])
+def test_a_role_is_what_its_fault_asks_for(verb: str) -> None:
+    fault = registry.get(f"agents.{verb}")
+    assert isinstance(fault, on_pods.Anywhere)
+    role = "crash" if verb == "restart" else verb
+    assert {*rules_of(role)} == {tuple(right) for right in fault.rights}
+
+
+def test_the_role_of_who_watches_is_what_is_asked_for() -> None:
+    assert {*rules_of("watch")} == {tuple(right) for right in streamspace_objects.RIGHTS}
