@@ -59,6 +59,17 @@ def test_a_start_and_a_step_without_their_keyed_effect_are_lost():
     assert {witness.op for witness in lost(made).witnesses} == {"start", "step"}
 
 
+def test_steps_that_answered_with_their_own_key_while_their_ledger_shows_not_one_are_not_known_to_be_lost():
+    made = complete()
+    made.drop(Effect, lambda effect: effect.mark in ("b", "e"))
+    found = lost(made)
+    assert (found.value, found.count) == ("unknown", (0, len(made.commands("step"))))
+    assert "not one step was seen to take effect in this run" in [doubt.why for doubt in found.scope]
+    for answer in made.find(Answer, lambda answer: answer.result):
+        answer.result = None  # now nothing says that any ran
+    assert lost(made).value == "false"
+
+
 def test_another_key_or_an_older_effect_does_not_save_a_keyed_command():
     made = complete()
     effect = made.find(Effect, lambda e: e.mark == "made" and e.session == "s-new")[0]

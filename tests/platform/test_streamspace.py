@@ -87,6 +87,7 @@ def http(status: int, body: object = "", text: str | None = None) -> bytes:
         ("hibernate", http(500), "info", None),
         ("hibernate", http(503, {"error": "No agents available"}), "info", None),
         ("start", http(503, {"error": "No agents available"}), "fail", "no-agents"),
+        ("start", http(429, {"error": "x", "retryAfter": 60}), "fail", "rate-limited"),
         ("start", http(503, {"error": "overloaded"}), "info", None),
         ("start", http(403, {"error": "Quota exceeded"}), "fail", "quota"),
         ("start", http(403, {"error": "forbidden"}), "info", None),

@@ -44,6 +44,21 @@ def unseen(case: Case, kinds: Iterable[str]) -> list[Doubt]:
     ]
 
 
+def key_answered(case: Case, row: int) -> str | None:
+    """The first word that a step was answered with."""
+    answer = case.commands.answer[row]
+    words = (answer.result or "").split() if answer is not None and case.commands.op[row] == "step" else []
+    return words[0] if words else None
+
+
+def misses_steps(case: Case) -> bool:
+    """Whether steps answered with their own key, and so ran, while their ledger shows not one of the run: it is the wrong ledger."""
+    steps = [row for row, op in enumerate(case.commands.op) if op == "step"]
+    return all(case.attributed.effect_of[row] is None for row in steps) and any(
+        key_answered(case, row) == case.commands.key[row] for row in steps
+    )
+
+
 def untested(case: Case, what: str) -> list[NotTested]:
     """The same of kinds that were sent and need no exposure."""
     return [

@@ -174,10 +174,14 @@ class StreamSpace:
     def impossible(self) -> dict[str, Operation]:
         """For `said.Refuses`."""
         user, free = self._platform.file.budget.users[0], str(self._marks.keys[-1])
-        return {
+        found = {
             "create that asks for no quantity of memory": Operation(cmd="no-1", op="start", key="much", user=user),
             "create for a user that never was": Operation(cmd="no-2", op="start", key=free, user=f"{self.tag}-nobody"),
         }
+        if self._platform.file.promises.placement:
+            nowhere = Operation(cmd="no-3", op="start", key=free, user=user, asks={"cluster": f"{self.tag}-nowhere"})
+            found["create on a cluster that never was"] = nowhere
+        return found
 
     async def tidy(self) -> list[str]:
         try:

@@ -64,16 +64,9 @@ def _steps(case: Case, rows: dict[str, int]) -> list[tuple[int, Effect]]:
     return sorted(marks, key=lambda mark: mark[1].lo)
 
 
-def _key_in(case: Case, row: int) -> str | None:
-    """The first word that a step was answered with."""
-    answer = case.commands.answer[row]
-    words = (answer.result or "").split() if answer is not None and case.commands.op[row] == "step" else []
-    return words[0] if words else None
-
-
 def _answers(case: Case, rows: dict[str, int]) -> Iterator[Mixed]:
     for row in rows.values():
-        key, answer = _key_in(case, row), case.commands.answer[row]
+        key, answer = observable.key_answered(case, row), case.commands.answer[row]
         if answer is not None and key is not None and key != case.commands.key[row] and key in rows:
             yield Mixed(row, "answer", answer.hi, f"answered with what {witness.name_of(case, rows[key])} had said")
 
@@ -117,7 +110,7 @@ def _own(case: Case) -> Counter[str]:
     """By session, the steps that were answered with their own key."""
     found: dict[str, int] = defaultdict(int)
     for row, session in enumerate(case.commands.session):
-        if session is not None and _key_in(case, row) == case.commands.key[row]:
+        if session is not None and observable.key_answered(case, row) == case.commands.key[row]:
             found[session] += 1
     return Counter(found)
 

@@ -11,7 +11,8 @@ its session from its submission on.
 Labels, by the platform's row: *silent* (says completed), *reported* (says failed), *stuck* (still open); none without a row.
 
 Needs. The ledger of the kind covered from the submission until settled, else that command is undecided; settling. Each
-kind that was sent shows at least one command with its effect, else nobody knows whether the ledger shows that kind.
+kind that was sent shows at least one command with its effect, else nobody knows whether the ledger shows that kind; of steps that
+were answered with their own key, and so ran, that alone decides nothing.
 
 Witness. The command, its row, the faults and agents around it, the end of the watch. Which of several commands of one
 session and kind was lost is not known when they are counted: the one that the platform calls done is taken to be done.
@@ -100,6 +101,8 @@ def _sort(case: Case, row: int, tally: Tally) -> None:
         tally.exempt += 1
     elif exempt.perhaps(case, row):
         tally.overtaken += 1
+    elif case.commands.op[row] == "step" and case.once(observable.misses_steps):
+        tally.open += 1
     elif _decided(case, row):
         tally.lost.append(row)
     else:
