@@ -403,7 +403,7 @@ def _end(made: Made, running: dict[str, list[str]], hibernated: dict[str, list[s
 
 
 OBJECTIVES = [
-    Objective(name="steps", latency="answer", op="step", quantile=0.99, max=1),
+    Objective(name="steps", latency="answer", op="step", quantile=0.9, max=1),
     Objective(name="wakes", latency="effect", op="wake", max=5),
     Objective(name="noticed", recovery="noticed_s", max=1),
     Objective(name="drained", recovery="drained_s", max=5),
