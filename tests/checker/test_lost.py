@@ -190,6 +190,16 @@ def test_an_unclear_command_that_the_platform_calls_completed_is_lost_whatever_c
     assert (found.count, found.witnesses[0].cmd) == ((1, 1), unclear)
 
 
+def test_an_unclear_command_without_a_row_is_not_blamed_for_a_row_that_came_after_it_had_settled():
+    made = complete()
+    stop = clean_stop(made)
+    unclear = made.submit("stop", stop.session, 6.0)
+    made.answer(unclear, 6.1, "info")
+    made.drop(Submit, lambda submit: submit.cmd == stop.cmd)  # somebody else's, with its row and effect
+    made.drop(Answer, lambda answer: answer.cmd == stop.cmd)
+    assert lost(made).count == (0, 0)
+
+
 @pytest.mark.parametrize(("meanwhile", "count"), [("sent", (0, 0)), ("completed", (1, 1))])
 def test_an_unclear_command_that_was_still_open_when_everything_seemed_settled_has_its_late_effect(meanwhile, count):
     made = complete()

@@ -33,12 +33,22 @@ def happened(case: Case, row: int) -> bool | None:
 
 
 def claimed(case: Case, row: int) -> bool:
-    """Nobody was told, but exactly one row of the platform is left for it, and that says completed."""
+    """Nobody was told, but exactly one row of the platform is left for it, and that says completed.
+
+    A row that was not there yet when the command was settled is somebody else's, such as a second stop by who tidies up.
+    """
     commands, session, op = case.commands, case.commands.session[row], case.commands.op[row]
     if session is None or commands.outcome[row] != "info":
         return False
     unclear = [other for other in case.rows_of(session, op) if commands.outcome[other] == "info"]
-    return len(unclear) == 1 and list(case.unnamed_rows(session, op).values()) == [FINISHED]
+    left = [name for name in case.unnamed_rows(session, op) if not _came_later(case, row, name)]
+    return len(unclear) == 1 and [case.rows_said[session, op][name] for name in left] == [FINISHED]
+
+
+def _came_later(case: Case, row: int, name: str) -> bool:
+    """Whether this row of the platform was surely not there yet when the command was settled."""
+    first, until = case.reports.commands[name][0], case.settle.until(row)
+    return until is not None and first.lo > until and not case.watch.gaps(first.source, case.commands.lo[row], until)
 
 
 def gaps(case: Case, row: int, until: int) -> list[Gap]:
