@@ -28,7 +28,8 @@ from chaosreprise.kubernetes.watching import ObjectSource
 from chaosreprise.kubernetes.where import Where
 from chaosreprise.platform import adapter, file
 from chaosreprise.platform.said import Said
-from chaosreprise.platform.streamspace import BASE_MEMORY, StreamSpace
+from chaosreprise.platform.streamspace import StreamSpace
+from chaosreprise.platform.streamspace_marks import BASE_MEMORY
 
 pytestmark = pytest.mark.kubernetes
 PATIENCE_S = 60.0

@@ -179,8 +179,10 @@ class _World:
                 self.marks.setdefault(line["object"], []).append(line["mark"])
 
     def ran(self, name):
-        ledger = pathlib.Path(self.slots[name].workspace, "ledger")
-        return Counter(ledger.read_text().split() if ledger.exists() else [])
+        """In all the homes that it has had: without a persistent one each wake makes another."""
+        homes = pathlib.Path(self.slots[name].workspace).parent
+        ledgers = [*homes.glob(f"{name}/ledger"), *homes.glob(f"{name}@*/ledger")]
+        return Counter(word for ledger in ledgers for word in ledger.read_text().split())
 
 
 def _judge_commands(world, name, tries):

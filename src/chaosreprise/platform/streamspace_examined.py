@@ -155,7 +155,7 @@ async def ours(platform: Platform, http: httpx.AsyncClient, marks: Marks) -> lis
         Said(
             about=OURS,
             state="limited",
-            say=f"{count} of run {run} are there",
+            say=f"{count} of {run} are there",
             do="if that run is not under way: `chaos reprise heal`, or the next run here, stops those that it has a mark of",
         )
         for run, count in sorted(runs.items())
@@ -259,5 +259,6 @@ def _field(answer: httpx.Response, name: str) -> Any:
 
 
 def _run_of(session: dict[str, Any]) -> str:
+    """By its tags, where the platform shows them."""
     marked = (tag.removeprefix(MARK) for tag in session.get("tags") or [] if tag.startswith(MARK))
-    return next(marked, "unknown")
+    return next((f"run {run}" for run in marked), "a run of ours")
