@@ -5,6 +5,7 @@ people and files are told goes through `without`, and so do the lines of logs. A
 since it would stand in any text.
 """
 
+import base64
 import json
 import logging
 import re
@@ -21,21 +22,26 @@ _record = logging.getLogRecordFactory()
 
 def hide(secret: str) -> str:
     """Remember a secret, and the password in a connection string; it is given back."""
-    found = IN_DSN.search(secret)
-    parts = {secret, *((part for part in found.groups("") if part) if found else ())}
-    parts |= {urllib.parse.unquote(part) for part in parts}
-    forms = {form for part in parts for form in _written(part)}
-    fresh = {form for form in forms if len(form) >= LEAST}.difference(_texts)
+    fresh = {form for form in forms(secret) if len(form) >= LEAST}.difference(_texts)
     if fresh:
         _texts[:] = sorted(fresh.union(_texts), key=len, reverse=True)  # the whole before its parts
         logging.setLogRecordFactory(_logged)
     return secret
 
 
+def forms(secret: str) -> set[str]:
+    """It, and the password in it if it is a connection string, as they may be written."""
+    found = IN_DSN.search(secret)
+    parts = {secret, *((part for part in found.groups("") if part) if found else ())}
+    parts |= {urllib.parse.unquote(part) for part in parts}
+    return {form for part in parts for form in _written(part)}
+
+
 def _written(secret: str) -> tuple[str, ...]:
-    """As it may stand in a text, a line of JSON, a message of Python's, a URL."""
+    """As it may stand in a text, a line of JSON, a message of Python's, a URL, a header."""
     in_json = (json.dumps(secret, ensure_ascii=ascii_alone)[1:-1] for ascii_alone in (True, False))
-    return (secret, *in_json, repr(secret)[1:-1], urllib.parse.quote(secret, ""))
+    in_base64 = base64.b64encode(secret.encode()).decode().rstrip("=")
+    return (secret, *in_json, repr(secret)[1:-1], urllib.parse.quote(secret, ""), in_base64)
 
 
 def without(text: str) -> str:

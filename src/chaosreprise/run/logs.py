@@ -4,14 +4,13 @@ They leave the place where they were protected, so what is secret is masked: the
 those beside its stack, wherever they stand, and what looks like a token or a password.
 """
 
-import base64
 import pathlib
 import re
-import urllib.parse
 from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from chaosreprise import hidden
 from chaosreprise.errors import BadInput
 from chaosreprise.platform.file import Platform
 from chaosreprise.platform.values import Secret
@@ -20,7 +19,6 @@ from chaosreprise.report.markdown import LOGS
 KEPT = 64 << 10  # bytes at the end of each
 SHORTEST = 4  # a secret of fewer characters would be found in everything
 MASK = "***"
-PASSWORD = re.compile(r"(?<=://)[^/\s:@]*:([^/\s@]+)(?=@)|(?<=password=)([^\s&]+)")  # in a connection string
 LOOKS_SECRET = re.compile(
     r"(?i)(?<=bearer )[\w.~+/=-]+|\beyJ[\w-]+\.[\w-]+\.[\w-]*|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"
     r"|(?<![a-z])((?:password|passwd|secret|token|api[_-]?key)[\"']?\s*[=:]\s*[\"']?)[^\s\"',&;}]+"
@@ -30,19 +28,20 @@ LOOKS_SECRET = re.compile(
 def collect(platform: Platform, folder: pathlib.Path) -> list[str]:
     """Copy them into a run's directory; their names. Raises OSError when that can't be done."""
     found: list[str] = []
-    hidden = sorted(set(_secrets(platform)), key=len, reverse=True)
+    forms = {form for value in _values(platform) for form in hidden.forms(value) if len(form) >= SHORTEST}
+    secret = sorted(forms, key=len, reverse=True)
     for stack in dict.fromkeys(keeper.parent for keeper in platform.keepers.values()):
         for log in sorted(path for path in (stack / "logs").glob("*") if path.is_file()):
             name = log.name if log.name not in found else f"{stack.name}-{log.name}"
             (folder / LOGS).mkdir(parents=True, exist_ok=True)
             (folder / LOGS / name).touch(mode=0o600)
-            (folder / LOGS / name).write_text(masked(_end(log), hidden))
+            (folder / LOGS / name).write_text(masked(_end(log), secret))
             found.append(name)
     return found
 
 
-def masked(text: str, hidden: Iterable[str]) -> str:
-    for value in hidden:
+def masked(text: str, secret: Iterable[str]) -> str:
+    for value in secret:
         text = text.replace(value, MASK)
     return LOOKS_SECRET.sub(lambda match: f"{match[1] or ''}{MASK}", text)
 
@@ -56,14 +55,6 @@ def _end(log: pathlib.Path) -> str:
     if size > KEPT:
         data = data.partition(b"\n")[2]
     return data.decode(errors="replace")
-
-
-def _secrets(platform: Platform) -> Iterator[str]:
-    """All that are known, also as they stand in a URL, and in base64."""
-    for value in _values(platform):
-        for one in {value, *(password for found in PASSWORD.findall(value) for password in found)}:
-            if len(one) >= SHORTEST:
-                yield from (one, urllib.parse.quote(one, safe=""), base64.b64encode(one.encode()).decode().rstrip("="))
 
 
 def _values(platform: Platform) -> Iterator[str]:

@@ -111,6 +111,8 @@ class Hub:
                 " where id = %s and (%s or state <> 'terminating')",
                 payload["state"], pod, f"http://{pod}:{payload['vncPort']}", payload["sessionId"], ended,
             )  # fmt: skip
+            if misbehaves("late-status"):
+                await asyncio.sleep(0.3)  # longer than one look at the rows
 
     async def watch(self) -> None:
         """Take agents without a heartbeat for offline."""
