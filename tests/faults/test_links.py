@@ -201,6 +201,25 @@ def test_one_connection_out_of_many_is_hit(kind, proxy, talk, server, request):
     assert is_whole(proxy, talk)
 
 
+def test_connections_that_have_passed_the_same_by_chance_are_told_apart_by_what_they_pass_later(proxy, server):
+    async def planned(ends):
+        planning = asyncio.ensure_future(
+            registry.get("links.freeze").plan(some_of(proxy, server.url), ON, {"connections": 1})
+        )
+        done, _ = await asyncio.wait([planning], timeout=0.2)
+        assert not done, "one of two that look the same"
+        ends[1].sendall(b"x")
+        return (await planning)["only"]
+
+    with linkwire.near(proxy.address) as one, linkwire.near(proxy.address) as other:
+        for end in (one, other):
+            end.sendall(b"x" * 60)
+        for end in (one, other):
+            assert len(linkwire.read_exactly(end, 60)) == 60
+        host, port = other.getsockname()
+        assert asyncio.run(planned([one, other])) == [f"{host}:{port}"]
+
+
 def test_some_connections_can_not_be_hit_by_toxiproxy_alone(proxy, talk, server):
     with pytest.raises(NotPossible, match="links/sessions has no `taps`"):
         asyncio.run(registry.get("links.freeze").plan(context(proxy, server.url), ON, {"connections": 1}))

@@ -89,9 +89,10 @@ class Meter:
         be told from all others.
         """
         began = time.monotonic()
-        while any(self.is_near(key) for key in self._open - self._paired):
-            patience_s = PAIR_SOME_S if len(self.busiest(count)) < count else PAIR_S
-            if time.monotonic() - began > patience_s:
+        while (lacks := len(self.busiest(count)) < min(count, len(self.clients))) or any(
+            map(self.is_near, self._open - self._paired)
+        ):
+            if time.monotonic() - began > (PAIR_SOME_S if lacks else PAIR_S):
                 return
             await self.until_next()
 
@@ -154,16 +155,30 @@ class Meter:
 
     def _pair(self) -> None:
         """Sockets of one connection have passed the same when nothing is under way: that tells which belong together."""
-        lone: dict[tuple[int, int], tuple[set[Key], set[Key]]] = {}
-        for key in self._open - self._paired:
-            last, near = self._changes[key][-1], self.is_near(key)
-            passed = (last.received, last.sent) if near else (last.sent, last.received)
-            if any(passed):
-                lone.setdefault(passed, (set(), set()))[not near].add(key)
-        for nears, fars in [*lone.values(), self._newborn()]:
+        for nears, fars in [*self._alike(self._open - self._paired), self._newborn()]:
             if nears and len(nears) == len(fars) and not (nears | fars) & self._paired:
                 self.pairs.append((frozenset(nears), frozenset(fars)))
                 self._paired |= nears | fars
+        for pair in [pair for pair in self.pairs if len(pair[0]) > 1]:
+            self._part(pair)
+
+    def _part(self, pair: Pair) -> None:
+        """Those that had passed the same by chance can be told apart later, when nothing is under way on any of them."""
+        keys = pair[0] | pair[1]
+        found = self._alike(keys) if keys <= self._open else []
+        if len(found) > 1 and all(len(nears) == len(fars) for nears, fars in found):
+            self.pairs.remove(pair)
+            self.pairs += [(frozenset(nears), frozenset(fars)) for nears, fars in found]
+
+    def _alike(self, keys: Iterable[Key]) -> list[tuple[set[Key], set[Key]]]:
+        """The sockets to clients and the others, by what they have passed; those left out that have passed nothing."""
+        found: dict[tuple[int, int], tuple[set[Key], set[Key]]] = {}
+        for key in keys:
+            last, near = self._changes[key][-1], self.is_near(key)
+            passed = (last.received, last.sent) if near else (last.sent, last.received)
+            if any(passed):
+                found.setdefault(passed, (set(), set()))[not near].add(key)
+        return list(found.values())
 
     def _newborn(self) -> tuple[set[Key], set[Key]]:
         """A proxy connects as soon as it is connected to: one of each, alone in their time, belong together."""
