@@ -332,6 +332,60 @@ def test_what_no_run_asks_for_is_told(
     assert (found.state, say in found.say, found.do.startswith(do)) == ("limited", True, True), found
 
 
+FILL = """
+insert into sessions (id, user_id, template_name, state, agent_id, memory, cpu, created_at, updated_at)
+  select 'old-' || n, 'user0' || 1 + n % 2, 'python', 'terminated', 'a' || 1 + n % 2, '128Mi', '100m', now(), now() from generate_series(1, 5000) n;
+insert into agent_commands (command_id, agent_id, session_id, action, payload, status, created_at, updated_at)
+  select 'cmd-old-' || n || '-' || k, 'a' || 1 + n % 2, 'old-' || n, 'start_session', '{}', 'completed', now(), now()
+  from generate_series(1, 5000) n, generate_series(1, 4) k;
+analyze sessions, agent_commands
+"""
+EMPTY = "delete from agent_commands where command_id like 'cmd-old-%'; delete from sessions where id like 'old-%'; analyze sessions, agent_commands"
+
+
+def test_what_calls_look_up_is_found_by_an_index_and_on_a_filled_table_that_is_used(lab: starter.Stack) -> None:
+    [small] = said_of(lab.platform_file, "queries")
+    assert small.state == "ok"
+    assert small.say.startswith(
+        "4 of 4 are served by an index; whether it is used shows from 1000 rows on: agent_commands has about "
+    )
+    superuser(lab, *FILL.split(";"))
+    try:
+        [filled] = said_of(lab.platform_file, "queries")
+        superuser(lab, "alter role reprise_reader set random_page_cost = 1e9")
+        unused = said_of(lab.platform_file, "queries")
+    finally:
+        superuser(lab, "alter role reprise_reader reset random_page_cost", *EMPTY.split(";"))
+    assert filled.say == (
+        "4 of 4 are served by an index, 4 use it, on agent_commands of about 20000 rows and sessions of about 5000 rows"
+    )
+    assert {(one.state, one.do) for one in unused} == {
+        ("limited", f"have its owner run `ANALYZE {table}`, and look again") for table in ("sessions", "agent_commands")
+    }
+    assert "the index for a session by its name is not used: all of sessions is read, of about 5000 rows" in {
+        one.say for one in unused
+    }
+
+
+@pytest.mark.parametrize("rows_too", [False, True], ids=["small", "filled"])
+def test_what_no_index_serves_is_told_on_a_small_table_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, rows_too: bool
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("REPRISE_LAB_DEFECT", "no-indexes")
+    lab = starter.start(agents=2, users=2, heartbeat_s=0.2, reconcile_s=0.1, owned=True)
+    try:
+        superuser(lab, *(FILL.split(";") if rows_too else []))
+        found = said_of(lab.platform_file, "queries")
+    finally:
+        lab.end()
+    assert {one.state for one in found} == {"limited"}
+    assert [one.say.partition(":")[0] for one in found] == [
+        "no index serves the sessions of a user",
+        "no index serves what waits for an agent",
+    ]
+
+
 def test_an_agent_that_waits_for_approval_is_told_and_is_not_missed(lab: starter.Stack) -> None:
     superuser(lab, "insert into agents (agent_id, platform) values ('newcomer', 'vm')")
     try:

@@ -5,28 +5,23 @@ import email.utils
 import math
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 
-from chaosreprise.errors import Unreachable
-from chaosreprise.platform import streamspace_agents
+from chaosreprise.platform import streamspace_agents, streamspace_queries
 from chaosreprise.platform.calls import SHOWN
 from chaosreprise.platform.file import Platform
 from chaosreprise.platform.said import Examination, Said
-from chaosreprise.platform.streamspace_asking import ask, entered, field
+from chaosreprise.platform.streamspace_asking import ask, entered, field, reading, rows
 from chaosreprise.platform.streamspace_login import login
 from chaosreprise.platform.streamspace_marks import Marks
 from chaosreprise.platform.streamspace_objects import rights
 from chaosreprise.platform.streamspace_sessions import ADMIN, ENDED
 
-if TYPE_CHECKING:
-    import psycopg
-
 DOOR, LOGIN, OURS, CLOCKS = "control plane", "login", "sessions", "clocks"
 TEMPLATES = "templates"
 APART_S = 2.0  # a Date has whole seconds, and an answer takes a moment
-CONNECT_S = 2
 TIMES = 3  # the quickest answer counts: we may be busy ourselves
 MARK = "reprise-"
 WHO = """
@@ -56,6 +51,7 @@ def examinations(platform: Platform, http: httpx.AsyncClient, marks: Marks) -> d
         TEMPLATES: partial(templates, platform, http),
         OURS: partial(ours, platform, http, marks),
         **evidence,
+        **streamspace_queries.examinations(platform),
     }
 
 
@@ -130,29 +126,18 @@ async def ours(platform: Platform, http: httpx.AsyncClient, marks: Marks) -> lis
 
 async def database(platform: Platform, name: str) -> list[Said]:
     """What the role may do, what is missing for our queries, and the database's clock. Raises Unreachable."""
-    import psycopg  # noqa: PLC0415 - 0.15 s, which the load would pay for nothing
+    from chaosreprise.platform.streamspace_rows import COLUMNS as NEEDED  # noqa: PLC0415 - psycopg takes 0.15 s
 
-    from chaosreprise.platform.streamspace_rows import COLUMNS as NEEDED  # noqa: PLC0415
-
-    dsn = platform.file.evidence[name].dsn
-    assert dsn is not None
     asked = {
         "tables": [table for table, columns in NEEDED.items() for _ in columns],
         "columns": [column for columns in NEEDED.values() for column in columns],
     }
-    options = "-c statement_timeout=2000 -c default_transaction_read_only=on"
-    try:
-        async with await psycopg.AsyncConnection.connect(
-            dsn.read(platform.folder), autocommit=True, connect_timeout=CONNECT_S, options=options
-        ) as connection:
-            wall = time.time()
-            [who] = await _rows(connection, WHO, {})
-            took_s = time.time() - wall
-            columns = await _rows(connection, COLUMNS, asked)
-            writes = await _rows(connection, WRITES, {"tables": list(NEEDED)})
-    except psycopg.Error as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise Unreachable(f"the platform's database can't be read: {reason}") from error
+    async with reading(platform, name) as connection:
+        wall = time.time()
+        [who] = await rows(connection, WHO)
+        took_s = time.time() - wall
+        columns = await rows(connection, COLUMNS, asked)
+        writes = await rows(connection, WRITES, {"tables": list(NEEDED)})
     return [
         _rights(name, str(who[0]), bool(who[1]), [str(row[0]) for row in writes]),
         *_missing(name, str(who[0]), columns),
@@ -189,12 +174,6 @@ def _clock(whose: str, ahead_s: float, unsure_s: float) -> Said:
     say = f"that of {whose} is {abs(ahead_s):.1f} s {way} ours"
     do = "set both by NTP: a run goes by its own, but logs and times of day will not match"
     return Said(about=CLOCKS, state="limited", say=say, do=do)
-
-
-async def _rows(
-    connection: "psycopg.AsyncConnection[tuple[Any, ...]]", query: str, values: dict[str, Any]
-) -> list[tuple[Any, ...]]:
-    return await (await connection.execute(query, values)).fetchall()
 
 
 def _run_of(session: dict[str, Any]) -> str:

@@ -354,6 +354,11 @@ UNREAD = (
         "an agent is let in by any key that looks like one: whoever knows its name takes its commands",
         {"Roster": "roster.AnyKey"},
     ),
+    Defect(
+        "no-indexes", "doctor", "",
+        "a migration has dropped the indexes on users and agents: each look for theirs reads all that there ever was",
+        {"Database": "database.DropsIndexes"},
+    ),
 )  # fmt: skip
 """What no check of a run can find, since no run asks for it: `chaos reprise doctor` does."""
 ALL = (
