@@ -71,6 +71,7 @@ def test_a_lab_is_examined_from_its_control_plane_to_its_experiments(whole: Exam
     assert "as admin, role admin" in says(whole, "login")
     assert "2 online: a1 a2" in says(whole, "agents")
     assert says(whole, "templates").strip() == "1 listed, python read"
+    assert says(whole, "agents' keys").strip() == "who shows none, or a wrong one, is refused"
     assert "reprise_reader may only read" in says(whole, "evidence", "rows")
     assert {one.name for one in told(whole, "evidence")} >= {"rows", "slots", "workspaces"}
     assert "the same within" in says(whole, "clocks")
@@ -285,35 +286,114 @@ def test_of_an_adapter_that_has_no_examinations_it_is_said_whether_it_is_let_in(
     assert "was refused with 401" in asyncio.run(said_of(edited(WRONG_PASSWORD)))
 
 
-def of_templates(path: pathlib.Path) -> Said:
-    async def asked() -> Said:
+def said_of(path: pathlib.Path, about: str) -> list[Said]:
+    async def asked() -> list[Said]:
         speaker = adapter.make(file.load(str(path)), "doctor")
         assert isinstance(speaker, Examines)
-        [one] = await speaker.examinations()["templates"]()
+        said = await speaker.examinations()[about]()
         await speaker.close()
-        return one
+        return said
 
     return asyncio.run(asked())
 
 
 def test_a_template_that_is_not_there_is_named_with_those_that_are(edited: Edited) -> None:
-    found = of_templates(edited(('template = "python"', 'template = "cobol"')))
+    [found] = said_of(edited(('template = "python"', 'template = "cobol"')), "templates")
     assert (found.state, found.say) == ("not ok", "there is no cobol: the control plane has python")
 
 
-def test_templates_that_need_more_than_the_database_are_told(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+@pytest.mark.parametrize(
+    ("defect", "about", "say", "do"),
+    [
+        (
+            "templates-from-kubernetes",
+            "templates",
+            "can't be listed: the control plane answers with 500",
+            "let it read",
+        ),
+        (
+            "any-key",
+            "agents' keys",
+            "who shows one that is nobody's is answered with 400 as a1",
+            "let the control plane ask",
+        ),
+    ],
+)
+def test_what_no_run_asks_for_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, defect: str, about: str, say: str, do: str
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setenv("REPRISE_LAB_DEFECT", "templates-from-kubernetes")
+    monkeypatch.setenv("REPRISE_LAB_DEFECT", defect)
     lab = starter.start(agents=1, users=1, heartbeat_s=0.2, reconcile_s=0.1, owned=True)
     try:
-        found = of_templates(lab.platform_file)
+        [found] = said_of(lab.platform_file, about)
     finally:
         lab.end()
-    assert found.state == "limited"
-    assert "can't be listed: the control plane answers with 500" in found.say
-    assert found.do == "let it read them from its database alone"
+    assert (found.state, say in found.say, found.do.startswith(do)) == ("limited", True, True), found
+
+
+FILL = """
+insert into sessions (id, user_id, template_name, state, agent_id, memory, cpu, created_at, updated_at)
+  select 'old-' || n, 'user0' || 1 + n % 2, 'python', 'terminated', 'a' || 1 + n % 2, '128Mi', '100m', now(), now() from generate_series(1, 5000) n;
+insert into agent_commands (command_id, agent_id, session_id, action, payload, status, created_at, updated_at)
+  select 'cmd-old-' || n || '-' || k, 'a' || 1 + n % 2, 'old-' || n, 'start_session', '{}', 'completed', now(), now()
+  from generate_series(1, 5000) n, generate_series(1, 4) k;
+analyze sessions, agent_commands
+"""
+EMPTY = "delete from agent_commands where command_id like 'cmd-old-%'; delete from sessions where id like 'old-%'; analyze sessions, agent_commands"
+
+
+def test_what_calls_look_up_is_found_by_an_index_and_on_a_filled_table_that_is_used(lab: starter.Stack) -> None:
+    [small] = said_of(lab.platform_file, "queries")
+    assert small.state == "ok"
+    assert small.say.startswith(
+        "4 of 4 are served by an index; whether it is used shows from 1000 rows on: agent_commands has about "
+    )
+    superuser(lab, *FILL.split(";"))
+    try:
+        [filled] = said_of(lab.platform_file, "queries")
+        superuser(lab, "alter role reprise_reader set random_page_cost = 1e9")
+        unused = said_of(lab.platform_file, "queries")
+    finally:
+        superuser(lab, "alter role reprise_reader reset random_page_cost", *EMPTY.split(";"))
+    assert filled.say == (
+        "4 of 4 are served by an index, 4 use it, on agent_commands of about 20000 rows and sessions of about 5000 rows"
+    )
+    assert {(one.state, one.do) for one in unused} == {
+        ("limited", f"have its owner run `ANALYZE {table}`, and look again") for table in ("sessions", "agent_commands")
+    }
+    assert "the index for a session by its name is not used: all of sessions is read, of about 5000 rows" in {
+        one.say for one in unused
+    }
+
+
+@pytest.mark.parametrize("rows_too", [False, True], ids=["small", "filled"])
+def test_what_no_index_serves_is_told_on_a_small_table_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, rows_too: bool
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("REPRISE_LAB_DEFECT", "no-indexes")
+    lab = starter.start(agents=2, users=2, heartbeat_s=0.2, reconcile_s=0.1, owned=True)
+    try:
+        superuser(lab, *(FILL.split(";") if rows_too else []))
+        found = said_of(lab.platform_file, "queries")
+    finally:
+        lab.end()
+    assert {one.state for one in found} == {"limited"}
+    assert [one.say.partition(":")[0] for one in found] == [
+        "no index serves the sessions of a user",
+        "no index serves what waits for an agent",
+    ]
+
+
+def test_an_agent_that_waits_for_approval_is_told_and_is_not_missed(lab: starter.Stack) -> None:
+    superuser(lab, "insert into agents (agent_id, platform) values ('newcomer', 'vm')")
+    try:
+        waits, online = said_of(lab.platform_file, "agents")
+    finally:
+        superuser(lab, "delete from agents where agent_id = 'newcomer'")
+    assert (waits.state, online.state, online.say) == ("limited", "ok", "2 online: a1 a2")
+    assert "newcomer waits for approval" in waits.say
 
 
 def test_of_many_things_of_which_the_same_is_said_there_is_one_line() -> None:

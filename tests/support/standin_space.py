@@ -18,6 +18,7 @@ from toystack import free_port
 PASSWORD = "stranger-5c1e"
 READER = "reader-8f2a"
 KEY = hashlib.sha256(b"agent key").hexdigest()
+BOOTSTRAP = hashlib.sha256(b"bootstrap key").hexdigest()
 AGENTS = ("east-1", "west-1")
 USERS = tuple(f"u{number}" for number in range(1, 13))
 SQL = """
@@ -52,6 +53,7 @@ DATABASE_URL = {{ env = "SPACE_DATABASE" }}
 ADMIN_PASSWORD = {{ env = "SPACE_PASSWORD" }}
 JWT_SECRET = {{ env = "SPACE_JWT" }}
 AGENT_TIMEOUT_S = "5"
+AGENT_BOOTSTRAP_KEY = {{ env = "SPACE_BOOTSTRAP" }}
 STANDIN_DEFECT = "{defect}"
 
 {agents}
@@ -152,6 +154,7 @@ def written(
         "SPACE_PASSWORD": PASSWORD,
         "SPACE_JWT": "jwt-secret-77aa",
         "SPACE_KEY": KEY,
+        "SPACE_BOOTSTRAP": BOOTSTRAP,
         "XDG_STATE_HOME": str(folder / "state"),
     }
     return Space(file, env, dsn)
@@ -163,7 +166,9 @@ def environment(space: Space) -> dict[str, str]:
 
 def secrets(space: Space) -> dict[str, str]:
     """What must stand nowhere, by what it is."""
-    named = {name: space.env[name] for name in ("SPACE_PASSWORD", "SPACE_JWT", "SPACE_KEY", "SPACE_DSN")}
+    named = {
+        name: space.env[name] for name in ("SPACE_PASSWORD", "SPACE_JWT", "SPACE_KEY", "SPACE_BOOTSTRAP", "SPACE_DSN")
+    }
     return {**named, "reader": READER, "admin": space.admin}
 
 

@@ -22,7 +22,7 @@ from chaosreprise.errors import RepriseError, Unreachable
 from chaosreprise.lab import defects
 from chaosreprise.lab.doors import Doors
 from chaosreprise.lab.frames import Frames
-from chaosreprise.lab.hands import Hands, LoggedSlots, Order
+from chaosreprise.lab.hands import Hands, LoggedSlots, order_of
 from chaosreprise.lab.lane import Lane
 from chaosreprise.lab.log import LabLog
 from chaosreprise.lab.settings import Settings, load, secret
@@ -126,9 +126,9 @@ class Agent:
 
     async def _do(self, link: Saying, hands: Hands, command: dict[str, Any]) -> None:
         number, payload = command["commandId"], command["payload"]
-        order = Order(payload["sessionId"], command["action"], payload["seq"], payload)
         await self._acknowledge(link, command)
         try:
+            order = order_of(command["action"], payload)
             done = await hands.do(order)
         except Unreachable:
             raise  # the keeper is gone, and with it this agent: nothing is known about the command

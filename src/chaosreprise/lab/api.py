@@ -1,4 +1,4 @@
-"""The control plane over HTTP: login, sessions, steps, agents. What is decided is decided in `store`; here it gets its status.
+"""The control plane over HTTP: login, sessions, steps, and what agents call; `administration` has the rest.
 
 Without the database every call that needs it answers 503 within the database's limit, never "not found" and never from
 a cache; streams that are open stay so. Errors are `{error, message}`.
@@ -8,18 +8,17 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any
 
-import msgspec
 from aiohttp import web
 
 from chaosreprise import __version__
 from chaosreprise.lab import auth, quota, views
-from chaosreprise.lab.database import Row, StoreAway
+from chaosreprise.lab.administration import Administration
+from chaosreprise.lab.database import StoreAway
 from chaosreprise.lab.others import Others
-from chaosreprise.lab.refusals import Refused, bad_request
+from chaosreprise.lab.refusals import Refused, agent_not_found, bad_request
 from chaosreprise.lab.requests import AgentInfo, Create, Heartbeat, Login, Step, read
-from chaosreprise.lab.roster import FILTERS, Roster
+from chaosreprise.lab.roster import Roster
 from chaosreprise.lab.sockets import Link, Switchboard
 from chaosreprise.lab.steps import Steps
 from chaosreprise.lab.store import HIBERNATE, STOP, WAKE, Change, Store
@@ -34,6 +33,7 @@ class Api:
     def __init__(
         self,
         secret: str,
+        bootstrap: str,
         token_s: float,
         store: Store,
         roster: Roster,
@@ -43,6 +43,7 @@ class Api:
         streams: Streams,
     ) -> None:
         self._secret, self._token_s = secret, token_s
+        self._bootstrap = auth.hash_key(bootstrap)
         self._store, self._roster, self._switchboard = store, roster, switchboard
         self._others, self._steps, self._streams = others, steps, streams
         self._last_step = 0
@@ -62,27 +63,24 @@ class Api:
             web.put("/api/v1/sessions/{name}/wake", self._changing(WAKE, "Session wake in progress")),
             web.get("/api/v1/sessions/{name}/stream", self.stream),
             web.post("/sessions/{name}/steps", self.step),
-            web.get("/api/v1/templates", self.templates),
-            web.get("/api/v1/templates/{name}", self.template),
-            web.get("/api/v1/admin/agents", self.agents),
-            web.get("/api/v1/admin/agents/{agent}", self.agent),
             web.post("/api/v1/agents/register", self.register),
             web.post("/api/v1/agents/{agent}/heartbeat", self.heartbeat),
             web.get("/api/v1/agents/connect", self.connect),
+            *Administration(self._store, self._roster, self._switchboard, self._others).routes(),
         ])  # fmt: skip
         return application
 
     async def health(self, _: web.Request) -> web.Response:
-        return _json({"status": "healthy", "service": "reprise-lab"})
+        return views.answer({"status": "healthy", "service": "reprise-lab"})
 
     async def agent_health(self, request: web.Request) -> web.Response:
         """Beyond the contract, for the keeper: 200 while this agent is connected, to whichever control plane."""
         agent = request.match_info["agent"]
         connected = agent in self._switchboard.connected() or await self._others.have(agent)
-        return _json({"connected": connected}, 200 if connected else 503)
+        return views.answer({"connected": connected}, 200 if connected else 503)
 
     async def version(self, _: web.Request) -> web.Response:
-        return _json({"version": __version__, "service": "reprise-lab"})
+        return views.answer({"version": __version__, "service": "reprise-lab"})
 
     async def login(self, request: web.Request) -> web.Response:
         given = read(await request.read(), Login)
@@ -94,16 +92,16 @@ class Api:
         token, expires = auth.make_token(self._secret, user["id"], user["role"], self._token_s)
         ends = views.instant(datetime.fromtimestamp(int(expires), UTC).replace(tzinfo=None))
         names = {"id": "id", "username": "username", "email": "email", "fullName": "full_name", "role": "role"}
-        return _json(
+        return views.answer(
             {"token": token, "expiresAt": ends, "user": {name: user[column] for name, column in names.items()}}
         )
 
     async def sessions(self, request: web.Request) -> web.Response:
         rows = await self._store.sessions(request.query.get("user"))
-        return _json({"sessions": [views.session(row) for row in rows], "total": len(rows)})
+        return views.answer({"sessions": [views.session(row) for row in rows], "total": len(rows)})
 
     async def session(self, request: web.Request) -> web.Response:
-        return _json(views.session(await self._store.session(request.match_info["name"])))
+        return views.answer(views.session(await self._store.session(request.match_info["name"])))
 
     async def create(self, request: web.Request) -> web.Response:
         asked = read(await request.read(), Create)
@@ -113,7 +111,7 @@ class Api:
         quota.check_range(size)
         session, command = await self._store.create(asked, size, self._switchboard.connected())
         await self._switchboard.accepted(command)
-        return _json(views.created(session, command.agent, command.id), 202)
+        return views.answer(views.created(session, command.agent, command.id), 202)
 
     async def step(self, request: web.Request) -> web.Response:
         """Run code in the session, over its own port: the agent has no part in it.
@@ -131,7 +129,7 @@ class Api:
             await self._store.lives_on(session, endpoint["life"], said.life)
             raise Refused(500, "Session restarted", f"session {session} has lost its memory: this step has not run")
         await self._store.record_step(number, session, command)
-        return _json({"id": number, "status": "accepted", "stdout": said.stdout, "stderr": said.stderr}, 202)
+        return views.answer({"id": number, "status": "accepted", "stdout": said.stdout, "stderr": said.stderr}, 202)
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """A connection that stays open for as long as the session's process does."""
@@ -145,38 +143,23 @@ class Api:
             stream.writer.close()
         return socket
 
-    async def templates(self, _: web.Request) -> web.Response:
-        found = [views.template(row) for row in await self._store.templates()]
-        categories = sorted({one["category"] for one in found})
-        return _json({"templates": found, "total": len(found), "categories": categories, "filters": {}})
-
-    async def template(self, request: web.Request) -> web.Response:
-        return _json(views.template(await self._store.template(request.match_info["name"])))
-
-    async def agents(self, request: web.Request) -> web.Response:
-        rows = await self._roster.agents({name: request.query[name] for name in FILTERS if request.query.get(name)})
-        return _json({"agents": [views.agent(row, with_approval=True) for row in rows], "total": len(rows)})
-
-    async def agent(self, request: web.Request) -> web.Response:
-        row = await self._roster.agent(request.match_info["agent"])
-        if row is None:
-            raise _agent_not_found(request.match_info["agent"])
-        return _json(views.agent(row, with_approval=False))
-
     async def register(self, request: web.Request) -> web.Response:
+        """By its own key an agent says what it is; by the key that all new ones share it asks to be let in."""
         key = _agent_key(request)
         info = read(await request.read(), AgentInfo)
         if not info.agentId:
             raise bad_request("agentId is required")
+        if auth.key_fits(key, self._bootstrap):
+            return await self._enrol(info)
         await self._authenticate(key, info.agentId)
-        return _json(views.agent(await self._roster.register(info), with_approval=True))
+        return views.answer(views.agent(await self._roster.register(info), with_approval=True))
 
     async def heartbeat(self, request: web.Request) -> web.Response:
         key, agent = _agent_key(request), request.match_info["agent"]
         said = read(await request.read(), Heartbeat)
         await self._authenticate(key, agent)
         at = await self._roster.heard(agent, said)
-        return _json(
+        return views.answer(
             {
                 "agentId": agent,
                 "status": said.status,
@@ -203,17 +186,31 @@ class Api:
             name = request.match_info["name"]
             command = await self._store.change(name, change)
             await self._switchboard.accepted(command)
-            return _json({"name": name, "commandId": command.id, "message": message}, 202)
+            return views.answer({"name": name, "commandId": command.id, "message": message}, 202)
 
         return handler
 
-    async def _authenticate(self, key: str, agent: str) -> Row:
+    async def _enrol(self, info: AgentInfo) -> web.Response:
+        """An agent that has no key of its own yet: it waits for an administrator, who gets its key."""
+        row = await self._roster.enrol(info)
+        status = row["approval_status"]
+        if status == "rejected":
+            raise Refused(403, "rejected", f"agent {info.agentId} was rejected")
+        body = {"agent": views.agent(row, with_approval=True), "approvalStatus": status}
+        return views.answer(
+            body | {"message": f"Agent {info.agentId} is {status}"}, 202 if status == "pending" else 200
+        )
+
+    async def _authenticate(self, key: str, agent: str) -> None:
+        """Its own key, and an administrator's word for it; either alone opens nothing."""
         row = await self._roster.agent(agent)
         if row is None:
-            raise _agent_not_found(agent)
-        if not auth.key_fits(key, row["api_key_hash"]):
+            raise agent_not_found(agent)
+        if not self._roster.key_fits(key, row):
             raise Refused(403, "Invalid API key", f"the key is not that of agent {agent}")
-        return row
+        if row["approval_status"] != "approved":
+            raise Refused(403, "Agent not approved", f"agent {agent} is {row['approval_status']}")
+        await self._roster.key_used(agent)
 
     def _step_number(self) -> str:
         """The UTC time in nanoseconds, never the same twice."""
@@ -229,13 +226,9 @@ class Api:
                 auth.check_token(self._secret, request.headers.get("Authorization"))
             return await handler(request)
         except Refused as refused:
-            return _json({"error": refused.error, "message": refused.message}, refused.status)
+            return views.answer({"error": refused.error, "message": refused.message}, refused.status)
         except StoreAway as away:
-            return _json({"error": "Database unavailable", "message": str(away)}, 503)
-
-
-def _json(value: Any, status: int = 200) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
+            return views.answer({"error": "Database unavailable", "message": str(away)}, 503)
 
 
 def _agent_key(request: web.Request) -> str:
@@ -243,7 +236,3 @@ def _agent_key(request: web.Request) -> str:
     if not auth.AGENT_KEY.fullmatch(key):
         raise Refused(401, "API key required", "send X-Agent-API-Key with 64 hex digits")
     return key
-
-
-def _agent_not_found(agent: str) -> Refused:
-    return Refused(404, "Agent not found", f"no agent {agent}")

@@ -34,6 +34,10 @@ def password_fits(password: str, stored: str | None) -> bool:
     return hmac.compare_digest(found, digest)
 
 
+def new_key() -> str:
+    return secrets.token_hex(32)
+
+
 def hash_key(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 

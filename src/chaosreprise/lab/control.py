@@ -53,6 +53,7 @@ async def _serve(folder: pathlib.Path, here: str) -> None:
     streams = defect.of(Streams)(store, settings.links["sessions"][0])
     api = Api(
         secret(folder, "token"),
+        secret(folder, "bootstrap"),
         settings.token_s,
         store,
         roster,

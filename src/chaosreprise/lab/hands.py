@@ -79,6 +79,15 @@ class Order(NamedTuple):
     payload: dict[str, Any]
 
 
+def order_of(action: str, payload: dict[str, Any]) -> Order:
+    """Raises CommandFailed for a command that names no session of this agent, or has nothing to make one of."""
+    if "seq" not in payload:
+        raise CommandFailed(f"{payload.get('sessionId') or 'no session'}: this agent has no such session")
+    if action == "start_session" and not (payload["templateManifest"].get("spec") or {}).get("baseImage"):
+        raise CommandFailed(f"template {payload['template']} has no spec.baseImage")
+    return Order(payload["sessionId"], action, payload["seq"], payload)
+
+
 class Done(NamedTuple):
     """The state to report, and where the session's interpreter listens."""
 

@@ -77,7 +77,7 @@ class Outbox:
             await connection.execute(
                 "update sessions s set state = 'starting', updated_at = %(now)s from agent_commands c "
                 "where c.command_id = %(command)s and c.agent_id = %(agent)s and c.action = 'start_session' "
-                "and s.id = c.session_id and s.state = 'pending'",
+                "and s.id = c.session_id and s.agent_id = c.agent_id and s.state = 'pending'",
                 values,
             )
 
@@ -131,7 +131,7 @@ class Outbox:
             if row is not None:
                 await connection.execute(
                     "update sessions set state = 'failed', updated_at = %s where id = %s and command_seq = %s",
-                    (values["now"], row["session_id"], row["payload"]["seq"]),
+                    (values["now"], row["session_id"], row["payload"].get("seq")),
                 )
 
         await self.database.run(work)

@@ -167,7 +167,7 @@ def _fill(folder: pathlib.Path, lab: Settings, through: Links, defect: str | Non
             f"--disk-mib {lab.disk_mib}: no small file system can be mounted here: user namespaces are refused"
         )
     passwords = {role: secrets.token_hex(16) for role in (schema.OWNER, schema.READER)}
-    keys = {agent: secrets.token_hex(32) for agent in lab.agents}
+    keys = {agent: auth.new_key() for agent in lab.agents}
     admin = secrets.token_urlsafe(12)
     _write_secrets(folder / "secrets", lab, passwords, keys, admin)
     key_hashes = {agent: auth.hash_key(key) for agent, key in keys.items()}
@@ -189,6 +189,7 @@ def _write_secrets(
     values = {
         "admin": admin,
         "token": secrets.token_hex(32),
+        "bootstrap": auth.new_key(),
         "superuser": superuser,
         "superuser.dsn": dsn.format(postgres.SUPERUSER, superuser, direct),
         "control.dsn": dsn.format(schema.OWNER, passwords[schema.OWNER], lab.links["database"][0]),

@@ -24,5 +24,9 @@ def template_not_found(name: str) -> Refused:
     return Refused(404, "Template not found", f"no template {name}")
 
 
+def agent_not_found(name: str) -> Refused:
+    return Refused(404, "Agent not found", f"no agent {name}")
+
+
 def no_agents() -> Refused:
     return Refused(503, "No agents available", "no agent is online with room for a session")

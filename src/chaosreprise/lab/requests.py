@@ -57,6 +57,28 @@ class Heartbeat(msgspec.Struct):
     capacity: dict[str, Any] = {}
 
 
+class AgentCommand(msgspec.Struct):
+    """What an administrator tells an agent to do."""
+
+    action: str = ""
+    sessionId: str = ""  # noqa: N815
+    payload: dict[str, Any] = {}
+
+
+class NewTemplate(msgspec.Struct):
+    """In snake_case, unlike everything else."""
+
+    repository_id: int = 1
+    name: str = ""
+    display_name: str = ""
+    description: str = ""
+    category: str = ""
+    app_type: str = ""
+    icon_url: str = ""
+    manifest: dict[str, Any] = {}
+    tags: list[str] = []
+
+
 def read(body: bytes, into: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=into)

@@ -1,4 +1,4 @@
-"""Agents as rows: who they are, whether they are online, when they were heard last, and who has them.
+"""Agents as rows: who they are, who let them in, whether they are online, when they were heard last, and who has them.
 
 An agent is where its newest connection is, at whichever control plane: `claim` says so, and what an older connection says
 of it afterwards does not count. A seam for planted defects.
@@ -8,9 +8,12 @@ of it afterwards does not count. A seam for planted defects.
 from datetime import datetime, timedelta
 from typing import Any
 
+import psycopg
 from psycopg.types.json import Jsonb
 
+from chaosreprise.lab import auth
 from chaosreprise.lab.database import Database, Row
+from chaosreprise.lab.refusals import Refused, agent_not_found
 from chaosreprise.lab.requests import AgentInfo, Heartbeat
 from chaosreprise.lab.store import now
 
@@ -54,6 +57,57 @@ class Roster:
         )
         assert row is not None
         return row
+
+    async def enrol(self, info: AgentInfo) -> Row:
+        """The row of an agent that asks to be let in, pending if it is new; what it says of itself counts once it is approved."""
+        await self._database.do(
+            "insert into agents (agent_id, platform, region, cluster_id, capacity, metadata) "
+            "values (%s, %s, %s, %s, %s, %s) on conflict (agent_id) do nothing",
+            (
+                info.agentId,
+                info.platform,
+                info.region or None,
+                info.clusterId or None,
+                Jsonb(info.capacity),
+                Jsonb(info.metadata),
+            ),
+        )
+        row = await self.agent(info.agentId)
+        if row is None:  # deleted meanwhile
+            raise agent_not_found(info.agentId)
+        return row
+
+    async def decide(self, agent: str, decision: str, by: str, key_hash: str | None) -> bool:
+        """Approve or reject one that is pending. False: there is none."""
+        at = now()
+        changed = await self._database.do(
+            "update agents set approval_status = %s, approved_at = %s, approved_by = %s, api_key_hash = %s, updated_at = %s "
+            "where agent_id = %s and approval_status = 'pending'",
+            (decision, at, by, key_hash, at, agent),
+        )
+        return changed > 0
+
+    async def new_key(self, agent: str, key_hash: str) -> datetime | None:
+        """From now on its only one. None: there is no such agent."""
+        at = now()
+        changed = await self._database.do(
+            "update agents set api_key_hash = %s, api_key_last_used_at = null, updated_at = %s where agent_id = %s",
+            (key_hash, at, agent),
+        )
+        return at if changed else None
+
+    async def delete(self, agent: str) -> None:
+        """With its commands. Refuses with 500 while sessions name it."""
+        try:
+            await self._database.do("delete from agents where agent_id = %s", (agent,))
+        except psycopg.errors.ForeignKeyViolation as error:
+            raise Refused(500, "Failed to delete agent", f"sessions name agent {agent}") from error
+
+    def key_fits(self, key: str, row: Row) -> bool:
+        return auth.key_fits(key, row["api_key_hash"])
+
+    async def key_used(self, agent: str) -> None:
+        await self._database.do("update agents set api_key_last_used_at = %s where agent_id = %s", (now(), agent))
 
     async def claim(self, agent: str, link: str) -> None:
         """This connection is the agent from now on."""

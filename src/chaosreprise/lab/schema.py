@@ -22,8 +22,9 @@ create table users (
   created_at timestamp not null default {NOW}, updated_at timestamp not null default {NOW});
 
 create table templates (
-  name varchar primary key, display_name varchar, description varchar, category varchar, manifest jsonb not null,
-  created_at timestamp not null default {NOW});
+  id integer primary key generated always as identity, repository_id integer not null default 1, name varchar not null unique,
+  display_name varchar, description varchar, category varchar, app_type varchar, icon_url varchar, manifest jsonb not null,
+  tags text[] not null default '{{}}', created_at timestamp not null default {NOW});
 
 create table agents (
   id uuid primary key default gen_random_uuid(), agent_id varchar not null unique, platform varchar, region varchar,

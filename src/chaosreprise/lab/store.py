@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+import msgspec
 from psycopg.types.json import Jsonb
 
 from chaosreprise.lab import quota
 from chaosreprise.lab.database import Connection, Database, Row, one
+from chaosreprise.lab.metrics import Counts
 from chaosreprise.lab.refusals import Refused, no_agents, session_not_found, template_not_found
-from chaosreprise.lab.requests import Create
+from chaosreprise.lab.requests import Create, NewTemplate
 from chaosreprise.lab.schema import ACTIVE
 from chaosreprise.lab.settings import NAMESPACE
 
@@ -58,6 +60,8 @@ STOP = Change(
     "terminating",
     "Session already terminating",
 )
+
+CHANGES = {change.action: change for change in (HIBERNATE, WAKE, STOP)} | {"start_session": None}
 
 
 def now() -> datetime:
@@ -108,14 +112,26 @@ class Store:
                 raise session_not_found(name)
             if session["agent_id"] is None:
                 raise Refused(409, "Session not ready", f"session {name} has no agent")
-            if session["state"] not in change.allowed:
-                raise Refused(409, change.refusal, f"session {name} is {session['state']}")
-            seq = session["command_seq"] + 1
-            await connection.execute(
-                "update sessions set state = %s, command_seq = %s, updated_at = %s where id = %s",
-                (change.state, seq, now(), name),
+            return await self.insert_command(connection, await _changed(connection, session, change), change.action, {})
+
+        return await self._database.run(work)
+
+    async def order(self, command: Command) -> Row:
+        """Store a command that no user asked for: its row. One for a session of its agent is numbered like any other."""
+
+        async def work(connection: Connection) -> Row:
+            session = await one(
+                connection,
+                "select * from sessions where id = %s and agent_id = %s for update",
+                (command.session, command.agent),
             )
-            return await self.insert_command(connection, session | {"command_seq": seq}, change.action, {})
+            payload = command.payload
+            if session is not None:
+                payload |= _payload(await _changed(connection, session, CHANGES[command.action]), {})
+            await self.keep(connection, command._replace(payload=payload))
+            row = await one(connection, "select * from agent_commands where command_id = %s", (command.id,))
+            assert row is not None
+            return row
 
         return await self._database.run(work)
 
@@ -186,6 +202,31 @@ class Store:
     async def templates(self) -> list[Row]:
         return await self._database.all("select * from templates order by name", {})
 
+    async def add_template(self, asked: NewTemplate) -> Row:
+        """Refuses with 409."""
+        values = msgspec.structs.asdict(asked) | {"manifest": Jsonb(asked.manifest)}
+        row = await self._database.one(
+            f"insert into templates ({', '.join(values)}) values ({', '.join(f'%({name})s' for name in values)}) "
+            "on conflict (name) do nothing returning *",
+            values,
+        )
+        if row is None:
+            raise Refused(409, "Template exists", f"there is a template {asked.name}")
+        return row
+
+    async def counts(self) -> Counts:
+        """All at one moment."""
+
+        async def work(connection: Connection) -> Counts:
+            await connection.execute("set transaction isolation level repeatable read")
+            agents = await connection.execute("select approval_status, status from agents")
+            sessions = await connection.execute("select user_id, state, cpu, memory from sessions")
+            users = await one(connection, "select count(*) as n from users", {})
+            assert users is not None
+            return Counts(await agents.fetchall(), await sessions.fetchall(), users["n"])
+
+        return await self._database.run(work)
+
     async def endpoint(self, name: str) -> Row:
         """Where the interpreter of a running session listens. Refuses with 404 and 409."""
         row = await self._database.one(
@@ -206,6 +247,19 @@ class Store:
 
     async def record_step(self, number: str, session: str, command: str) -> None:
         await self._database.do("insert into session_steps values (%s, %s, %s, 'accepted')", (number, session, command))
+
+
+async def _changed(connection: Connection, session: Row, change: Change | None) -> Row:
+    """The session, locked before, in its passing state with the number of its next command. Refuses with 409."""
+    if change is None or session["state"] not in change.allowed:
+        error = change.refusal if change else HIBERNATE.refusal
+        raise Refused(409, error, f"session {session['id']} is {session['state']}")
+    changed = {"state": change.state, "command_seq": session["command_seq"] + 1, "updated_at": now()}
+    await connection.execute(
+        "update sessions set state = %(state)s, command_seq = %(command_seq)s, updated_at = %(updated_at)s where id = %(id)s",
+        changed | {"id": session["id"]},
+    )
+    return session | changed
 
 
 async def _manifest(connection: Connection, template: str) -> Any:

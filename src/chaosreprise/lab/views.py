@@ -1,7 +1,10 @@
-"""Rows as the contract's JSON: a session S, an agent A. Absent values are left out where the contract allows it."""
+"""Rows as the contract's JSON: a session S, an agent A, a template T. Absent values are left out where the contract allows it."""
 
 from datetime import datetime
 from typing import Any
+
+import msgspec
+from aiohttp import web
 
 from chaosreprise.lab.database import Row
 
@@ -78,13 +81,35 @@ def agent(row: Row, with_approval: bool) -> dict[str, Any]:
 
 def template(row: Row) -> dict[str, Any]:
     return {
+        "id": row["id"],
+        "repositoryId": row["repository_id"],
         "name": row["name"],
         "displayName": row["display_name"] or "",
         "description": row["description"] or "",
         "category": row["category"] or "",
+        "appType": row["app_type"] or "",
+        "icon": row["icon_url"] or "",
         "manifest": row["manifest"],
+        "tags": row["tags"],
         "createdAt": instant(row["created_at"]),
     }
+
+
+def command(row: Row) -> dict[str, Any]:
+    return {
+        "id": str(row["id"]),
+        "commandId": row["command_id"],
+        "agentId": row["agent_id"],
+        "sessionId": row["session_id"],
+        "action": row["action"],
+        "payload": row["payload"],
+        "status": row["status"],
+        "createdAt": instant(row["created_at"]),
+    }
+
+
+def answer(value: Any, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
 
 
 def instant(at: datetime | None) -> str | None:

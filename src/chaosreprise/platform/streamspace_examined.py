@@ -1,33 +1,27 @@
 """What a StreamSpace and its database tell of themselves to who examines them. Everything here only reads."""
 
-import asyncio
 import collections
 import email.utils
 import math
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 
-from chaosreprise.errors import RepriseError, Unreachable
+from chaosreprise.platform import streamspace_agents, streamspace_queries
 from chaosreprise.platform.calls import SHOWN
 from chaosreprise.platform.file import Platform
 from chaosreprise.platform.said import Examination, Said
+from chaosreprise.platform.streamspace_asking import ask, entered, field, reading, rows
 from chaosreprise.platform.streamspace_login import login
 from chaosreprise.platform.streamspace_marks import Marks
 from chaosreprise.platform.streamspace_objects import rights
 from chaosreprise.platform.streamspace_sessions import ADMIN, ENDED
 
-if TYPE_CHECKING:
-    import psycopg
-
-DOOR, LOGIN, AGENTS, OURS, CLOCKS = "control plane", "login", "agents", "sessions", "clocks"
+DOOR, LOGIN, OURS, CLOCKS = "control plane", "login", "sessions", "clocks"
 TEMPLATES = "templates"
-ONLINE = "online"
 APART_S = 2.0  # a Date has whole seconds, and an answer takes a moment
-CONNECT_S = 2
-CONNECTED_WITHIN_S = 5.0
 TIMES = 3  # the quickest answer counts: we may be busy ourselves
 MARK = "reprise-"
 WHO = """
@@ -53,10 +47,11 @@ def examinations(platform: Platform, http: httpx.AsyncClient, marks: Marks) -> d
     return {
         DOOR: partial(door, http),
         LOGIN: partial(logged_in, platform, http),
-        AGENTS: partial(agents, platform, http),
+        **streamspace_agents.examinations(platform, http),
         TEMPLATES: partial(templates, platform, http),
         OURS: partial(ours, platform, http, marks),
         **evidence,
+        **streamspace_queries.examinations(platform),
     }
 
 
@@ -65,10 +60,10 @@ async def door(http: httpx.AsyncClient) -> list[Said]:
     took_s = math.inf
     for _ in range(TIMES):
         began, asked = time.monotonic(), time.time()
-        answer = await _ask(http, "/version")
+        answer = await ask(http, "/version")
         if time.monotonic() - began < took_s:
             took_s, wall = time.monotonic() - began, asked
-    version = _field(answer, "version")
+    version = field(answer, "version")
     words = f", version {version}" if version else ""
     said = [Said(about=DOOR, say=f"answers in {took_s * 1000:.0f} ms{words}")]
     if stamped := email.utils.parsedate_tz(answer.headers.get("date", "")):
@@ -87,36 +82,14 @@ async def logged_in(platform: Platform, http: httpx.AsyncClient) -> list[Said]:
     return [Said(about=LOGIN, state="limited", say=f"{who}: {lacks}", do=f"log in as one whose role is {ADMIN}")]
 
 
-async def agents(platform: Platform, http: httpx.AsyncClient) -> list[Said]:
-    """Those that an administrator is shown."""
-    if not await _entered(platform, http):
-        return []
-    answer = await _agents_there(platform, http)
-    if answer.status_code != 200:
-        say = f"can't be listed: the control plane answers with {answer.status_code}"
-        return [Said(about=AGENTS, state="limited", say=say, do=f"log in as one whose role is {ADMIN}")]
-    found = {str(one.get("agentId")): str(one.get("status")) for one in _field(answer, "agents") or []}
-    there = sorted(name for name, status in found.items() if status == ONLINE)
-    away = [f"{name} is {status}" for name, status in sorted(found.items()) if status != ONLINE]
-    say = f"{len(there)} online: {' '.join(there)}" if there else "none is online"
-    if not there:
-        return [
-            Said(about=AGENTS, state="not ok", say="; ".join([say, *away]), do="start one: nothing else runs sessions")
-        ]
-    if away:
-        do = "bring them back: a run begins only with all of them online"
-        return [Said(about=AGENTS, state="limited", say="; ".join([say, *away]), do=do)]
-    return [Said(about=AGENTS, say=say)]
-
-
 async def templates(platform: Platform, http: httpx.AsyncClient) -> list[Said]:
     """Whether ours is listed and can be read: what that needs beside the database, a user would miss as well."""
-    if not await _entered(platform, http):
+    if not await entered(platform, http):
         return []
     assert platform.file.control is not None
     ours = platform.file.control.template
-    listing, one = await _ask(http, "/api/v1/templates"), await _ask(http, f"/api/v1/templates/{ours}")
-    there = sorted(str(each.get("name")) for each in _field(listing, "templates") or [])
+    listing, one = await ask(http, "/api/v1/templates"), await ask(http, f"/api/v1/templates/{ours}")
+    there = sorted(str(each.get("name")) for each in field(listing, "templates") or [])
     if one.status_code == 404 and listing.status_code == 200:
         say = f"there is no {ours}: the control plane has {', '.join(there) or 'none'}"
         return [Said(about=TEMPLATES, state="not ok", say=say, do="set control.template to one that is there")]
@@ -124,29 +97,18 @@ async def templates(platform: Platform, http: httpx.AsyncClient) -> list[Said]:
         if answer.status_code != 200:
             say = f"{what}: the control plane answers with {answer.status_code}: {answer.text[:SHOWN]}"
             return [Said(about=TEMPLATES, state="limited", say=say, do="let it read them from its database alone")]
-    if ours not in there or _field(one, "name") != ours:
+    if ours not in there or field(one, "name") != ours:
         say = f"the list and what is read of {ours} do not fit together: listed are {', '.join(there) or 'none'}"
         return [Said(about=TEMPLATES, state="limited", say=say, do="see where the control plane has each from")]
     return [Said(about=TEMPLATES, say=f"{len(there)} listed, {ours} read")]
 
 
-async def _agents_there(platform: Platform, http: httpx.AsyncClient) -> httpx.Response:
-    """Their list; where they have been started just now, once all of them have connected, or have had their time."""
-    until = time.monotonic() + (CONNECTED_WITHIN_S if platform.commands else 0.0)
-    while True:
-        answer = await _ask(http, "/api/v1/admin/agents")
-        states = [one.get("status") for one in _field(answer, "agents") or []]
-        if (states and all(state == ONLINE for state in states)) or time.monotonic() > until:
-            return answer
-        await asyncio.sleep(0.1)
-
-
 async def ours(platform: Platform, http: httpx.AsyncClient, marks: Marks) -> list[Said]:
     """Sessions of ours, by the run that made them."""
-    if not await _entered(platform, http):
+    if not await entered(platform, http):
         return []
-    answer = await _ask(http, "/api/v1/sessions")
-    listed = [one for one in _field(answer, "sessions") or [] if marks.on(one)]
+    answer = await ask(http, "/api/v1/sessions")
+    listed = [one for one in field(answer, "sessions") or [] if marks.on(one)]
     living = [one for one in listed if one.get("state") not in ENDED]
     runs = collections.Counter(_run_of(one) for one in living)
     if not runs:
@@ -162,40 +124,20 @@ async def ours(platform: Platform, http: httpx.AsyncClient, marks: Marks) -> lis
     ]
 
 
-async def _entered(platform: Platform, http: httpx.AsyncClient) -> bool:
-    """Logged in; why not is said once, by who examines that."""
-    try:
-        await login(http, platform)
-    except RepriseError:
-        return False
-    return True
-
-
 async def database(platform: Platform, name: str) -> list[Said]:
     """What the role may do, what is missing for our queries, and the database's clock. Raises Unreachable."""
-    import psycopg  # noqa: PLC0415 - 0.15 s, which the load would pay for nothing
+    from chaosreprise.platform.streamspace_rows import COLUMNS as NEEDED  # noqa: PLC0415 - psycopg takes 0.15 s
 
-    from chaosreprise.platform.streamspace_rows import COLUMNS as NEEDED  # noqa: PLC0415
-
-    dsn = platform.file.evidence[name].dsn
-    assert dsn is not None
     asked = {
         "tables": [table for table, columns in NEEDED.items() for _ in columns],
         "columns": [column for columns in NEEDED.values() for column in columns],
     }
-    options = "-c statement_timeout=2000 -c default_transaction_read_only=on"
-    try:
-        async with await psycopg.AsyncConnection.connect(
-            dsn.read(platform.folder), autocommit=True, connect_timeout=CONNECT_S, options=options
-        ) as connection:
-            wall = time.time()
-            [who] = await _rows(connection, WHO, {})
-            took_s = time.time() - wall
-            columns = await _rows(connection, COLUMNS, asked)
-            writes = await _rows(connection, WRITES, {"tables": list(NEEDED)})
-    except psycopg.Error as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise Unreachable(f"the platform's database can't be read: {reason}") from error
+    async with reading(platform, name) as connection:
+        wall = time.time()
+        [who] = await rows(connection, WHO)
+        took_s = time.time() - wall
+        columns = await rows(connection, COLUMNS, asked)
+        writes = await rows(connection, WRITES, {"tables": list(NEEDED)})
     return [
         _rights(name, str(who[0]), bool(who[1]), [str(row[0]) for row in writes]),
         *_missing(name, str(who[0]), columns),
@@ -232,30 +174,6 @@ def _clock(whose: str, ahead_s: float, unsure_s: float) -> Said:
     say = f"that of {whose} is {abs(ahead_s):.1f} s {way} ours"
     do = "set both by NTP: a run goes by its own, but logs and times of day will not match"
     return Said(about=CLOCKS, state="limited", say=say, do=do)
-
-
-async def _ask(http: httpx.AsyncClient, path: str) -> httpx.Response:
-    try:
-        return await http.get(path)
-    except httpx.TransportError as error:
-        raise Unreachable(
-            f"{http.base_url}: the control plane does not answer ({error}): is the platform up?"
-        ) from error
-
-
-async def _rows(
-    connection: "psycopg.AsyncConnection[tuple[Any, ...]]", query: str, values: dict[str, Any]
-) -> list[tuple[Any, ...]]:
-    return await (await connection.execute(query, values)).fetchall()
-
-
-def _field(answer: httpx.Response, name: str) -> Any:
-    """Of a JSON object; None when it is none."""
-    try:
-        said = answer.json()
-    except ValueError:
-        return None
-    return said.get(name) if isinstance(said, dict) else None
 
 
 def _run_of(session: dict[str, Any]) -> str:

@@ -21,6 +21,15 @@ STATES = {
 }
 
 
+def lacking(command: dict[str, Any]) -> str:
+    """What keeps a command from being begun."""
+    payload = command["payload"]
+    if not payload.get("sessionId"):
+        return "no sessionId"
+    spec = (payload.get("templateManifest") or {}).get("spec") or {}
+    return "no spec.baseImage" if command["action"] == "start_session" and not spec.get("baseImage") else ""
+
+
 class Agent:
     """One life of the agent: what it made outlives it."""
 
@@ -46,8 +55,11 @@ class Agent:
     async def _work(self) -> None:
         while True:
             command = await self._queue.get()
-            name, action = command["payload"]["sessionId"], command["action"]
+            name, action = command["payload"].get("sessionId"), command["action"]
             await asyncio.sleep(float(os.environ.get("WORK_S", "0.02")))
+            if why := lacking(command):
+                await self._say("failed", commandId=command["commandId"], error=why)
+                continue
             path = self._objects / name
             if action in {"hibernate_session", "wake_session"} and not path.exists():
                 await self._say("failed", commandId=command["commandId"], error=f"no object {name}")

@@ -1,6 +1,7 @@
 """A control plane of streamed sessions, by its published behaviour alone: HTTP, PostgreSQL, and the agents' sockets.
 
-PORT, DATABASE_URL, ADMIN_PASSWORD, JWT_SECRET; AGENT_TIMEOUT_S; STANDIN_DEFECT. Built with nothing of Reprise, like a deployment of a stranger.
+PORT, DATABASE_URL, ADMIN_PASSWORD, JWT_SECRET; AGENT_BOOTSTRAP_KEY, AGENT_TIMEOUT_S, RATE_LIMIT_ENABLED; STANDIN_DEFECT.
+Built with nothing of Reprise, like a deployment of a stranger.
 """
 
 import asyncio
@@ -15,24 +16,17 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from administration import Administration
+from agent_side import AgentSide, Refused, misbehaves
 from aiohttp import web
-from hub import Hub, misbehaves
+from hub import Hub
 from rows import Row, Unavailable, row, rows
 
 API = "/api/v1"
-PUBLIC = {f"{API}/auth/login", f"{API}/agents/connect", "/health", "/version"}
+PUBLIC = (f"{API}/auth/login", f"{API}/agents/", "/health", "/version")
 UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 ACTIVE = "state not in ('terminated', 'terminating', 'failed')"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class Refused(Exception):
-    """A call is answered with this status and these words."""
-
-    def __init__(self, status: int, error: str, message: str = "") -> None:
-        super().__init__(error)
-        self.status = status
-        self.body = {"error": error, "message": message or error}
 
 
 def _token(user: str, ends: int) -> str:
@@ -56,7 +50,7 @@ def _user(request: web.Request) -> str | None:
 async def answers(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Authenticate, and turn what is refused or broken into its answer."""
     try:
-        if request.path not in PUBLIC and _user(request) is None:
+        if not request.path.startswith(PUBLIC) and _user(request) is None:
             raise Refused(401, "Unauthorized")
         if misbehaves("echo") and request.path.startswith(f"{API}/sessions"):
             return web.Response(status=500, text=f"failed: {request.url} {dict(request.headers)}")
@@ -101,20 +95,6 @@ def _shown(session: Row) -> dict[str, Any]:
         "status": status,
         "resources": {"memory": session["memory"], "cpu": session["cpu"]},
     }
-
-
-def _agent(agent: Row, approval: bool = True) -> dict[str, Any]:
-    said = {
-        "id": str(agent["id"]),
-        "agentId": agent["agent_id"],
-        "platform": agent["platform"],
-        "status": agent["status"],
-    }
-    beat = agent["last_heartbeat"].isoformat() + "Z" if agent["last_heartbeat"] else None
-    times = {f"{name}At": agent[f"{name}_at"].isoformat() + "Z" for name in ("created", "updated")}
-    if agent["region"]:
-        said["region"] = agent["region"]
-    return {**said, "lastHeartbeat": beat, "approvalStatus": agent["approval_status"] if approval else "", **times}
 
 
 class ControlPlane:
@@ -276,56 +256,15 @@ class ControlPlane:
         """PUT /sessions/:id/wake."""
         return await self._change(request, "wake_session", "waking", {"hibernated"})
 
-    async def agents(self, request: web.Request) -> web.Response:
-        """GET /admin/agents."""
-        asked = {name: request.query[name] for name in ("platform", "status", "region") if name in request.query}
-        where = "".join(f" and {name} = %s" for name in asked)
-        found = [
-            _agent(each)
-            for each in await rows(f"select * from agents where true{where} order by agent_id", *asked.values())
-        ]
-        return web.json_response({"agents": found, "total": len(found)})
-
-    async def agent(self, request: web.Request) -> web.Response:
-        """GET /admin/agents/:id."""
-        found = await row("select * from agents where agent_id = %s", request.match_info["id"])
-        if found is None:
-            raise Refused(404, "Agent not found")
-        return web.json_response(_agent(found, approval=False))
-
-    async def templates(self, _request: web.Request) -> web.Response:
-        """GET /templates."""
-        found = await rows(
-            'select id, name, display_name as "displayName", category, manifest, tags from templates order by name'
-        )
-        return web.json_response({"templates": found, "total": len(found), "categories": [], "filters": {}})
-
-    async def template(self, request: web.Request) -> web.Response:
-        """GET /templates/:name."""
-        found = await row(
-            'select id, name, display_name as "displayName", category, manifest, tags from templates where name = %s',
-            request.match_info["id"],
-        )
-        if found is None:
-            raise Refused(404, "Template not found")
-        return web.json_response(found)
-
     async def health(self, _request: web.Request) -> web.Response:
         """GET /health."""
         return web.json_response({"status": "healthy", "service": "streamspace-api"})
 
-    async def metrics(self, _request: web.Request) -> web.Response:
-        """GET /metrics."""
-        states = {
-            each["state"]: each["n"] for each in await rows("select state, count(*) as n from sessions group by state")
-        }
-        shown = {name: states.get(name, 0) for name in ("running", "hibernated", "terminated")}
-        return web.json_response({"cluster": {"sessions": {"total": sum(states.values()), **shown}}})
-
 
 async def main() -> None:
     """Serve until the process is ended."""
-    hub = Hub()
+    side = AgentSide()
+    hub = Hub(side)
     plane = ControlPlane(hub)
     app = web.Application(middlewares=[answers])
     one = f"{API}/sessions/{{id}}"
@@ -334,14 +273,8 @@ async def main() -> None:
         "/version": plane.health,
         f"{API}/sessions": plane.sessions,
         one: plane.session,
-        f"{API}/metrics": plane.metrics,
     }
-    gets |= {
-        f"{API}/admin/agents": plane.agents,
-        f"{API}/admin/agents/{{id}}": plane.agent,
-        f"{API}/agents/connect": hub.connect,
-    }
-    gets |= {f"{API}/templates": plane.templates, f"{API}/templates/{{id}}": plane.template}
+    gets[f"{API}/agents/connect"] = hub.connect
     app.add_routes([web.get(path, handler) for path, handler in gets.items()])
     app.add_routes(
         [
@@ -350,6 +283,11 @@ async def main() -> None:
             web.delete(one, plane.terminate),
         ]
     )
+    agents = [
+        web.post(f"{API}/agents/register", side.register),
+        web.post(f"{API}/agents/{{id}}/heartbeat", side.heartbeat),
+    ]
+    app.add_routes([*agents, *Administration(hub).routes(API)])
     app.add_routes([web.put(f"{one}/hibernate", plane.hibernate), web.put(f"{one}/wake", plane.wake)])
     await rows("update agents set status = 'offline'")
     runner = web.AppRunner(app, access_log=None)

@@ -2,27 +2,23 @@
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import os
 from datetime import UTC, datetime
 from typing import Any
 
+from agent_side import AgentSide, Refused, misbehaves
 from aiohttp import WSMsgType, web
-from rows import row, rows
+from rows import rows
 
 OFFLINE_S = float(os.environ.get("AGENT_TIMEOUT_S", "45"))
-
-
-def misbehaves(name: str) -> bool:
-    """Whether the misbehaviour is switched on in STANDIN_DEFECT, a list with commas."""
-    return name in os.environ.get("STANDIN_DEFECT", "").split(",")
 
 
 class Hub:
     """Who is connected."""
 
-    def __init__(self) -> None:
+    def __init__(self, side: AgentSide) -> None:
+        self._side = side
         self.sockets: dict[str, web.WebSocketResponse] = {}
         self._turns: dict[str, asyncio.Lock] = {}
 
@@ -50,14 +46,10 @@ class Hub:
 
     async def connect(self, request: web.Request) -> web.StreamResponse:
         """GET /agents/connect: a socket until it closes. What was on its way when the last one closed is sent again."""
-        agent, key = request.query.get("agent_id", ""), request.headers.get("X-Agent-API-Key", "")
-        if len(key) != 64:
-            return web.json_response({"error": "Missing or ill-formed API key"}, status=401)
-        known = await row("select api_key_hash from agents where agent_id = %s and approval_status = 'approved'", agent)
-        if known is None:
-            return web.json_response({"error": "Agent not found"}, status=404)
-        if known["api_key_hash"] != hashlib.sha256(key.encode()).hexdigest():
-            return web.json_response({"error": "Invalid API key"}, status=403)
+        agent, key = request.query.get("agent_id", ""), self._side.key(request)
+        if not agent:
+            raise Refused(400, "agent_id is required")
+        await self._side.check(key, agent)
         socket = web.WebSocketResponse(heartbeat=54)
         await socket.prepare(request)
         self.sockets[agent] = socket

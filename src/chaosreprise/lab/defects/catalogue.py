@@ -349,6 +349,16 @@ UNREAD = (
         "templates are listed by the API server of a cluster: where that is not reached, nobody can choose one",
         {"Store": "store.TemplatesFromKubernetes"},
     ),
+    Defect(
+        "any-key", "doctor", "",
+        "an agent is let in by any key that looks like one: whoever knows its name takes its commands",
+        {"Roster": "roster.AnyKey"},
+    ),
+    Defect(
+        "no-indexes", "doctor", "",
+        "a migration has dropped the indexes on users and agents: each look for theirs reads all that there ever was",
+        {"Database": "database.DropsIndexes"},
+    ),
 )  # fmt: skip
 """What no check of a run can find, since no run asks for it: `chaos reprise doctor` does."""
 ALL = (
