@@ -69,6 +69,7 @@ def test_it_passes_with_each_part_that_dies(tmp_path: pathlib.Path, name: str, r
         ("silent-loss", "state-loss"),
         pytest.param("step-twice", "duplicate", marks=pytest.mark.thorough),
         pytest.param("row-lost", "unrecorded", marks=pytest.mark.thorough),
+        pytest.param("no-step-rows", "unrecorded", marks=pytest.mark.thorough),
     ],
 )
 def test_a_bug_of_a_stranger_is_found(tmp_path: pathlib.Path, bug: str, check: str) -> None:

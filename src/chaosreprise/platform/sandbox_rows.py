@@ -57,9 +57,9 @@ def source(name: str, evidence: Evidence, folder: pathlib.Path, agent: str) -> S
 
     async def said() -> list[Said]:
         sessions, steps = await reader.read()
-        found = [Said("session", row, _state(status), agent) for row, status in sessions]
+        found = [Said("session", _text(row), _state(status), agent) for row, status in sessions]
         found += [
-            Said("command", row, _state(status), fields={"session": session, "action": "step"})
+            Said("command", _text(row), _state(status), fields={"session": _text(session), "action": "step"})
             for row, session, status in steps
         ]
         return found
@@ -67,8 +67,16 @@ def source(name: str, evidence: Evidence, folder: pathlib.Path, agent: str) -> S
     return RowSource(name, evidence.hz, said, reader)
 
 
-def _state(status: str) -> str:
-    return STATES.get(status, status)
+def _state(status: object) -> str:
+    text = _text(status)
+    return STATES.get(text, text)
+
+
+def _text(value: object) -> str:
+    """All columns are text, as a rule; whatever else one is compares as such."""
+    if value is None:
+        return ""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def _reader(evidence: Evidence, folder: pathlib.Path) -> Reader:
@@ -162,5 +170,6 @@ def _opened(path: pathlib.Path) -> Opened:
 
 def _selected(path: pathlib.Path, how: str) -> Rows:
     with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=0)) as connection:
+        connection.text_factory = lambda text: text.decode(errors="replace")
         connection.execute("begin")
         return connection.execute(SESSIONS).fetchall(), connection.execute(STEPS).fetchall()
