@@ -178,7 +178,9 @@ def test_its_source_says_when_it_could_not_look(path: pathlib.Path, writer: Begi
 
     async def watch() -> None:
         stop = asyncio.Event()
-        source = sandbox_rows.source("rows", Evidence(kind="sqlite", path=path.name, hz=50), path.parent, "a1")
+        source = sandbox_rows.source(
+            "rows", Evidence(kind="sqlite", path=path.name, hz=50), path.parent, "a1", lambda: None
+        )
         task = asyncio.create_task(source.run(SystemClock(), events.append, stop))
         await until(lambda: any(isinstance(one, Report) for one in events))
         own.do("pragma cache_size=2;begin;" + MANY.format(name="'late-'"))
@@ -204,7 +206,9 @@ def test_columns_of_other_types_are_read_as_text(path: pathlib.Path, writer: Beg
     async def watch() -> None:
         stop = asyncio.Event()
         stop.set()
-        source = sandbox_rows.source("rows", Evidence(kind="sqlite", path=path.name, hz=50), path.parent, "a1")
+        source = sandbox_rows.source(
+            "rows", Evidence(kind="sqlite", path=path.name, hz=50), path.parent, "a1", lambda: None
+        )
         await source.run(SystemClock(), events.append, stop)
 
     asyncio.run(watch())

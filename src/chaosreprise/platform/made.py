@@ -47,6 +47,10 @@ class Made:
     def ended(self, session: str) -> None:
         self._say(ENDED, session)
 
+    def sessions(self) -> set[str] | None:
+        """Those that were made; None where nobody writes them down."""
+        return set(self.known().made) if self._path.exists() else None
+
     def known(self) -> Known:
         said = [what for what, _ in self._lines()]
         named = {

@@ -157,7 +157,7 @@ class Sandbox:
                 path = self._platform.folder / (evidence.path or "")
                 found.append(FolderSource(name, path, LEDGER_FILE, evidence.hz, workspaces_parser(self._run)))
             else:
-                found.append(source(name, evidence, self._platform.folder, self._agent))
+                found.append(source(name, evidence, self._platform.folder, self._agent, self._made.sessions))
         return found
 
     def frames(self) -> list[Source]:
