@@ -29,6 +29,16 @@ def test_what_has_its_row_is_evidence():
     assert [one.what for one in found.untested] == ["step without a row"], "of which this platform keeps none"
 
 
+def test_not_one_row_of_a_kind_that_is_surely_kept_is_false():
+    made = world()
+    made.contract.records = ["step"]
+    found = unrecorded(made)
+    assert (found.value, found.untested) == ("false", [])
+    assert found.count[0] == len([cmd for cmd in made.commands("step") if cmd])
+    made.drop(Report, lambda e: e.about == "command")
+    assert unrecorded(made).value == "unknown", "then nothing says that these are its rows"
+
+
 def test_an_accepted_command_without_a_row_is_false():
     made = world()
     cmd = forget(made, "wake", UNDONE)

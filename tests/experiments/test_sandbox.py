@@ -109,6 +109,13 @@ def test_an_experiment_passes_on_a_correct_sandbox_and_is_exposed_to_its_fault(
 
 
 @pytest.mark.thorough
+def test_sessions_that_are_lost_for_good_and_say_so_halt_no_run(sandbox: starter.Stack, begin: Begin) -> None:
+    name = "sandbox-agent-crash"
+    more = ("--var", "quiet_s:float=15", "--var", "steps_per_s:float=10")  # more than the guard bears, in one window
+    passes(name, begin(sandbox.platform_file, *more, experiment=ROOT / "experiments" / f"{name}.json").finish())
+
+
+@pytest.mark.thorough
 def test_a_data_plane_dies_with_its_registry_in_memory(begin: Begin) -> None:
     stack = start_lab(serves="sandbox")
     try:

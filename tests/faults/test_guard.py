@@ -122,6 +122,28 @@ def test_errors_of_what_crosses_a_fault_of_ours_are_what_was_asked_for(component
         assert budget([INFO] * 4, faults) is None
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "counts"),
+    [
+        (["s1"], [], False),  # it may be lost for good
+        (["s1"], ["s1"], True),  # it was well again since
+        ([], [], True),  # made since
+    ],
+)
+def test_steps_in_a_session_that_a_fault_may_have_ended_for_good_do_not_count(before, after, counts):
+    found = Budget(msgspec.convert(LIMIT, Guard))
+    for at, names in ((0.2, before), (1.5, after)):
+        for name in names:
+            found.load(submit(f"{name} {at}", at, session=name))
+            found.load(answer(f"{name} {at}", at + 0.1))
+    found.fault(fault("database", "armed", 0.5))
+    found.fault(fault("database", "undone", 1.0))
+    for number in range(4):
+        found.load(submit(f"c{number}", 5))
+        found.load(answer(f"c{number}", 6, "info"))
+    assert found.share(10 * SECOND)[0] == 4 * counts
+
+
 def test_the_guard_reads_the_load_in_the_growing_history_and_records_the_share(look, tmp_path):
     with Writer(tmp_path, "load", "r1") as writer:
         now = time.monotonic()

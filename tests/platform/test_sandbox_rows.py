@@ -178,7 +178,9 @@ def test_its_source_says_when_it_could_not_look(path: pathlib.Path, writer: Begi
 
     async def watch() -> None:
         stop = asyncio.Event()
-        source = sandbox_rows.source("rows", Evidence(kind="sqlite", path=path.name, hz=50), path.parent, "a1")
+        source = sandbox_rows.source(
+            "rows", Evidence(kind="sqlite", path=path.name, hz=50), path.parent, "a1", lambda: None
+        )
         task = asyncio.create_task(source.run(SystemClock(), events.append, stop))
         await until(lambda: any(isinstance(one, Report) for one in events))
         own.do("pragma cache_size=2;begin;" + MANY.format(name="'late-'"))
@@ -193,3 +195,22 @@ def test_its_source_says_when_it_could_not_look(path: pathlib.Path, writer: Begi
     assert [one.on for one in covered][:3] == [True, False, True]
     assert "a change is under way" in covered[1].why
     assert {one.state for one in events if isinstance(one, Report)} == {"completed"}
+
+
+def test_columns_of_other_types_are_read_as_text(path: pathlib.Path, writer: Begin) -> None:
+    own = writer("delete")
+    said = "insert into sessions values (x'7331', null, 1);insert into session_steps values (7, null, x'ff', 3)"
+    assert own.do(said) == "done"
+    events: list[Timed] = []
+
+    async def watch() -> None:
+        stop = asyncio.Event()
+        stop.set()
+        source = sandbox_rows.source(
+            "rows", Evidence(kind="sqlite", path=path.name, hz=50), path.parent, "a1", lambda: None
+        )
+        await source.run(SystemClock(), events.append, stop)
+
+    asyncio.run(watch())
+    reports = [(one.about, one.id, one.state) for one in events if isinstance(one, Report)]
+    assert reports == [("session", "s1", ""), ("command", "7", "3")]

@@ -3,19 +3,21 @@
 import asyncio
 import copy
 import pathlib
+import subprocess
 from collections.abc import Iterator
 
 import httpx
 import msgspec
 import pytest
 import sandboxes
-from runs import start_lab
+from runs import CHAOS, start_lab
 
 from chaosreprise.history import Effect, Report
-from chaosreprise.platform import file
+from chaosreprise.platform import file, made
 from chaosreprise.platform.file import Platform
 from chaosreprise.run import conformance, conforming, labs
 from chaosreprise.run.trial import Record, Trial
+from chaosreprise.stack import starter
 
 TOGETHER = "creates at once"
 
@@ -26,6 +28,15 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     path = sandboxes.platform_file(tmp_path_factory.mktemp("sandbox"), authentication=True)
     with labs.standing(file.load(str(path))) as platform:
         yield platform
+
+
+@pytest.fixture(scope="module")
+def embedded() -> Iterator[starter.Stack]:
+    stack = start_lab(serves="sandbox")
+    try:
+        yield stack
+    finally:
+        stack.end()
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +118,7 @@ def test_a_row_an_effect_and_a_key_that_are_missing_are_found(sandbox: Platform,
 @pytest.mark.parametrize(
     ("defect", "about"),
     [
-        ("shared-id", "creates session"),
+        ("shared-id", "creates at once"),
         pytest.param("runs-after-terminate", "refused step of one that has ended", marks=pytest.mark.thorough),
         pytest.param("open-door", "refused create without a token", marks=pytest.mark.thorough),
     ],
@@ -143,12 +154,28 @@ def test_who_is_cut_short_stops_what_it_has_made_since_nobody_else_could(
         assert httpx.post(url, trust_env=False).status_code == 404, "it has ended"
 
 
+def test_what_one_that_was_killed_has_made_is_ended_by_heal(
+    embedded: starter.Stack, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    path = str(embedded.platform_file)
+    own = made.mark(file.load(path).id, "")
+    trying = subprocess.Popen([CHAOS, "--no-version-check", "--no-log-file", "reprise", "conformance", path])
+    sandboxes.until(lambda: any(b'"made"' in mark.read_bytes() for mark in own.glob("*")), "a session was made")
+    trying.kill()
+    trying.wait()
+    [mark] = own.glob("*")
+    [session, *_] = made.Made(file.load(path).id, mark.name).known().left
+    told = subprocess.run([CHAOS, "reprise", "heal"], capture_output=True, text=True)
+    assert f"sessions of run {mark.name} were left: stopped" in told.stdout, told.stdout + told.stderr
+    assert not mark.exists()
+    at = file.load(path).file.sandbox
+    assert at is not None
+    assert httpx.post(f"{at.data_plane}/sessions/{session}/terminate", trust_env=False).status_code == 404
+
+
 @pytest.mark.thorough
-def test_the_embedded_one_holds_too_and_asks_nobody_for_a_token() -> None:
-    lab = start_lab(serves="sandbox")
-    try:
-        found = conformance.run(str(lab.platform_file))
-    finally:
-        lab.end()
+def test_the_embedded_one_holds_too_and_asks_nobody_for_a_token(embedded: starter.Stack) -> None:
+    found = conformance.run(str(embedded.platform_file))
     assert found.holds, found.lines()
     assert not [one for one in found.said if "token" in one.name]

@@ -1,16 +1,46 @@
 """A sandbox that was written from the contract alone: what its tester's first hour finds, and what a run says of a bug."""
 
+import contextlib
 import json
 import pathlib
 import sqlite3
+import threading
+from collections.abc import Iterator
+from urllib.parse import quote
 
+import httpx
 import pytest
 import standins
 from runs import ROOT, Ran, unproven
 
+from chaosreprise import history
 from chaosreprise.platform import file, sandbox_rows
 
 SHORT = ("--var", "baseline_s:float=0.2", "--var", "quiet_s:float=0.2", "--var", "exposure:int=2")
+
+
+@contextlib.contextmanager
+def neighbour(platform: pathlib.Path) -> Iterator[list[str]]:
+    """Somebody who makes sessions and runs steps in them while the platform is up; the sessions."""
+    at = file.load(str(platform)).file.sandbox
+    assert at is not None
+    url, made, over = f"{at.control_plane}sessions", [], threading.Event()
+
+    def go() -> None:
+        with httpx.Client(timeout=5, trust_env=False) as http:
+            while not over.wait(0.7):
+                with contextlib.suppress(httpx.TransportError, KeyError, ValueError):
+                    name = http.post(url, json={"runtime": "python"}).json()["id"]
+                    made.append(name)
+                    http.post(f"{url}/{quote(name, safe='')}/steps", json={"command": "print(1)"})
+
+    thread = threading.Thread(target=go)
+    thread.start()
+    try:
+        yield made
+    finally:
+        over.set()
+        thread.join()
 
 
 def run(platform: pathlib.Path, name: str) -> Ran:
@@ -49,10 +79,17 @@ def test_a_folder_of_ledgers_that_comes_with_the_first_session_is_asked_for(tmp_
     assert "is not there: make it, if the platform does so only with its first session" in found[0]["say"]
 
 
-def test_a_platform_that_keeps_its_contract_passes(tmp_path: pathlib.Path) -> None:
-    ran = run(standins.sandbox(tmp_path), "sandbox-agent-crash")
+def test_a_platform_that_keeps_its_contract_passes_with_all_that_this_leaves_open(tmp_path: pathlib.Path) -> None:
+    """Its answers say more than they must, its ids have another shape, it stands below a path, and others use it as well."""
+    platform = standins.sandbox(tmp_path, "wordy,odd-ids", base="/tools/sandbox")
+    with neighbour(platform) as made:
+        ran = run(platform, "sandbox-agent-crash")
     assert ran.code == 0, ran.told()
     assert unproven("sandbox-agent-crash", ran.verdict()) == set()
+    assert ran.verdict()["checks"]["unrecorded"]["verdict"] == "true", ran.told()
+    assert made, "there were others"
+    events = history.load(ran.directory / "history").events
+    assert not {one.id for one in events if isinstance(one, history.Report)} & {*made}, "they are no business of ours"
 
 
 @pytest.mark.thorough
@@ -69,6 +106,7 @@ def test_it_passes_with_each_part_that_dies(tmp_path: pathlib.Path, name: str, r
         ("silent-loss", "state-loss"),
         pytest.param("step-twice", "duplicate", marks=pytest.mark.thorough),
         pytest.param("row-lost", "unrecorded", marks=pytest.mark.thorough),
+        pytest.param("no-step-rows", "unrecorded", marks=pytest.mark.thorough),
     ],
 )
 def test_a_bug_of_a_stranger_is_found(tmp_path: pathlib.Path, bug: str, check: str) -> None:

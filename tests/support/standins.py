@@ -21,8 +21,8 @@ name = "acme-sandbox"
 host = "{host}"
 
 [sandbox]
-control_plane = "http://127.0.0.1:{control}"
-data_plane = "http://127.0.0.1:{data}"
+control_plane = "http://127.0.0.1:{control}{base}/"
+data_plane = "http://127.0.0.1:{data}{base}"
 agent = "http://127.0.0.1:{agent}"
 create_every_s = {every}
 {more}
@@ -51,6 +51,7 @@ after = ["agents/a1"]
 [components.data-plane.env]
 ENV = "dev"
 PORT = "{data}"
+BASE_PATH = "{base}"
 SESSION_RUNTIME_BACKEND = "local"
 SESSION_REGISTRY_BACKEND = "file"
 SESSION_REGISTRY_PATH = "registry.json"
@@ -69,7 +70,8 @@ after = ["data-plane"]
 [components.control-plane.env]
 ENV = "dev"
 PORT = "{control}"
-DATA_PLANE_URL = "http://127.0.0.1:{data}"
+BASE_PATH = "{base}"
+DATA_PLANE_URL = "http://127.0.0.1:{data}{base}"
 MCP_ADDR = ":{mcp}"
 STANDIN_DEFECT = "{defect}"
 {control_env}
@@ -98,6 +100,7 @@ def sandbox(
     rows: str = SQLITE,
     control_env: str = f'DATABASE_DRIVER = "sqlite"\nDATABASE_URL = "{SQLITE_URL}"\n{OPEN}',
     every: float = 0.02,
+    base: str = "",
     allow: tuple[str, ...] = ("agents.crash", "control-plane.crash", "data-plane.crash"),
 ) -> pathlib.Path:
     """A platform file of a sandbox that is started for each run, with no settings but those that its contract names.
@@ -117,6 +120,7 @@ def sandbox(
         defect=defect,
         bypass=str(not enforced).lower(),
         every=every,
+        base=base,
         mode="enforced" if enforced else "bypass",
         more="\n".join([f'runtime = "{runtime}"', *([f"token = {token}"] if token else [])]),
         rows=rows,

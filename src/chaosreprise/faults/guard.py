@@ -5,7 +5,8 @@ status of a URL, the value of a query in PromQL. What can't be evaluated counts 
 
 An unexpected error is an answer that proves nothing (`info`), one that never reached the platform (`unconnected`), or none
 within the window. A command that crossed a component while a fault of ours was on it, or shortly after, does not count:
-errors there are what was asked for. So the guard sees when a fault hits more than its victim, or a victim does not recover.
+errors there are what was asked for. Nor do those of steps in a session that the fault may have ended for good: it was there before that was
+over, and has not answered well since. So the guard sees when a fault hits more than its victim, or a victim does not recover.
 """
 
 import asyncio
@@ -46,6 +47,9 @@ class Budget:
         self._open: dict[str, Submit] = {}
         self._answers: deque[tuple[int, bool]] = deque()  # when, and whether it was an unexpected error
         self._faults: dict[str, tuple[str, int, int | None]] = {}  # component, from, until
+        self._sessions: dict[
+            str, tuple[int, int]
+        ] = {}  # since when it was known, and when it last answered a step well
 
     def fault(self, event: Fault) -> None:
         component, lo, hi = self._faults.get(event.fault, (event.component, event.lo, None))
@@ -55,7 +59,14 @@ class Budget:
     def load(self, event: Submit | Answer) -> None:
         if isinstance(event, Submit):
             self._open[event.cmd] = event
-        elif (submit := self._open.pop(event.cmd, None)) is not None and not self._crossed(submit, event.hi):
+            return
+        submit = self._open.pop(event.cmd, None)
+        if submit is None:
+            return
+        if session := submit.session or event.session:
+            since, well = self._sessions.get(session, (event.hi, 0))
+            self._sessions[session] = since, event.hi if submit.op == "step" and event.outcome == "ok" else well
+        if not self._crossed(submit, event.hi):
             self._answers.append(
                 (event.hi, event.outcome == "info" or (event.outcome == "fail" and event.rule in UNEXPLAINED))
             )
@@ -80,13 +91,20 @@ class Budget:
         return round(bad / count, 4)
 
     def _crossed(self, submit: Submit, hi: int) -> bool:
-        """Whether the command, on its way from `submit` to `hi`, crossed what a fault was on."""
+        """Whether the command, on its way from `submit` to `hi`, crossed what a fault was on, or asks for what that has ended."""
         path = {*submit.path, f"sessions/{submit.session}"}
         grace = int(GRACE_S * SECOND)
         return any(
-            component in path and hi >= begin and (end is None or submit.lo <= end + grace)
+            component in path
+            and hi >= begin
+            and (end is None or submit.lo <= end + grace or self._may_be_lost(submit, end))
             for component, begin, end in self._faults.values()
         )
+
+    def _may_be_lost(self, submit: Submit, end: int) -> bool:
+        """Whether it is a step in a session that was there before the end of a fault, and has not answered well since."""
+        since, well = self._sessions.get(submit.session or "", (submit.lo, 0))
+        return submit.op == "step" and since <= end and well <= end
 
 
 class Watch:

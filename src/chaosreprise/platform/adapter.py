@@ -58,6 +58,7 @@ class Description(msgspec.Struct, kw_only=True):
     spaces_starts: bool = False  # the adapter keeps creates apart, unless they are asked for at once
     vague: list[Op] = []  # what the platform may refuse in words that prove nothing
     quota: int = 0  # how many sessions a user may have at a time; 0: not known
+    records: list[Op] = []  # the kinds of commands of which the platform surely keeps rows
     effects: str = "slots"  # the ledger of the evidence without which effects are not known
     names_processes: bool = True  # whether that ledger says which process it was that began or ended
     read_along: list[str] = []  # agents on whose links it is seen what they and the control plane say to each other

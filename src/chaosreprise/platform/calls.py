@@ -58,9 +58,9 @@ async def ask(http: httpx.AsyncClient, url: str) -> httpx.Response:
         raise Unreachable(f"{http.base_url}: no answer to GET {url} ({error!r}): is the platform up?") from error
 
 
-async def answers(http: httpx.AsyncClient, url: str) -> bool:
+async def answers(http: httpx.AsyncClient, url: str, method: str = "GET") -> bool:
     """Whether there is an answer, and it is a success."""
     try:
-        return (await http.get(url)).is_success
+        return (await http.request(method, url)).is_success
     except httpx.HTTPError:
         return False

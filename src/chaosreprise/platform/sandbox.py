@@ -2,12 +2,13 @@
 
 Creates and steps go to the control plane, terminations to the data plane, since the former has none. There is no key for
 either but what a step carries in its own code (`steps`): its effects stand in the ledger of its session's workspace. Nothing
-lists sessions; they and their steps are known from rows. Ids of sessions have a resolution of one second, so creates are spaced.
+lists sessions; they and their steps are known from rows, and what was made is written down (`made`). Ids of sessions have a
+resolution of one second, so creates are spaced: one is sent so long after the answer to the one before.
 """
 
 import asyncio
-import time
 from typing import Any, Literal
+from urllib.parse import quote
 
 import httpx
 
@@ -19,7 +20,8 @@ from chaosreprise.platform import calls, keepers, links, proxies
 from chaosreprise.platform.adapter import SECONDS, Component, Description, Held, Operation
 from chaosreprise.platform.file import Platform
 from chaosreprise.platform.ledgers import LEDGER_FILE, workspaces_parser
-from chaosreprise.platform.sandbox_answers import REFUSALS, judged
+from chaosreprise.platform.made import Made
+from chaosreprise.platform.sandbox_answers import GONE, REFUSALS, judged
 from chaosreprise.platform.sandbox_health import HEALTH, HealthSource
 from chaosreprise.platform.steps import step_code
 
@@ -57,7 +59,7 @@ class Sandbox:
             verify=any(url.startswith("https:") for url in (self._at.control_plane, self._at.data_plane)),
         )
         self._creating = asyncio.Lock()
-        self._created: list[str] = []
+        self._made = Made(platform.id, run)
 
     @property
     def _agent(self) -> str:
@@ -80,6 +82,7 @@ class Sandbox:
             hibernates=False,
             spaces_starts=True,
             vague=["step"],
+            records=["start", "step"],
             effects="workspaces",
         )
 
@@ -107,9 +110,8 @@ class Sandbox:
         if operation.op != "start" or operation.at_once:
             return await self._perform(operation)
         async with self._creating:  # its id has a resolution of a second
-            began = time.monotonic()
             answer = await self._perform(operation)
-            await asyncio.sleep(max(0.0, began + self._at.create_every_s - time.monotonic()))
+            await asyncio.sleep(self._at.create_every_s)
         return answer
 
     async def _perform(self, operation: Operation) -> Answer:
@@ -118,12 +120,19 @@ class Sandbox:
         how: dict[str, Any] = {"json": {} if lacks == "body" else body}
         if lacks == "token":
             how["headers"] = {"Authorization": ""}
+        if operation.op == "start":
+            self._made.asked()
         said, answer = await calls.attempt(self._http, operation, "POST", url, **how)
         if answer is not None:
             judged(operation, answer.status_code, answer.content, said)
-        if said.session is not None:
-            self._created.append(said.session)
+        self._note(operation, said)
         return said
+
+    def _note(self, operation: Operation, said: Answer) -> None:
+        if operation.op == "start" and (said.session is not None or said.outcome == "fail"):
+            self._made.answered(said.session)
+        elif operation.op == "stop" and operation.session and said.outcome == "ok":
+            self._made.ended(operation.session)
 
     def impossible(self) -> dict[str, Operation]:
         """For `said.Refuses`."""
@@ -148,7 +157,7 @@ class Sandbox:
                 path = self._platform.folder / (evidence.path or "")
                 found.append(FolderSource(name, path, LEDGER_FILE, evidence.hz, workspaces_parser(self._run)))
             else:
-                found.append(source(name, evidence, self._platform.folder, self._agent))
+                found.append(source(name, evidence, self._platform.folder, self._agent, self._made.sessions))
         return found
 
     def frames(self) -> list[Source]:
@@ -169,14 +178,27 @@ class Sandbox:
         )
 
     async def tidy(self) -> list[str]:
-        """What this adapter has made: nothing lists sessions, so those of a run that died can't be found."""
-        made, self._created = self._created, []
+        """What was written down: nothing lists sessions. One whose route is lost may live at the agent yet, which ends whatever it
+        is asked to. Raises Unreachable where one can't be ended."""
+        stopped = []
         try:
-            for session in made:
-                await self._perform(Operation(cmd="", op="stop", key="", session=session))
+            for session in self._made.known().left:
+                said = await self._perform(Operation(cmd="", op="stop", key="", session=session))
+                if said.outcome != "ok" and said.rule != GONE:
+                    raise Unreachable(
+                        f"{self._at.data_plane}: session {session} can't be ended ({said.status or said.error}): is the platform up?"
+                    )
+                if said.outcome != "ok":
+                    await calls.answers(
+                        self._http,
+                        f"{self._at.agent.rstrip('/')}/v1/sessions/{quote(session, safe='')}/terminate",
+                        "POST",
+                    )
+                self._made.ended(session)
+                stopped += [session] if said.outcome == "ok" else []
         finally:
             await self.close()
-        return made
+        return stopped
 
     def _request(self, operation: Operation) -> tuple[str, dict[str, Any]]:
         control, data = self._at.control_plane.rstrip("/"), self._at.data_plane.rstrip("/")
@@ -192,7 +214,7 @@ class Sandbox:
                 return f"{control}/sessions", create
             case "step":
                 code = step_code(operation.key, self._at.runtime, operation.seconds, noisy=operation.noisy)
-                return f"{control}/sessions/{operation.session}/steps", {"command": code}
+                return f"{control}/sessions/{quote(operation.session or '', safe='')}/steps", {"command": code}
             case "stop":
-                return f"{data}/sessions/{operation.session}/terminate", {}
+                return f"{data}/sessions/{quote(operation.session or '', safe='')}/terminate", {}
         raise NotPossible(f"{self._platform.path}: a sandbox has no {operation.op}: leave it out of the workload")

@@ -1,8 +1,8 @@
 """What the answers of a sandbox mean: which prove that nothing ran, and what a success says.
 
 The control plane answers 202 to a step whatever became of its code, so only our own words on its standard output say that it
-ran, and where: with something on standard error instead it has failed, with nothing at all it was accepted. None of the data
-plane's refusals is passed on: 500 proves nothing.
+ran, and where: with something on standard error instead it has failed, with nothing at all it was accepted. Beside our words
+there may be others; those of another step of ours there are none of its own. None of the data plane's refusals is passed on: 500 proves nothing.
 """
 
 import msgspec
@@ -14,10 +14,11 @@ from chaosreprise.platform import calls
 from chaosreprise.platform.adapter import Operation
 from chaosreprise.platform.calls import SHOWN
 
+GONE = "no-such-session"
 REFUSALS = [
     Refusal(id="bad-request", status=400),
     Refusal(id="not-authenticated", status=401),
-    Refusal(id="no-such-session", status=404, ops=["stop"]),
+    Refusal(id=GONE, status=404, ops=["stop"]),
     Refusal(id="not-there", status=404, ops=["start", "step"]),
     Refusal(id="not-allowed-there", status=405),
     Refusal(id="another-runtime", status=409),
@@ -31,8 +32,8 @@ class Created(msgspec.Struct):
 
 class Stepped(msgspec.Struct):
     id: str
-    stdout: str = ""
-    stderr: str = ""
+    stdout: str | None = None
+    stderr: str | None = None
 
 
 def judged(operation: Operation, status: int, body: bytes, unclear: Answer) -> Answer:
@@ -52,11 +53,19 @@ def _read_success(operation: Operation, body: bytes, judged: Answer) -> None:
         case "step":
             said = msgspec.json.decode(body, type=Stepped)
             judged.id = said.id
-            lines = said.stdout.splitlines()
-            judged.result = hidden.without(lines[-1])[:SHOWN] if lines else None
-            told = said.stderr.strip().splitlines()
-            if told and (judged.result or "").split()[:1] != [operation.key]:
+            lines = [line for line in (said.stdout or "").splitlines() if line.strip()]
+            judged.result = hidden.without(_meant(lines, operation.key))[:SHOWN] if lines else None
+            told = (said.stderr or "").strip().splitlines()
+            if told and not any(line.split()[0] == operation.key for line in lines):
                 judged.outcome, judged.error = (
                     "info",
                     f"it was accepted and has failed: {hidden.without(told[-1])[-SHOWN:]!r}",
                 )
+
+
+def _meant(lines: list[str], key: str) -> str:
+    """The last line of another step of this run, else of this step, else of all."""
+    run = f"{key.rpartition('.')[0]}."
+    of_ours = [line for line in lines if line.startswith(run)]
+    others = [line for line in of_ours if line.split()[0] != key]
+    return (others or of_ours or lines)[-1]

@@ -3,7 +3,8 @@
 SQLite waits for no lock there, so a reader that takes one disturbs the writers. A database with a write-ahead log has none for
 readers (`mode=ro`). Any other file is read as if nobody wrote to it (`immutable=1`), and what was read counts only if nobody did: there
 was no journal and no change from before to after. Else it is read again, and what stays so is a gap. Of a step the row says no more than
-that it was accepted, and it is written once the step ran.
+that it was accepted, and it is written once the step ran. Rows of others, who use the platform as well, are not reported: they say
+nothing of a run, and would never let it settle.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import contextlib
 import pathlib
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from chaosreprise.clock import Clock
@@ -52,23 +53,35 @@ class RowSource(ReportSource):
             await self._reader.close()
 
 
-def source(name: str, evidence: Evidence, folder: pathlib.Path, agent: str) -> Source:
+def source(
+    name: str, evidence: Evidence, folder: pathlib.Path, agent: str, ours: Callable[[], Collection[str] | None]
+) -> Source:
+    """`ours`: the sessions of the run; None: all that there are."""
     reader = _reader(evidence, folder)
 
     async def said() -> list[Said]:
         sessions, steps = await reader.read()
-        found = [Said("session", row, _state(status), agent) for row, status in sessions]
+        own = ours()
+        found = [Said("session", _text(row), _state(status), agent) for row, status in sessions]
         found += [
-            Said("command", row, _state(status), fields={"session": session, "action": "step"})
+            Said("command", _text(row), _state(status), fields={"session": _text(session), "action": "step"})
             for row, session, status in steps
         ]
-        return found
+        return [said for said in found if own is None or said.fields.get("session", said.id) in own]
 
     return RowSource(name, evidence.hz, said, reader)
 
 
-def _state(status: str) -> str:
-    return STATES.get(status, status)
+def _state(status: object) -> str:
+    text = _text(status)
+    return STATES.get(text, text)
+
+
+def _text(value: object) -> str:
+    """All columns are text, as a rule; whatever else one is compares as such."""
+    if value is None:
+        return ""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def _reader(evidence: Evidence, folder: pathlib.Path) -> Reader:
@@ -162,5 +175,6 @@ def _opened(path: pathlib.Path) -> Opened:
 
 def _selected(path: pathlib.Path, how: str) -> Rows:
     with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True, timeout=0)) as connection:
+        connection.text_factory = lambda text: text.decode(errors="replace")
         connection.execute("begin")
         return connection.execute(SESSIONS).fetchall(), connection.execute(STEPS).fetchall()

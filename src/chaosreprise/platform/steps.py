@@ -51,6 +51,7 @@ SLEEPS = {
     "node": "Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, {seconds} * 1000)",
 }
 
+NAMES = {"python": "python", "python3": "python", "node": "node", "javascript": "node"}
 PAST = "past its interpreter"
 NOISE = {
     "python": "__import__('os').write(1, {line!r}.encode())\n{payload}",
@@ -61,15 +62,19 @@ NOISE = {
 def step_code(key: str, runtime: str = "python", seconds: float = 0.0, *, noisy: bool = False) -> str:
     """A step whose payload does nothing for so many seconds; a noisy one writes a line to file descriptor 1, which may be the
     channel between the interpreter and its service. Raises NotPossible for a language that is not spoken here."""
-    if runtime not in SLEEPS:
-        raise NotPossible(
-            f"no step of ours is written for the runtime {runtime!r}: expected one of {', '.join(SLEEPS)}"
-        )
-    payload = SLEEPS[runtime].format(seconds=seconds) if seconds else {"python": "pass", "node": ""}[runtime]
+    spoken = language(runtime)
+    if spoken is None:
+        raise NotPossible(f"no step of ours is written for the runtime {runtime!r}: expected one of {', '.join(NAMES)}")
+    payload = SLEEPS[spoken].format(seconds=seconds) if seconds else {"python": "pass", "node": ""}[spoken]
     if noisy:
-        payload = NOISE[runtime].format(line=f"{key} {PAST}\n", payload=payload)
-    if runtime == "node":
+        payload = NOISE[spoken].format(line=f"{key} {PAST}\n", payload=payload)
+    if spoken == "node":
         import json  # noqa: PLC0415
 
         return NODE.format(key=json.dumps(key), payload=payload)
     return PYTHON.format(key=key, payload=payload)
+
+
+def language(runtime: str) -> str | None:
+    """What a runtime of this name speaks, in any case; None where no step of ours is written for it."""
+    return NAMES.get(runtime.lower())

@@ -48,19 +48,21 @@ def _creates(record: Record) -> Iterator[Shown]:
         if one.answer.outcome != "ok":
             yield wrong("creates", "", f"a create was not accepted: {_answered(one)}", every)
             return
+    apart = [one.answer.session for one in sent if one not in record.at_once]
     for what, values in (
-        ("session", [one.answer.session for one in sent]),
+        ("session", apart),
         ("command id", [one.answer.id for one in record.sent if one.answer.id is not None]),
     ):
         if twice := [str(value) for value, times in Counter(values).items() if times > 1 or value is None]:
             yield wrong("creates", what, f"not one each: {', '.join(twice)} of {len(values)}", every)
         else:
             yield well("creates", what, f"{len(values)}, each another one")
-    yield from _at_once(record)
+    yield from _at_once(record, apart)
 
 
-def _at_once(record: Record) -> Iterator[Shown]:
-    """An id is shared when two creates were accepted with it. That is tried by some that are sent within one second."""
+def _at_once(record: Record, others: Sequence[str | None]) -> Iterator[Shown]:
+    """An id is shared when two creates were accepted with it. That is tried by some that are sent within one second: a run keeps
+    them apart."""
     if not record.description.spaces_starts:
         return
     sent = sorted(one.answer.lo for one in record.at_once)
@@ -71,9 +73,13 @@ def _at_once(record: Record) -> Iterator[Shown]:
         yield Shown(Said(about="creates", name="at once", state="limited", say=say, do=do), ("isolation",))
         return
     taken = sum(one.answer.outcome == "ok" for one in record.at_once)
+    named = [*others, *(one.answer.session for one in record.at_once if one.answer.outcome == "ok")]
     within = f"{len(sent)} within {(sent[-1] - sent[0]) / SECOND:.3f} s"
     if not taken:
         yield wrong("creates", "at once", f"{within}, and none was accepted", ("objective", "refusal"))
+    elif twice := sorted({str(name) for name, times in Counter(named).items() if times > 1}):
+        say = f"{within}: {', '.join(twice)} was given to more than one of them"
+        yield wrong("creates", "at once", say, ("isolation",))
     else:
         yield well("creates", "at once", f"{within}: {taken} accepted, {len(sent) - taken} turned away")
 

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -16,16 +17,18 @@ from chaosreprise import hidden
 from chaosreprise.errors import BadInput, shown
 from chaosreprise.platform import file
 from chaosreprise.platform.file import Sandbox
-from chaosreprise.platform.values import Url
+from chaosreprise.platform.steps import NAMES, language
+from chaosreprise.platform.values import Text, Url, check_url
 from chaosreprise.run import labs
 
 TIMEOUT_S = 45.0
-OVERRIDES = {
-    "BASE_URL": "control_plane",
-    "TENANT_ID": "tenant",
-    "AGENT_ID": "agent_id",
-    "POLICY_ID": "policy",
-    "RUNTIME": "runtime",
+HEALTH_S = 5.0
+OVERRIDES: dict[str, tuple[str, Any]] = {
+    "BASE_URL": ("control_plane", Url),
+    "TENANT_ID": ("tenant", Text),
+    "AGENT_ID": ("agent_id", Text),
+    "POLICY_ID": ("policy", Text),
+    "RUNTIME": ("runtime", Text),
 }
 """What the environment may say instead of the platform file."""
 STEPS = {
@@ -33,6 +36,12 @@ STEPS = {
     "node": [("console.log('hello')", "hello\n"), ("var x=5*10", ""), ("console.log(x)", "50\n")],
 }
 WELL = (200, 401)  # a health that asks for a token says that somebody is there to ask for it
+HINTS = {
+    400: "it takes none of this: is a control plane there, and of this version?",
+    401: "it asks for a token: see sandbox.token in the platform file",
+    404: "nothing of that name is there: is it the right URL, and its path?",
+    500: "it refuses, or what is behind it does: see the logs of control plane and data plane, and whether tenant, policy and runtime are known there",
+}
 
 
 class Ask(NamedTuple):
@@ -42,6 +51,7 @@ class Ask(NamedTuple):
     url: str
     body: dict[str, Any] | None
     status: tuple[int, ...]
+    timeout_s: float = TIMEOUT_S
 
 
 def lines(where: str) -> Iterator[tuple[str, bool]]:
@@ -64,19 +74,22 @@ def _asked_all(at: Sandbox, token: str | None) -> Iterator[tuple[str, bool]]:
             ("data plane", f"{data}/healthz"),
             ("session agent", f"{at.agent.rstrip('/')}/v1/health"),
         ):
-            yield _told(_asked(http, Ask(f"{name} is well", url, None, WELL)))
+            yield _told(_asked(http, Ask(f"{name} is well", url, None, WELL, HEALTH_S)))
         create = {"tenantId": at.tenant, "agentId": at.agent_id, "policyId": at.policy, "ttlSeconds": at.ttl_s}
         made = _asked(http, Ask("a session", f"{control}/sessions", create | {"runtime": at.runtime}, (201,)))
         yield _told(made)
-        session = made.field("id")
-        if not session:
+        named = quote(made.field("id"), safe="")
+        if not named:
             return
         try:
-            for code, expected in STEPS[at.runtime]:
-                step = Ask(f"step {code}", f"{control}/sessions/{session}/steps", {"command": code}, (202,))
-                yield _told(_asked(http, step, stdout=expected))
+            for code, expected in STEPS[language(at.runtime) or ""]:
+                step = Ask(f"step {code}", f"{control}/sessions/{named}/steps", {"command": code}, (202,))
+                found = _asked(http, step, stdout=expected)
+                yield _told(found)
+                if found.status is None:  # the next ones would wait as long
+                    break
         finally:
-            ended = _asked(http, Ask("its end", f"{data}/sessions/{session}/terminate", {}, (202,)))
+            ended = _asked(http, Ask("its end", f"{data}/sessions/{named}/terminate", {}, (202,)))
         yield _told(ended)
 
 
@@ -86,22 +99,33 @@ def _at(platform: file.Platform) -> tuple[Sandbox, str | None]:
         raise BadInput(
             f'{platform.path}: kind = "{platform.file.kind}": the flow is one of a sandbox: name such a platform file'
         )
-    given = {name: value for variable, name in OVERRIDES.items() if (value := os.environ.get(variable))}
-    at = msgspec.structs.replace(platform.file.sandbox, **given)
-    if at.runtime not in STEPS:
-        raise BadInput(f"RUNTIME, or sandbox.runtime = {shown(at.runtime)}: expected one of {', '.join(STEPS)}")
-    try:
-        msgspec.convert(at.control_plane, Url)
-    except msgspec.ValidationError:
-        raise BadInput(f"BASE_URL = {shown(at.control_plane)}: expected a URL such as http://127.0.0.1:8080") from None
+    given = {variable: value for variable in OVERRIDES if (value := os.environ.get(variable))}
+    for variable, value in given.items():
+        _check(variable, value)
+    at = msgspec.structs.replace(platform.file.sandbox, **{OVERRIDES[name][0]: value for name, value in given.items()})
+    if language(at.runtime) is None:
+        raise BadInput(f"RUNTIME, or sandbox.runtime = {shown(at.runtime)}: expected one of {', '.join(NAMES)}")
     return at, at.token.read(platform.folder) if at.token else None
 
 
+def _check(variable: str, value: str) -> None:
+    kind = OVERRIDES[variable][1]
+    expected = "a URL such as http://127.0.0.1:8080" if kind is Url else "a text on one line, 1 to 200 characters"
+    try:
+        msgspec.convert(value, kind)
+        if kind is Url:
+            httpx.URL(value)
+            check_url("the environment", variable, value)
+    except (msgspec.ValidationError, httpx.InvalidURL):
+        raise BadInput(f"{variable} = {shown(value)}: expected {expected}") from None
+
+
 class Answered(NamedTuple):
-    """`wrong`: what is not as it must be."""
+    """`status`: None where there was no answer. `wrong`: what is not as it must be."""
 
     ask: Ask
     took_ms: float
+    status: int | None
     wrong: str | None
     body: Any = None
 
@@ -112,18 +136,21 @@ class Answered(NamedTuple):
 def _asked(http: httpx.Client, ask: Ask, stdout: str | None = None) -> Answered:
     began = time.monotonic()
     try:
-        answer = http.get(ask.url) if ask.body is None else http.post(ask.url, json=ask.body)
-    except httpx.TransportError as error:
-        return Answered(ask, (time.monotonic() - began) * 1000, f"no answer from {ask.url} ({error})")
+        answer = http.request("GET" if ask.body is None else "POST", ask.url, json=ask.body, timeout=ask.timeout_s)
+    except httpx.HTTPError as error:
+        why = f"no answer from {ask.url} ({str(error) or type(error).__name__}): is it up, and there?"
+        return Answered(ask, (time.monotonic() - began) * 1000, None, why)
     took_ms = (time.monotonic() - began) * 1000
     if answer.status_code not in ask.status:
         text = f" {hidden.without(answer.text)[:100]!r}" if answer.text else ""
-        return Answered(ask, took_ms, f"answered with {answer.status_code}{text}, not {ask.status[0]}")
+        hint = HINTS.get(answer.status_code, "see the log of what answered")
+        why = f"answered with {answer.status_code}{text}, not {ask.status[0]}: {hint}"
+        return Answered(ask, took_ms, answer.status_code, why)
     try:
         body = answer.json() if answer.content else None
     except ValueError:
         body = None
-    found = Answered(ask, took_ms, None, body)
+    found = Answered(ask, took_ms, answer.status_code, None, body)
     if stdout is not None and found.field("stdout") != stdout:
         said = (
             f"said {found.field('stdout')!r}, not {stdout!r}; stderr {hidden.without(found.field('stderr'))[-100:]!r}"

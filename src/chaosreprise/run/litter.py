@@ -2,7 +2,8 @@
 
 A run leaves a mark in the user's state directory before its first session, and takes it away after its last one is stopped.
 The mark names the platform file, so that `chaos reprise heal` can stop them as well as the next run can; passwords stand
-in that file by reference only. Only sessions of runs with a mark are touched: a tag alone may be somebody else's.
+in that file by reference only. Only sessions of runs with a mark are touched: a tag alone may be somebody else's. Where nothing
+lists sessions their names stand in the mark, too (`platform.made`).
 """
 
 import asyncio
@@ -15,7 +16,7 @@ import msgspec
 from chaosreprise.errors import NotAllowed, RepriseError, RunBroken
 from chaosreprise.faults import ledger
 from chaosreprise.paths import slug, state_dir, state_path
-from chaosreprise.platform import adapter
+from chaosreprise.platform import adapter, made
 from chaosreprise.platform.file import Platform, load
 
 
@@ -28,10 +29,11 @@ class Mark(msgspec.Struct):
 
 def mark(platform: Platform, run: str) -> pathlib.Path:
     """Say that this run may leave sessions; remove the file when it surely does not. Raises RunBroken when that can't be said."""
-    path = state_dir("litter", slug(platform.id)) / run
+    state_dir("litter", slug(platform.id))
+    path = made.mark(platform.id, run)
     try:
         path.touch(mode=0o600)
-        path.write_bytes(msgspec.json.encode(Mark(platform.id, str(pathlib.Path(platform.path).absolute()))))
+        path.write_bytes(msgspec.json.encode(Mark(platform.id, str(pathlib.Path(platform.path).absolute()))) + b"\n")
     except OSError as error:
         with contextlib.suppress(OSError):
             path.unlink()
@@ -59,7 +61,12 @@ def clear(platform: Platform) -> Iterator[str]:
 def stop(platform: Platform, run: str) -> str | None:
     """Stop the sessions that a run left; what was done. Raises Unreachable or BadInput."""
     names = asyncio.run(adapter.make(platform, run).tidy())
-    return f"{len(names)} sessions of run {run} were left: stopped" if names else None
+    said = [f"{len(names)} sessions of run {run} were left: stopped"] if names else []
+    if nameless := made.Made(platform.id, run).known().nameless:
+        said.append(
+            f"{nameless} creates of run {run} had no clear answer: each may have left a session that nobody can name"
+        )
+    return "; ".join(said) or None
 
 
 def tidy_all() -> Iterator[tuple[str, bool]]:
@@ -91,17 +98,17 @@ def _tidy(path: pathlib.Path, mark: Mark) -> Iterator[tuple[str, bool]]:
                     True,
                 )
                 return
-            names = asyncio.run(adapter.make(platform, path.name).tidy())
+            line = stop(platform, path.name)
         except RepriseError as error:
             yield f"run {path.name}: it may have left sessions on {mark.platform}, not stopped: {error}", False
             return
         path.unlink()
-    if names:
-        yield f"run {path.name}: {len(names)} sessions left on {mark.platform} -> stopped", True
+    if line:
+        yield f"{mark.platform}: {line}", True
 
 
 def _read(path: pathlib.Path) -> Mark:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Mark)
+        return msgspec.json.decode(path.read_bytes().partition(b"\n")[0], type=Mark)
     except msgspec.DecodeError:
         return Mark()

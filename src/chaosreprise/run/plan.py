@@ -294,6 +294,7 @@ def contract_event(
         situations=list(arguments.refusals),
         states=description.states,
         quota=description.quota,
+        records=description.records,
         settle_ns=int(plan.load.settle_s * SECONDS),
         promises=description.promises,
         claims=description.claims,

@@ -376,9 +376,9 @@ class Run:
         self._tail = Tail(self.directory.history, "recorder")
         waiting = [one.at for one in self.wanted] + [one.at for one in self.batches]
         frames = any(map(wants_frames, waiting))
+        self._mark_litter()
         self.recorder.ask("watch", platform=self.platform.path, frames=frames)
         self.load.ask("plan", plan=msgspec.to_builtins(self.plan.load), platform=self.platform.path)
-        self._mark_litter()
         self.load.ask("open")
         self._enter("baseline")
         self.load.ask("baseline", seconds=self.arguments.limits.baseline_s)

@@ -2,11 +2,13 @@
 
 import asyncio
 import time
+import uuid
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 import aiohttp
 from aiohttp import web
-from service import Refused, application, empty, fields, give_up, listen, metrics, misbehaves, say, setting
+from service import Refused, application, empty, fields, give_up, listen, metrics, misbehaves, say, setting, wordy
 from store import SESSION, STEP, Postgres, Sqlite, Unavailable
 
 LIMIT_S = 10.0
@@ -33,7 +35,9 @@ class ControlPlane:
     async def _ask(self, path: str, body: dict[str, str]) -> dict[str, str]:
         limit = aiohttp.ClientTimeout(total=LIMIT_S)
         try:
-            async with self._http.post(f"{self._data_plane}{path}", json=body, timeout=limit) as answer:
+            async with self._http.post(
+                f"{self._data_plane}{quote(path, safe='/')}", json=body, timeout=limit
+            ) as answer:
                 if answer.status != 202:
                     raise Refused(500)
                 said: dict[str, str] = await answer.json() if answer.content_type == "application/json" else {}
@@ -54,6 +58,7 @@ class ControlPlane:
             raise Refused(500)
         now = datetime.now(UTC)
         key = f"session-{now:%Y%m%d%H%M%S}" + (f"{now:%f}" if misbehaves("fine-ids") else "")
+        key = f"{uuid.uuid4()}~:+%" if misbehaves("odd-ids") else key
         if not misbehaves("shared-ids"):
             if key in self._given:
                 raise Refused(500)
@@ -70,24 +75,25 @@ class ControlPlane:
                 await self._ask(f"/sessions/{key}/terminate", {})
                 raise Refused(500) from error
         say(f"audit event action=session_created outcome=ok tenant={body.get('tenantId', '')} actor= detail={key}")
-        return web.json_response({"id": key, "status": "active"}, status=201)
+        return web.json_response(wordy({"id": key, "status": "active"}), status=201)
 
     async def step(self, request: web.Request) -> web.Response:
         """POST /sessions/{id}/steps."""
         command = (await fields(request, "command"))["command"]
         session = request.match_info["id"]
         said = await self._ask(f"/sessions/{session}/steps", {"command": command})
-        key = _step_id()
+        key = str(uuid.uuid4()) if misbehaves("odd-ids") else _step_id()
         self._steps += 1
         try:
-            if not (misbehaves("row-lost") and self._steps % 5 == 0):
+            lost = misbehaves("row-lost") and self._steps % 5 == 0
+            if not lost and not misbehaves("no-step-rows"):
                 await self._store.write(STEP, key, session, command, "accepted")
         except Unavailable as error:
             raise Refused(500) from error
         say(f"audit event action=session_step_accepted outcome=ok tenant= actor= detail={key}")
-        return web.json_response(
-            {"id": key, "status": "accepted", "stdout": said["stdout"], "stderr": said["stderr"]}, status=202
-        )
+        stdout = f"[runtime] ready\r\n{said['stdout']}\r\n" if misbehaves("wordy") else said["stdout"]
+        told = {"id": key, "status": "accepted", "stdout": stdout, "stderr": said["stderr"]}
+        return web.json_response(wordy(told), status=202)
 
 
 async def main() -> None:

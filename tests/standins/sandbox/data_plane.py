@@ -6,6 +6,7 @@ import os
 import uuid
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 from aiohttp import web
@@ -133,7 +134,7 @@ class DataPlane:
             raise Refused(404)
         if self._agent and not misbehaves("keeps-running"):
             try:
-                await self._call(f"/v1/sessions/{key}/terminate", {}, route["token"])
+                await self._call(f"/v1/sessions/{quote(key, safe='')}/terminate", {}, route["token"])
             except (OSError, aiohttp.ClientError, TimeoutError) as error:
                 raise Refused(500) from error
         del self._registry.routes[key]

@@ -118,6 +118,14 @@ def echo(request: web.Request) -> str:
     return f"failed: {shown} ".ljust(100 - len(shown) // 2, ".") + shown + str(dict(request.headers))
 
 
+def wordy(said: dict[str, Any]) -> dict[str, Any]:
+    """The same, as a later version might say it: fields that nobody knows, in another order, null for what is empty."""
+    if not misbehaves("wordy"):
+        return said
+    more = {"apiVersion": 2, "labels": {"id": None}, "createdAt": None}
+    return more | {name: value or None for name, value in reversed(said.items())}
+
+
 async def empty(_request: web.Request) -> web.Response:
     """A static health answer."""
     return web.Response()
@@ -129,9 +137,10 @@ async def metrics(_request: web.Request) -> web.Response:
 
 
 def application(routes: list[tuple[str, str, Handler]]) -> web.Application:
-    """These routes; no HEAD, no limit of size."""
+    """These routes, below BASE_PATH as behind a reverse proxy; no HEAD, no limit of size."""
     app = web.Application(middlewares=[answers], client_max_size=1 << 30)
-    for method, path, handler in routes:
+    for method, below, handler in routes:
+        path = os.environ.get("BASE_PATH", "") + below
         if method == "GET":
             app.router.add_get(path, handler, allow_head=False)
         else:

@@ -9,7 +9,7 @@ Exempt: reads, and what was answered without an id.
 Promise: `durable`. Who keeps records only for a while does not make it.
 
 Needs. Rows that are read from the first such answer until everything settled, and of each kind that was accepted one with its row:
-else nobody knows whether the platform keeps rows of that kind at all.
+else nobody knows whether the platform keeps rows of that kind at all. Where the contract says so (`records`) one of any kind is enough.
 
 Witness. The command, its answer and its id.
 
@@ -36,6 +36,7 @@ class Tally(NamedTuple):
 def judge(case: Case) -> Finding:
     tally = _tally(case)
     shown = {case.commands.op[row] for row in tally.kept}
+    shown |= {*case.contract.records} if shown else set()
     sure, unread = ([row for row in rows if case.commands.op[row] in shown] for rows in (tally.lacking, tally.open))
     return Finding(
         count=(len(sure), len(sure) + len(unread)),
