@@ -458,6 +458,7 @@ def thorough(*require: str, **changes) -> Made:
     refused(made, 1.3)
     made.command("stop", "s-a1-out", CLEAN + 0.6)
     made.stream(HELD, 1.3, 16.05)
+    made.read("s-a3-hib0", 2.9, result="hibernated")
     return made
 
 

@@ -56,7 +56,7 @@ def test_without_a_name_nothing_is_known():
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ('"lost"', '"lots"', 'known[0].check = "lots": no such check: known are denied, '),
+        ('"lost"', '"lots"', 'known[0].check = "lots": no such check: known are contradicted, '),
         ("2999-01-31", '"soon"', 'known[0].expires = "soon": expected a day such as'),
         ("2999-01-31", '"2999-02-31"', 'known[0].expires = "2999-02-31": expected a day such as'),
         ("2999-01-31", "2001-01-31", "expired on 2001-01-31 (the queue is lost (TICKET-7)): repair what it is about"),

@@ -296,7 +296,7 @@ def test_missing_evidence_is_unknown_and_not_a_violation(name: str):
         ("unproven", "did not bite"),
         ("by_lease", "lease"),
         ("leaked", "leaked"),
-        ("a check that does not exist", "there is no check 'lots': known are denied, "),
+        ("a check that does not exist", "there is no check 'lots': known are contradicted, "),
         ("no drain", "settled"),
         ("no exposure asked for", "no exposure"),
     ],

@@ -20,7 +20,7 @@ def world() -> Made:
 def test_reads_that_find_what_is_there_are_evidence():
     found = denied(world())
     assert (found.value, found.count, found.scope) == ("true", (0, 0), [])
-    assert found.evidence == 6
+    assert found.evidence == 7
 
 
 @pytest.mark.parametrize("at", [2.0, 6.0, 9.2])

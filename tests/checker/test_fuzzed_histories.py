@@ -64,8 +64,12 @@ def violated() -> list[Base]:
 
 def mixed_up() -> Iterator[History]:
     """What no simulated platform does: a memory that is gone, an id that is given out twice, a row that was never written, a place
-    that was not asked for, places for whoever asks."""
+    that was not asked for, places for whoever asks, an old answer, a command that failed by its row."""
     forgetful, sharing, careless, deaf, generous = thorough(), thorough(), thorough(), thorough(), thorough(quota=2)
+    old, given_up = thorough(), thorough()
+    old.find(Answer, lambda e: e.result == "hibernated")[0].result = "running"
+    stop = given_up.commands("stop", since=12.0)[0].cmd
+    given_up.find(Report, lambda e: e.id == f"p-{stop}")[-1].state = "failed"
     steps = {cmd.cmd for cmd in forgetful.commands("step", since=6.0)}
     answer = forgetful.find(Answer, lambda e: e.cmd in steps)[0]
     answer.result = " ".join([str(answer.result).split()[0], "f0e5", "1", "9999"])
@@ -76,7 +80,7 @@ def mixed_up() -> Iterator[History]:
     stop = careless.commands("stop", since=12.0)[0].cmd
     careless.drop(Report, lambda e: e.about == "command" and e.id == f"p-{stop}")
     deaf.find(Submit, lambda e: bool(e.asks))[0].asks = {"cluster": "c9"}
-    for made in (forgetful, sharing, careless, deaf, generous):
+    for made in (forgetful, sharing, careless, deaf, generous, old, given_up):
         yield made.history()
 
 

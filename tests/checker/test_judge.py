@@ -348,7 +348,7 @@ def test_the_known_checks_are_those_that_are_there():
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones():
-    with pytest.raises(BadInput, match="'lots' is not a check: known are denied, "):
+    with pytest.raises(BadInput, match="'lots' is not a check: known are contradicted, "):
         checker.needs("lots")
 
 

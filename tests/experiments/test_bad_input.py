@@ -62,7 +62,7 @@ def test_an_environment_that_is_wrong_is_refused_in_one_sentence(
     ("change", "says"),
     [
         ({"requires": ["lost"]}, "control arguments: requires is not a setting: did you mean require?"),
-        ({"require": ["lots"]}, '"lots" is not a check: known are denied, '),
+        ({"require": ["lots"]}, '"lots" is not a check: known are contradicted, '),
         (
             {"exposure": {"stop": "five"}},
             'control arguments: exposure.stop = "five": expected a whole number from 1 to 1000',

@@ -17,6 +17,7 @@ KINDS = {
     "agent-crash": {"agents.crash"},
     "agent-dies-before-ack": {"agents.crash", "links.refuse"},
     "agent-dies-before-effect": {"agents.crash"},
+    "agent-failover-by-rows": {"agents.take_away"},
     "agent-freeze": {"links.freeze"},
     "agent-latency": {"links.latency"},
     "agent-zombie": {"agents.pause"},

@@ -9,8 +9,19 @@ import pytest
 import standin_space
 import standins
 from planted import Watch
-from runs import Ran
+from runs import ROOT, Ran
 from standin_space import Space
+
+BRIEF = [
+    f"--var={name}"
+    for name in (
+        "hold_s:float=1.5",
+        "quiet_s:float=0.2",
+        "baseline_s:float=0.5",
+        "exposure:int=1",
+        "reads_per_s:float=5",
+    )
+]
 
 
 def run(space: Space, *require: str) -> Ran:
@@ -18,6 +29,14 @@ def run(space: Space, *require: str) -> Ran:
     experiment = standin_space.rows_only(folder, *require)
     env = {**space.env, "REPRISE_PLATFORM": str(space.file), "REPRISE_SEED": "7"}
     done = standins.chaos(folder, "run", str(experiment), **env)
+    return Ran(done.returncode, done.stdout + done.stderr, (folder / "runs" / "latest").resolve())
+
+
+def run_shipped(space: Space, name: str = "agent-failover-by-rows") -> Ran:
+    """An experiment as it is shipped, in the time that tests have."""
+    folder = space.file.parent
+    env = {**space.env, "REPRISE_PLATFORM": str(space.file), "REPRISE_SEED": "7"}
+    done = standins.chaos(folder, "run", *BRIEF, str(ROOT / "experiments" / f"{name}.json"), **env)
     return Ran(done.returncode, done.stdout + done.stderr, (folder / "runs" / "latest").resolve())
 
 
@@ -54,6 +73,42 @@ def test_a_whole_run_passes_ends_its_sessions_and_leaves_no_secret(tmp_path: pat
     }
     watch.files(but={tmp_path / "admin.dsn"})
     assert (watch.found, watch.looks > 10) == (set(), True)
+
+
+def test_what_the_doctor_says_of_the_shipped_experiments_is_what_they_do_where_there_are_only_answers_and_rows(
+    tmp_path: pathlib.Path, space_database: str
+) -> None:
+    space = standin_space.written(tmp_path, space_database)
+    said = doctor(space)
+    assert said["experiment agent-failover-by-rows"][0]["say"] == "could run"
+    assert said["criterion SS-2.1"][0]["say"] == "tested by agent-failover-by-rows"
+    assert "agent-failover-by-rows" in said["criterion SI-3.2"][0]["say"]
+    ran = run_shipped(space)
+    assert (ran.code, ran.verdict()["verdict"]) == (0, "true"), ran.told()
+    checks = ran.verdict()["checks"]
+    required = {name for name, found in checks.items() if found["required"]}
+    assert {checks[name]["verdict"] for name in required} == {"true"}
+    assert checks["lost"]["scope"][0]["why"].startswith("no evidence of kind slots")
+    assert "whether start, hibernate, wake, stop really ran, and ran exactly once" in " ".join(ran.output.split())
+    assert "lost ?" in ran.output
+    refused, reason = run_shipped(space, "agent-failover"), said["experiment agent-failover"][0]["say"]
+    assert (refused.code, reason.removeprefix("could not run: ") in refused.output) == (1, True), refused.output
+
+
+@pytest.mark.parametrize(
+    ("bug", "check", "label"),
+    [
+        ("stale-reads", "contradicted", None),
+        pytest.param("forgets-when-away", "unfinished", "stuck", marks=pytest.mark.thorough),
+    ],
+)
+def test_a_bug_of_a_platform_without_any_ledger_is_found_by_a_shipped_experiment(
+    tmp_path: pathlib.Path, space_database: str, bug: str, check: str, label: str | None
+) -> None:
+    ran = run_shipped(standin_space.written(tmp_path, space_database, bug))
+    found = ran.verdict()["checks"][check]
+    assert (ran.code, found["verdict"]) == (1, "false"), ran.told()
+    assert label is None or label in found["labels"]
 
 
 @pytest.mark.parametrize(

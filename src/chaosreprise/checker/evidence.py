@@ -132,7 +132,7 @@ def required(case: Case) -> list[Doubt]:
 
 
 def cycles(case: Case) -> list[Doubt]:
-    """Baseline: on every agent that is online each kind of command had its effect, and steps had theirs."""
+    """Baseline: on every agent that is online each kind of command had its effect, and steps had theirs, if any were sent."""
     agents = sorted(agent for agent, reports in case.reports.agents.items() if reports[-1].state == ONLINE)
     if not agents:
         return [
@@ -144,7 +144,8 @@ def cycles(case: Case) -> list[Doubt]:
         Doubt(what=op, why=f"no {op} on {agent} was seen to take effect in the baseline", do="make the baseline longer")
         for agent, op in missing
     ]
-    if case.attributed.level("step") != "none" and "step" not in {op for _, op in done}:
+    sent = "step" in case.commands.op
+    if sent and case.attributed.level("step") != "none" and "step" not in {op for _, op in done}:
         found.append(
             Doubt(what="step", why="no step was seen to take effect in the baseline", do="add steps to the mix")
         )

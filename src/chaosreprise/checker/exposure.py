@@ -15,6 +15,7 @@ from chaosreprise.checker import exempt, moments, outage, outcome
 from chaosreprise.checker.attribution import shows_repeat
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.life import LINKS, ONLINE, Life
+from chaosreprise.checker.table import FAILED, FINISHED
 from chaosreprise.checker.verdict import Doubt, FaultTold, KindExposure, Span, excludes_above
 from chaosreprise.history.events import STORE, Fault
 
@@ -70,9 +71,18 @@ def rows_in_flight(case: Case, life: Life) -> Iterator[int]:
     for row, submitted in enumerate(commands.hi):
         if submitted > life.proven.lo:
             continue
-        effect = case.attributed.effect_of[row]
-        if (effect is None or effect.lo >= struck) and _counts(case, row, life):
+        if _unfinished(case, row, struck) and _counts(case, row, life):
             yield row
+
+
+def _unfinished(case: Case, row: int, struck: int) -> bool:
+    """Whether it surely had not acted when the fault struck; where no ledger would show that, by its row, which must have been seen."""
+    if case.attributed.level(case.commands.op[row]) != "none":
+        effect = case.attributed.effect_of[row]
+        return effect is None or effect.lo >= struck
+    reports = case.reports.commands.get(case.commands.platform_id(row) or "", [])
+    ended = next((report for report in reports if report.state in (FINISHED, FAILED)), None)
+    return bool(reports) and (ended is None or ended.lo >= struck)
 
 
 def doubts(case: Case) -> list[Doubt]:

@@ -39,6 +39,7 @@ CONDITIONS: Final[dict[Stage, tuple[Condition, ...]]] = {
         evidence.successes,
     ),
 }
+EFFECTS = "slots"  # what a check needs that looks at effects, whatever their ledger is called
 EXPOSED: Final[tuple[Stage, ...]] = ("clean", "end")
 
 
@@ -112,9 +113,19 @@ def _finding(case: Case, contract: Contract, name: str) -> Finding:
 
 def _guarded(check: Check, case: Case) -> Finding:
     try:
-        return check.judge(case)
+        found = check.judge(case)
     except Exception as error:  # noqa: BLE001 a check that crashes is unknown, never a pass and never the end of the others
         return Finding(scope=[_crash(check.name, error)])
+    blind = EFFECTS in check.ledgers and all(entry.level == "none" for entry in case.contract.attribution)
+    if blind and found.scope and not found.count[1]:
+        found.scope, found.untested = [_blind(check.name)], []
+    return found
+
+
+def _blind(name: str) -> Doubt:
+    """Where no effect of any kind is known: one reason, which says more than that of each kind."""
+    why = f"no evidence of kind {EFFECTS}: no ledger shows what commands really did"
+    return Doubt(what=name, why=why, do=f"add [evidence.{EFFECTS}], or another ledger of effects, to the platform file")
 
 
 def _guarded_doubts(condition: Condition, case: Case) -> list[Doubt]:

@@ -27,6 +27,7 @@ Label = Literal[
     "place",
     "process",
     "id",
+    "twice",
 ]
 Span = tuple[float, float]
 

@@ -38,6 +38,9 @@ def percent(rate: float | None) -> str:
 
 
 def count(finding: Finding) -> str:
+    """How often it is violated: a range where that is not sure, and no number where nothing could be judged."""
+    if finding.value == "unknown" and not finding.evidence and not finding.count[1]:
+        return "?"
     lowest, highest = finding.count
     return str(lowest) if lowest == highest else f"{lowest}..{highest}"
 
@@ -72,7 +75,7 @@ def exposed(exposure: dict[str, KindExposure]) -> str:
 
 def evidence(told: Evidence) -> str:
     parts = [f"{n:,} effects in {ledger} ({told.objects.get(ledger, 0)} objects)" for ledger, n in told.effects.items()]
-    parts = parts or ["no effects"]
+    parts = parts or ["no effects, so nothing shows what really ran, or how often"]
     parts.append(f"{told.reports:,} reports of the platform")
     if told.lag_ms is not None:
         punctual = "load on time" if told.lag_ms <= ON_TIME_MS else "load late"

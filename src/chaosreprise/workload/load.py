@@ -347,15 +347,22 @@ class Load:
         return await self._do(op, name)
 
     async def _sleep(self, name: str) -> None:
-        """Ask a session, have it hibernate and wake, and ask it again, until the load is turned off or it does not follow."""
-        await self._do("step", name)
+        """Ask a session, have it hibernate and wake, and ask it again, until the load is turned off or it does not follow.
+
+        Where no steps are sent it is read, and in its sleep as well.
+        """
+        ask: Op = "step" if self._plan.mix.get("step") else "read"
+        await self._do(ask, name)
         while self._to_sleep:
             await self._clock.sleep(self._random.uniform(0, NAP_S))
             for op, state in SLEEP:
                 await self._do(op, name)
                 if not await self._comes_to(name, state):
                     return
-            await self._do("step", name)
+                if ask == "read":
+                    await self._do(ask, name)
+            if ask == "step":
+                await self._do(ask, name)
 
     async def _comes_to(self, name: str, state: str) -> bool:
         with contextlib.suppress(RunBroken):

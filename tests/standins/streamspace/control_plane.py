@@ -103,6 +103,7 @@ class ControlPlane:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._placing = asyncio.Lock()
+        self._cached: dict[str, tuple[float, dict[str, Any]]] = {}
 
     async def login(self, request: web.Request) -> web.Response:
         """POST /auth/login."""
@@ -138,7 +139,12 @@ class ControlPlane:
 
     async def session(self, request: web.Request) -> web.Response:
         """GET /sessions/:id."""
-        return web.json_response(_shown(await self._session(request)))
+        name = request.match_info["id"]
+        if misbehaves("stale-reads") and time.monotonic() < self._cached.get(name, (0.0, {}))[0]:
+            return web.json_response(self._cached[name][1])
+        found = _shown(await self._session(request))
+        self._cached[name] = time.monotonic() + 2, found
+        return web.json_response(found)
 
     async def _quota(self, user: str, cpu: Decimal, memory: Decimal) -> None:
         held = await rows(f"select cpu, memory from sessions where user_id = %s and {ACTIVE}", user)

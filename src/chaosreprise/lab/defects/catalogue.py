@@ -7,6 +7,7 @@ from chaosreprise.lab.defects.defect import Defect
 
 AWAY, ALL_AWAY = "agent-failover", "all-agents-away"
 SLEEPS = "hibernate-wake"
+ROWS = "agent-failover-by-rows"
 REFUSES, HANGS = "database-refuses", "database-hangs"
 
 LOST = (
@@ -343,6 +344,20 @@ ISOLATION = (
         {"Steps": "steps.LastAnswer"}, label="answer",
     ),
 )  # fmt: skip
+UNFINISHED = (
+    Defect(
+        "waited-too-long", "unfinished", ROWS,
+        "a command that has waited for its agent for longer than a limit is closed as failed, and carried out all the same",
+        {"Outbox": "outbox.WaitedTooLong"}, label="reported",
+    ),
+)  # fmt: skip
+CONTRADICTED = (
+    Defect(
+        "remembers-answers", "contradicted", ROWS,
+        "what is answered of a session is remembered for a while, whatever becomes of it meanwhile",
+        {"Store": "outages.RemembersAnswers"},
+    ),
+)  # fmt: skip
 UNREAD = (
     Defect(
         "templates-from-kubernetes", "doctor", "",
@@ -363,5 +378,5 @@ UNREAD = (
 """What no check of a run can find, since no run asks for it: `chaos reprise doctor` does."""
 ALL = (
     *LOST, *DUPLICATE, *PHANTOM, *REORDER, *RESIDUE, *SPLIT_BRAIN, *MISASSIGNED, *QUOTA, *MISPLACED, *LATE, *LIFECYCLE, *REFUSAL, *OBJECTIVE,
-    *FAIL_OPEN, *DENIED, *DISHONEST, *INTERRUPTED, *STATE_LOSS, *ISOLATION, *UNREAD,
+    *FAIL_OPEN, *DENIED, *DISHONEST, *INTERRUPTED, *STATE_LOSS, *ISOLATION, *UNFINISHED, *CONTRADICTED, *UNREAD,
 )  # fmt: skip

@@ -9,6 +9,7 @@ from chaosreprise.lab.refusals import session_not_found
 from chaosreprise.lab.store import Change, Command, Store
 
 REFUSED = os.strerror(errno.ECONNREFUSED)
+REMEMBERED_S = 1.5
 COLD_S = 1.0  # of the life of a process
 
 
@@ -92,6 +93,21 @@ class ColdCache(Store):
         if time.monotonic() < self._full:
             raise session_not_found(name)
         return await super().session(name)
+
+
+class RemembersAnswers(Store):
+    """What was found of a session is good for a while, and nothing that happens to it changes that."""
+
+    def __init__(self, database: Database, fresh_s: float, here: str) -> None:
+        super().__init__(database, fresh_s, here)
+        self._found: dict[str, tuple[float, Row]] = {}
+
+    async def session(self, name: str) -> Row:
+        since, found = self._found.get(name, (-REMEMBERED_S, {}))
+        if time.monotonic() - since > REMEMBERED_S:
+            found = await super().session(name)
+            self._found[name] = time.monotonic(), found
+        return found
 
 
 class ListsWhatIsOnline(Store):

@@ -1,6 +1,7 @@
 """Defects in what is written of commands and sessions: late writes that overwrite, reports that fit nowhere, early ends."""
 
 import asyncio
+from datetime import timedelta
 from typing import ClassVar
 
 from chaosreprise.lab.database import Database, StoreAway
@@ -8,6 +9,7 @@ from chaosreprise.lab.outbox import CURRENT, Outbox
 from chaosreprise.lab.store import now
 
 ACKS_EVERY_S = 0.2
+WAIT_S = 3.0
 
 
 class LateAcks(Outbox):
@@ -67,4 +69,16 @@ class TakenIsDone(Outbox):
             "update agent_commands set status = 'completed', completed_at = %(now)s, updated_at = %(now)s "
             "where command_id = %(command)s and agent_id = %(agent)s and status = 'ack' and action = 'start_session'",
             {"agent": agent, "command": command, "now": now()},
+        )
+
+
+class WaitedTooLong(Outbox):
+    """A command that its agent acknowledges so late has failed, as far as the control plane is concerned."""
+
+    async def acknowledged(self, agent: str, command: str) -> None:
+        await super().acknowledged(agent, command)
+        await self.database.do(
+            "update agent_commands set status = 'failed', error_message = 'timed out', updated_at = %(now)s "
+            "where command_id = %(command)s and agent_id = %(agent)s and status = 'ack' and created_at < %(since)s",
+            {"agent": agent, "command": command, "now": now(), "since": now() - timedelta(seconds=WAIT_S)},
         )
