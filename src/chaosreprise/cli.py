@@ -231,6 +231,30 @@ def repeat(times: int, experiment: str, seed: int | None, as_json: bool) -> None
 
 
 @reprise.command()
+@click.argument("store", required=False)
+@click.option("--experiment", default="", help="the name of one; by default each that has runs there")
+@click.option("--bad", default=2, show_default=True, type=click.IntRange(min=1), help="slower in so many...")
+@click.option("--of", default=3, show_default=True, type=click.IntRange(min=1), help="...of the last so many runs")
+@click.option("--earlier", default=20, show_default=True, type=click.IntRange(min=7), help="runs before those, at most")
+@click.option("--json", "as_json", is_flag=True, help="the same for machines")
+@click.option("--markdown", "as_markdown", is_flag=True, help="the same for a CI job's summary")
+@_errors
+def compare(
+    store: str | None, experiment: str, bad: int, of: int, earlier: int, as_json: bool, as_markdown: bool
+) -> None:
+    """Compare the newest runs in a folder with earlier ones: slower, or broken; STORE is by default that of all runs.
+
+    Exit with the worst: 0 true, 1 false or slower, 2 unknown, 3 the newest was not judged.
+    """
+    from chaosreprise.run import comparing  # noqa: PLC0415
+
+    found = comparing.Comparing(store, experiment, bad=bad, of=of, earlier=earlier)
+    for line in found.json() if as_json else found.lines(as_markdown):
+        _echo(line)
+    sys.exit(EXIT.get(found.worst, FAILED))
+
+
+@reprise.command()
 @click.argument("file")
 @_errors
 def flow(file: str) -> None:

@@ -57,6 +57,7 @@ def test_every_file_of_it_is_there_and_recheck_needs_the_history_alone(ran: Ran,
         "report.html",
         "report.md",
         "junit.xml",
+        "metrics.prom",
         "logs",
     } <= names
     assert {path.name for path in (ran.directory / "history").iterdir()} == {

@@ -79,7 +79,7 @@ def test_all_are_written_and_verdict_json_last(tmp_path: pathlib.Path):
     verdict = checker.judge(made.history(), "end")
     report.write(tmp_path, verdict, made.history())
     written = sorted(tmp_path.iterdir(), key=lambda path: path.stat().st_mtime_ns)
-    assert [path.name for path in written] == ["report.html", "report.md", "junit.xml", "verdict.json"]
+    assert [path.name for path in written] == ["report.html", "report.md", "junit.xml", "metrics.prom", "verdict.json"]
     found = json.loads((tmp_path / "verdict.json").read_text())
     assert found["verdict"] == "true"
     assert found["recovery"][0]["noticed"] == [0.04, 0.06]

@@ -154,8 +154,10 @@ def _filled(
         found[kind].during += row in during
     for name, exposure in found.items():
         measured = in_flight if exposure.measure == "in_flight" else during
-        happened = sum(case.commands.op[row] == name and outcome.happened(case, row) is True for row in measured)
-        exposure.excludes_above = excludes_above(happened)
+        exposure.happened = sum(
+            case.commands.op[row] == name and outcome.happened(case, row) is True for row in measured
+        )
+        exposure.excludes_above = excludes_above(exposure.happened)
     return found
 
 

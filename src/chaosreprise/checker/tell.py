@@ -1,9 +1,13 @@
 """The facts of a run beside its checks: counts, evidence, phases, the watch, what was not tested, and the reasons in words."""
 
+import hashlib
+import sys
 from collections import Counter
 from collections.abc import Iterable
 
-from chaosreprise.checker import exposure, outcome
+import msgspec
+
+from chaosreprise.checker import exempt, exposure, outcome
 from chaosreprise.checker.attribution import STRENGTH
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.registry import checks
@@ -19,7 +23,7 @@ from chaosreprise.checker.verdict import (
     Watched,
 )
 from chaosreprise.history import History
-from chaosreprise.history.events import Level, Phase
+from chaosreprise.history.events import Contract, Level, Phase
 
 FAMILIES = ("agents", "control plane", "database", "network", "sessions")
 """What a platform of this kind can lose; a fault's family is its kind up to the dot."""
@@ -33,6 +37,7 @@ def blank(history: History, stage: Stage) -> Verdict:
         verdict.run, verdict.started = first.run, first.wall / 1e9
     if contract := history.contract:
         verdict.experiment, verdict.platform, verdict.seed = contract.experiment, contract.platform, contract.seed
+        verdict.settings, verdict.definitions = _settings(contract), _definitions(contract)
     return verdict
 
 
@@ -44,6 +49,23 @@ def facts(case: Case, verdict: Verdict) -> None:
     verdict.watch = _watch(case)
     verdict.faults = exposure.tell(case)
     verdict.exposure = exposure.in_all(case)
+
+
+def _settings(contract: Contract) -> str:
+    """Known violations excuse and change nothing else, so they are no setting."""
+    plain = msgspec.structs.replace(contract, seed=0, experiment="", platform="", known=[])
+    return _digest(msgspec.json.encode(plain, order="sorted"))
+
+
+def _definitions(contract: Contract) -> str:
+    """By the words of the checks' modules, and of what they share."""
+    asked = [check for name in {*contract.require, *contract.optional} if (check := checks().get(name)) is not None]
+    modules = sorted([check.judge.__module__ for check in asked] + [exempt.__name__, exposure.__name__])
+    return _digest(*((sys.modules[name].__doc__ or "").encode() for name in modules))
+
+
+def _digest(*parts: bytes) -> str:
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
 def phases(history: History) -> list[Phase]:

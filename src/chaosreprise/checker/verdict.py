@@ -138,13 +138,15 @@ class KnownTold(msgspec.Struct, kw_only=True, frozen=True):
 class KindExposure(msgspec.Struct, kw_only=True):
     """Commands of one kind whose path crossed what was broken. `measure` is the one of the two that `need` is about.
 
-    `shows_repeat`: whether acting twice could be seen, so that they expose `duplicate` too.
+    `happened`: of those of `measure`, how many did; 0 lost of so many excludes what `excludes_above` says. `shows_repeat`:
+    whether acting twice could be seen, so that they expose `duplicate` too.
     """
 
     in_flight: int = 0
     during: int = 0
     need: int = 0
     measure: Literal["during", "in_flight"] = "during"
+    happened: int = 0
     excludes_above: float | None = None
     shows_repeat: bool = False
 
@@ -232,7 +234,11 @@ class Recovery(msgspec.Struct, kw_only=True):
 
 
 class Verdict(msgspec.Struct, kw_only=True):
-    """The verdict on a history at a stage of its run."""
+    """The verdict on a history at a stage of its run.
+
+    `settings` and `definitions` tell which runs can be compared: what experiment and platform state, but for the seed and
+    whose they are, and how the checks that were asked for are defined.
+    """
 
     value: Value = msgspec.field(name="verdict")
     version: int = VERSION
@@ -243,6 +249,8 @@ class Verdict(msgspec.Struct, kw_only=True):
     platform: str = ""
     seed: int | None = None
     started: float | None = None
+    settings: str = ""
+    definitions: str = ""
     phases: list[PhaseTold] = []
     checks: dict[str, Finding] = {}
     doubts: list[Doubt] = []

@@ -24,7 +24,7 @@ def markdown(verdict: Verdict, folder: pathlib.Path | None = None) -> str:
 
 
 def _head(verdict: Verdict) -> Iterator[str]:
-    yield f"# {words.headline(verdict)}: {_text(words.name_of(verdict))}"
+    yield f"# {words.headline(verdict)}: {escaped(words.name_of(verdict))}"
     yield ""
     started = (
         None if verdict.started is None else f"{datetime.fromtimestamp(verdict.started, UTC):%Y-%m-%d %H:%M:%S} UTC"
@@ -36,7 +36,7 @@ def _head(verdict: Verdict) -> Iterator[str]:
         ("started", started),
     ):
         if value not in (None, ""):
-            yield f"- {what}: {_text(str(value))}"
+            yield f"- {what}: {escaped(str(value))}"
     yield ""
 
 
@@ -47,7 +47,7 @@ def _checks(verdict: Verdict) -> Iterator[str]:
     for name, found in verdict.checks.items():
         optional = "" if found.required else " (optional)"
         count = f"{words.count(found)}{words.known(found)}"
-        yield f"| {_text(name)}{optional} | {found.value} | {count} | {found.evidence:,} |"
+        yield f"| {escaped(name)}{optional} | {found.value} | {count} | {found.evidence:,} |"
     yield ""
 
 
@@ -61,25 +61,25 @@ def _findings(verdict: Verdict) -> Iterator[str]:
 
 def _finding(name: str, found: Finding) -> Iterator[str]:
     for witness in found.witnesses[:SHOWN]:
-        yield f"- {_text(name)}: {_text(witness.say)}"
-        yield from (f"    - {words.moment(moment)} s {_text(moment.what)}" for moment in witness.moments)
+        yield f"- {escaped(name)}: {escaped(witness.say)}"
+        yield from (f"    - {words.moment(moment)} s {escaped(moment.what)}" for moment in witness.moments)
     if len(found.witnesses) > SHOWN:
-        yield f"- {_text(name)}: more of them in verdict.json"
+        yield f"- {escaped(name)}: more of them in verdict.json"
 
 
 def _doubt(of: str, doubt: Doubt) -> str:
-    return f"- {_text(of)} is unknown, {_text(doubt.what)}: {_text(doubt.why)} (next: {_text(doubt.do)})"
+    return f"- {escaped(of)} is unknown, {escaped(doubt.what)}: {escaped(doubt.why)} (next: {escaped(doubt.do)})"
 
 
 def _facts(verdict: Verdict) -> Iterator[str]:
     yield from ("## What was done and seen", "")
     counts = verdict.counts
     yield f"- commands: {counts.sent:,} sent, {counts.accepted:,} accepted, {counts.refused:,} refused, {counts.undecided:,} undecided"
-    yield f"- evidence: {_text(words.evidence(verdict.evidence))}"
-    yield from (f"- broken: {_text(words.fault(fault))}" for fault in verdict.faults)
-    yield f"- exposed: {_text(words.exposed(verdict.exposure))}"
-    yield from (f"- recovery: {_text(words.recovered(told))}" for told in verdict.recovery)
-    yield from (f"- not tested: {_text(what)}" for what in dict.fromkeys(entry.what for entry in verdict.not_tested))
+    yield f"- evidence: {escaped(words.evidence(verdict.evidence))}"
+    yield from (f"- broken: {escaped(words.fault(fault))}" for fault in verdict.faults)
+    yield f"- exposed: {escaped(words.exposed(verdict.exposure))}"
+    yield from (f"- recovery: {escaped(words.recovered(told))}" for told in verdict.recovery)
+    yield from (f"- not tested: {escaped(what)}" for what in dict.fromkeys(entry.what for entry in verdict.not_tested))
     yield ""
 
 
@@ -90,16 +90,16 @@ def _logs(folder: pathlib.Path) -> Iterator[str]:
         yield "None were collected: the run knows those of processes that a keeper of Reprise runs, and no others."
     for path in paths:
         if path.stat().st_size == 0:
-            yield from (f"{_text(path.name)} is empty.", "")
+            yield from (f"{escaped(path.name)} is empty.", "")
             continue
         ends = path.read_text(errors="replace").splitlines()[-LINES:]
         text = "\n".join(_plain(line)[:WIDTH] for line in ends)
         fence = "`" * max(3, 1 + max((len(ticks) for ticks in re.findall("`+", text)), default=0))
-        yield f"<details><summary>{_text(path.name)}, the last {len(ends)} lines</summary>"
+        yield f"<details><summary>{escaped(path.name)}, the last {len(ends)} lines</summary>"
         yield from ("", f"{fence}text", text, fence, "", "</details>", "")
 
 
-def _text(said: str) -> str:
+def escaped(said: str) -> str:
     """On one line, without a meaning as markup."""
     return MARKUP.sub(r"\\\1", _plain(said)).replace("\\<", "&lt;").replace("\\>", "&gt;").replace("\\&", "&amp;")
 

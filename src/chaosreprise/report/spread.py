@@ -27,10 +27,11 @@ WORST_FIRST = ("false", NOT_JUDGED, "unknown", "true")
 
 
 class Measured(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One figure of one run, in seconds, `off` by at most so much; or why there is none."""
+    """One figure of one run, in seconds, `off` by at most so much; or why there is none, and that it surely took longer than `at_least`."""
 
     s: float | None = None
     off: float = 0.0
+    at_least: float = 0.0
     why_not: str = ""
 
 
@@ -82,7 +83,7 @@ def _slowest(name: str, recovery: Sequence[dict[str, Any]]) -> Measured | None:
     if not recovery:
         return Measured(why_not=NO_FAULT)
     if missing := [told["why_not"][name] for told in recovery if told.get(name) is None and name in told["why_not"]]:
-        return Measured(why_not=missing[0])
+        return Measured(why_not=missing[0], at_least=max(told.get("at_least", {}).get(name, 0.0) for told in recovery))
     spans = [told[name] for told in recovery if told.get(name) is not None]
     if not spans:
         return None

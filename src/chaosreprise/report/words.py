@@ -1,6 +1,7 @@
 """How figures are written for people, the same in every report."""
 
 import math
+import re
 from collections.abc import Iterable
 
 from chaosreprise.checker import Finding, KindExposure, Recovery, Verdict, Witness
@@ -9,6 +10,7 @@ from chaosreprise.checker.verdict import Evidence, FaultTold, Moment, Span
 HEADLINE = {"true": "PASS", "false": "FAIL", "unknown": "UNKNOWN"}
 ON_TIME_MS = 20.0  # what the platform sees of a lag below this is lost in its own
 WIDE_S = 0.0015  # an interval at least as wide is written with both ends
+EMBEDDED, LAB = "embedded", re.compile(r"lab-[0-9a-f]{6}@")
 RECOVERED = (
     ("noticed", "noticed"),
     ("elsewhere", "next start elsewhere"),
@@ -25,6 +27,11 @@ def headline(verdict: Verdict) -> str:
 
 def name_of(verdict: Verdict) -> str:
     return verdict.experiment or verdict.run or "a history"
+
+
+def platform_of(platform: str) -> str:
+    """Whose name stays the same from run to run: labs that Reprise makes are one platform, wherever and however often they are made."""
+    return EMBEDDED if LAB.match(platform) else platform
 
 
 def moment(span: Span | Moment) -> str:

@@ -1,6 +1,6 @@
 """The directory of a run: `<runs>/<experiment>/<UTC time>-<4 hex>/`, whose name carries the run's id, and `<runs>/latest`.
 
-plan.json  history/  faults.jsonl  journal.json  verdict.json  report.html  report.md  junit.xml  logs/
+plan.json  history/  faults.jsonl  journal.json  verdict.json  report.html  report.md  junit.xml  metrics.prom  logs/
 """
 
 import contextlib

@@ -283,7 +283,8 @@ def contract_event(
     arguments: Arguments, plan: RunPlan, description: Description, platform: Platform, known: list[Known]
 ) -> Contract:
     """The first event of a history: what this run must show and what the platform promises."""
-    stated: dict[str, Any] = msgspec.to_builtins(arguments)
+    wanted = [fault.wanted for fault in plan.faults]
+    stated: list[Any] = msgspec.to_builtins([arguments, wanted, plan.batches])
     return Contract(
         sha=hashlib.sha256(msgspec.json.encode(stated, order="sorted")).hexdigest(),
         seed=plan.load.seed,

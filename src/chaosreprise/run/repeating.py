@@ -26,7 +26,7 @@ from chaosreprise.errors import BadInput
 from chaosreprise.paths import runs_root
 from chaosreprise.report import spread, verdict_file
 from chaosreprise.report.spread import NOT_JUDGED, Run
-from chaosreprise.run import preview
+from chaosreprise.run import preview, store
 from chaosreprise.run.directory import Directory
 from chaosreprise.run.seed import read_seed
 
@@ -182,12 +182,7 @@ def _owner(folder: pathlib.Path) -> int | None:
 def _read(folder: pathlib.Path, seed: int) -> Run:
     directory = str(Directory(folder).shown)
     try:
-        run = spread.of_verdict(json.loads((folder / "verdict.json").read_text()), directory)
+        run = spread.of_verdict(store.told(folder), directory)
         return msgspec.structs.replace(run, answers=spread.answers(history.load(folder / "history")))
-    except OSError as error:
-        why = f"it has no verdict.json ({error.strerror}): `chaos reprise recheck {directory}` judges what it recorded"
-    except (ValueError, RecursionError):
-        why = f"its verdict.json is none: `chaos reprise recheck {directory}` makes it again"
     except BadInput as error:
-        why = str(error)
-    return Run(verdict=NOT_JUDGED, seed=seed, directory=directory, why=why)
+        return Run(verdict=NOT_JUDGED, seed=seed, directory=directory, why=str(error))
