@@ -7,6 +7,7 @@ import select
 import socket
 import threading
 import urllib.parse
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -140,12 +141,15 @@ class Space:
         self.core.delete_namespace(self.name)
         self.api.close()
 
-    def make(self, name: str, memory: str = "134217728", replicas: int = 1, image: str = "none") -> None:
+    def make(
+        self, name: str, memory: str = "134217728", replicas: int = 1, image: str = "none", command: Sequence[str] = ()
+    ) -> None:
         labels = LABELS | {"session": name}
         container: dict[str, Any] = {
             "name": "main",
             "image": image,
             "imagePullPolicy": "Never",
+            "command": list(command),
             "resources": {"requests": {"memory": memory, "cpu": "1m"}},
         }
         spec = {

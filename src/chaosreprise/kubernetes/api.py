@@ -54,7 +54,7 @@ REFUSALS: dict[int, type[RepriseError]] = {
 
 
 class Right(NamedTuple):
-    """What a role may allow: a verb on a resource of an API group, "" for the core."""
+    """What a role may allow: a verb on a resource of an API group, "" for the core; on a part of it, `pods/log`."""
 
     verb: str
     group: str
@@ -116,17 +116,21 @@ class Api:
 
     async def watch(self, path: str, **params: str) -> AsyncIterator[dict[str, Any]]:
         """What happens to a collection from a resourceVersion on, until the server ends it: {type, object}."""
+        async for line in self.lines(path, **params, watch="1", allowWatchBookmarks="true"):
+            event: dict[str, Any] = msgspec.json.decode(line)
+            if event["type"] == "ERROR":
+                raise _refused(event["object"].get("code", 500), msgspec.json.encode(event["object"]))
+            yield event
+
+    async def lines(self, path: str, **params: str) -> AsyncIterator[str]:
+        """What the server says line by line, however long it takes, until it ends that."""
         limits = httpx.Timeout(TIMEOUT_S, read=None)  # nothing may happen for long
-        asked = params | {"watch": "1", "allowWatchBookmarks": "true"}
         try:
-            async with self._http.stream("GET", path, params=asked, timeout=limits) as answer:
+            async with self._http.stream("GET", path, params=params, timeout=limits) as answer:
                 if answer.status_code != 200:
                     raise _refused(answer.status_code, await answer.aread())
                 async for line in answer.aiter_lines():
-                    event: dict[str, Any] = msgspec.json.decode(line)
-                    if event["type"] == "ERROR":
-                        raise _refused(event["object"].get("code", 500), msgspec.json.encode(event["object"]))
-                    yield event
+                    yield line
         except httpx.HTTPError as error:
             raise self._away(error) from error
 
@@ -135,7 +139,9 @@ class Api:
         return [right for right in rights if not await self._may(right)]
 
     async def _may(self, right: Right) -> bool:
-        asked = {"namespace": self.where.namespace, **right._asdict()}
+        resource, _, of_it = right.resource.partition("/")
+        asked = {"verb": right.verb, "group": right.group, "resource": resource, "subresource": of_it}
+        asked["namespace"] = self.where.namespace
         review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
         answer = await self.post(REVIEWS, review | {"spec": {"resourceAttributes": asked}})
         return bool(answer["status"]["allowed"])

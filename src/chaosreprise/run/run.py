@@ -23,6 +23,7 @@ from chaosreprise.faults import facts
 from chaosreprise.history import Answer, Observe, Phase, Report, Submit, Tail, Writer
 from chaosreprise.history import load as load_history
 from chaosreprise.history.events import INTERRUPTED, UNMADE
+from chaosreprise.kubernetes.pod_logs import PodLogs
 from chaosreprise.moments import words
 from chaosreprise.moments.commands import agent_of
 from chaosreprise.moments.needs import wants_frames
@@ -64,6 +65,7 @@ class Run:
         self._exits = contextlib.ExitStack()
         self._agents: dict[str, str] = {}
         self._interrupted = False
+        self._followed: PodLogs | None = None
         self._turn = threading.Lock()
         self._sending = threading.Lock()  # the hypothesis may send commands from a thread of its own while all settles
         self._settled_from, self._unsettled = 0, False
@@ -201,7 +203,7 @@ class Run:
                 with self._told("ask the warden"):
                     self._say_halted()
                 with self._told("keep the platform's logs"):
-                    logs.collect(self.platform, self.directory.path)
+                    logs.collect(self.platform, self.directory.path, self._followed)
                 with self._told("end the warden"):
                     self.warden.close()
             self.directory.keep("faults.jsonl", self.warden.ledger)
@@ -379,6 +381,9 @@ class Run:
         self.recorder.ask("watch", platform=self.platform.path, frames=frames)
         self.load.ask("plan", plan=msgspec.to_builtins(self.plan.load), platform=self.platform.path)
         self._mark_litter()
+        if (followed := logs.follow(self.platform)) is not None:
+            self._exits.callback(followed.end)
+            self._followed = followed
         self.load.ask("open")
         self._enter("baseline")
         self.load.ask("baseline", seconds=self.arguments.limits.baseline_s)
