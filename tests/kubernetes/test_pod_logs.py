@@ -1,19 +1,17 @@
 """The logs of pods, of pods that are gone too, with a real kubelet."""
 
-import os
 import re
 import time
 from collections.abc import Callable
 
 import pytest
-from clusters import Space, rules_of
+from clusters import IMAGE, NO_IMAGE, Space, rules_of
 from linkwire import eventually
 
 from chaosreprise.kubernetes.pod_logs import PodLogs
 from chaosreprise.kubernetes.where import Where
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(300)]
-IMAGE = os.environ.get("REPRISE_IMAGE")
 PRINTS = ["python3", "-uc", "import itertools, time\nfor n in itertools.count(): print('line', n); time.sleep(0.05)"]
 PATIENCE_S = 90.0
 
@@ -21,7 +19,7 @@ PATIENCE_S = 90.0
 @pytest.fixture
 def space(space: Space) -> Space:
     if IMAGE is None:
-        pytest.skip("REPRISE_IMAGE names no image with Python that the nodes of the cluster have")
+        pytest.skip(NO_IMAGE)
     space.make("k1", image=IMAGE, command=PRINTS)
     return space
 

@@ -1,6 +1,7 @@
 """A namespace of a real cluster, and a way to its API server that can be cut and frozen."""
 
 import contextlib
+import os
 import pathlib
 import secrets
 import select
@@ -14,6 +15,8 @@ import yaml
 from kubernetes import client, config
 
 ACCOUNT = "reprise"
+IMAGE = os.environ.get("REPRISE_IMAGE")
+NO_IMAGE = "REPRISE_IMAGE is not set: it names an image of Reprise that the nodes of the cluster have"
 BASE = pathlib.Path(__file__).resolve().parents[2] / "k8s" / "base"
 Rule = tuple[str, str, str]
 """A verb, an API group, a resource."""

@@ -72,13 +72,14 @@ class Api:
         with _one_by_one, _own_files() as folder:
             configuration = _configuration(where, folder)
             try:
-                tls = _tls(configuration)
+                self.tls = _tls(configuration)
             except (OSError, ssl.SSLError) as error:
                 raise BadInput(
                     f"{_named(where)}: its certificates can't be used ({error}): mend the kubeconfig"
                 ) from error
+        self.url, self._token = configuration.host.rstrip("/"), _Token(configuration)
         self._http = httpx.AsyncClient(
-            base_url=configuration.host, verify=tls, auth=_Token(configuration), timeout=TIMEOUT_S, trust_env=False
+            base_url=self.url, verify=self.tls, auth=self._token, timeout=TIMEOUT_S, trust_env=False
         )
 
     @classmethod
@@ -93,6 +94,10 @@ class Api:
 
     async def close(self) -> None:
         await self._http.aclose()
+
+    def headers(self) -> dict[str, str]:
+        """What lets us in, for who speaks to the server by other means than these."""
+        return self._token.headers()
 
     async def get(self, path: str, **params: str) -> dict[str, Any]:
         return await self._call("GET", path, params=params)
@@ -170,9 +175,12 @@ class _Token(httpx.Auth):
     def __init__(self, configuration: "Configuration") -> None:
         self._configuration = configuration
 
+    def headers(self) -> dict[str, str]:
+        token = self._configuration.get_api_key_with_prefix("BearerToken")
+        return {"Authorization": token.strip()} if token else {}
+
     def auth_flow(self, request: httpx.Request) -> Any:
-        if token := self._configuration.get_api_key_with_prefix("BearerToken"):
-            request.headers["Authorization"] = token.strip()
+        request.headers.update(self.headers())
         yield request
 
 

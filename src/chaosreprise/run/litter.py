@@ -14,6 +14,7 @@ import msgspec
 
 from chaosreprise.errors import NotAllowed, RepriseError, RunBroken
 from chaosreprise.faults import ledger
+from chaosreprise.kubernetes.forwarding import forwarded
 from chaosreprise.paths import slug, state_dir, state_path
 from chaosreprise.platform import adapter
 from chaosreprise.platform.file import Platform, load
@@ -91,7 +92,8 @@ def _tidy(path: pathlib.Path, mark: Mark) -> Iterator[tuple[str, bool]]:
                     True,
                 )
                 return
-            names = asyncio.run(adapter.make(platform, path.name).tidy())
+            with forwarded(platform.cluster, platform.file.forward):
+                names = asyncio.run(adapter.make(platform, path.name).tidy())
         except RepriseError as error:
             yield f"run {path.name}: it may have left sessions on {mark.platform}, not stopped: {error}", False
             return
