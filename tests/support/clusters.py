@@ -1,22 +1,54 @@
 """A namespace of a real cluster, and a way to its API server that can be cut and frozen."""
 
 import contextlib
+import os
 import pathlib
 import secrets
 import select
 import socket
 import threading
 import urllib.parse
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
 from kubernetes import client, config
 
 ACCOUNT = "reprise"
+IMAGE = os.environ.get("REPRISE_IMAGE")
+NO_IMAGE = "REPRISE_IMAGE is not set: it names an image of Reprise that the nodes of the cluster have"
 BASE = pathlib.Path(__file__).resolve().parents[2] / "k8s" / "base"
 Rule = tuple[str, str, str]
 """A verb, an API group, a resource."""
 LABELS = {"app": "streamspace-session"}
+ON = "agents/k1"
+TEXT = """\
+version = 1
+kind = "streamspace"
+name = "x"
+[control]
+url = "http://127.0.0.1:1"
+user = "u"
+password = {{ file = "password" }}
+template = "t"
+[budget]
+users = ["a"]
+[timing]
+settle = {{ backoff_s = 1, reconcile_s = 1, slowest_s = 1 }}
+[kubernetes]
+namespace = "{namespace}"
+kubeconfig = "kubeconfig"
+[components."{on}"]
+how = "kubernetes"
+selector = "{selector}"
+"""
+
+
+def written(folder: pathlib.Path, space: "Space", selector: str) -> pathlib.Path:
+    """A platform file whose one component is the Deployment that this selects."""
+    path = folder / "p.toml"
+    path.write_text(TEXT.format(namespace=space.name, on=ON, selector=selector))
+    return path
 
 
 class Relay:
@@ -112,12 +144,15 @@ class Space:
         self.core.delete_namespace(self.name)
         self.api.close()
 
-    def make(self, name: str, memory: str = "134217728", replicas: int = 1, image: str = "none") -> None:
+    def make(
+        self, name: str, memory: str = "134217728", replicas: int = 1, image: str = "none", command: Sequence[str] = ()
+    ) -> None:
         labels = LABELS | {"session": name}
         container: dict[str, Any] = {
             "name": "main",
             "image": image,
             "imagePullPolicy": "Never",
+            "command": list(command),
             "resources": {"requests": {"memory": memory, "cpu": "1m"}},
         }
         spec = {

@@ -11,6 +11,7 @@ import ssl
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterable, Iterator
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import httpx
@@ -53,7 +54,7 @@ REFUSALS: dict[int, type[RepriseError]] = {
 
 
 class Right(NamedTuple):
-    """What a role may allow: a verb on a resource of an API group, "" for the core."""
+    """What a role may allow: a verb on a resource of an API group, "" for the core; on a part of it, `pods/log`."""
 
     verb: str
     group: str
@@ -71,13 +72,14 @@ class Api:
         with _one_by_one, _own_files() as folder:
             configuration = _configuration(where, folder)
             try:
-                tls = _tls(configuration)
+                self.tls = _tls(configuration)
             except (OSError, ssl.SSLError) as error:
                 raise BadInput(
                     f"{_named(where)}: its certificates can't be used ({error}): mend the kubeconfig"
                 ) from error
+        self.url, self._token = configuration.host.rstrip("/"), _Token(configuration)
         self._http = httpx.AsyncClient(
-            base_url=configuration.host, verify=tls, auth=_Token(configuration), timeout=TIMEOUT_S, trust_env=False
+            base_url=self.url, verify=self.tls, auth=self._token, timeout=TIMEOUT_S, trust_env=False
         )
 
     @classmethod
@@ -93,8 +95,18 @@ class Api:
     async def close(self) -> None:
         await self._http.aclose()
 
+    def headers(self) -> dict[str, str]:
+        """What lets us in, for who speaks to the server by other means than these."""
+        return self._token.headers()
+
     async def get(self, path: str, **params: str) -> dict[str, Any]:
         return await self._call("GET", path, params=params)
+
+    async def get_at(self, path: str) -> tuple[dict[str, Any], float]:
+        """With the server's time of its answer, in whole seconds since 1970."""
+        answer = await self._asked("GET", path)
+        found: dict[str, Any] = msgspec.json.decode(answer.content)
+        return found, parsedate_to_datetime(answer.headers["Date"]).timestamp()
 
     async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         return await self._call("POST", path, json=body)
@@ -109,17 +121,21 @@ class Api:
 
     async def watch(self, path: str, **params: str) -> AsyncIterator[dict[str, Any]]:
         """What happens to a collection from a resourceVersion on, until the server ends it: {type, object}."""
+        async for line in self.lines(path, **params, watch="1", allowWatchBookmarks="true"):
+            event: dict[str, Any] = msgspec.json.decode(line)
+            if event["type"] == "ERROR":
+                raise _refused(event["object"].get("code", 500), msgspec.json.encode(event["object"]))
+            yield event
+
+    async def lines(self, path: str, **params: str) -> AsyncIterator[str]:
+        """What the server says line by line, however long it takes, until it ends that."""
         limits = httpx.Timeout(TIMEOUT_S, read=None)  # nothing may happen for long
-        asked = params | {"watch": "1", "allowWatchBookmarks": "true"}
         try:
-            async with self._http.stream("GET", path, params=asked, timeout=limits) as answer:
+            async with self._http.stream("GET", path, params=params, timeout=limits) as answer:
                 if answer.status_code != 200:
                     raise _refused(answer.status_code, await answer.aread())
                 async for line in answer.aiter_lines():
-                    event: dict[str, Any] = msgspec.json.decode(line)
-                    if event["type"] == "ERROR":
-                        raise _refused(event["object"].get("code", 500), msgspec.json.encode(event["object"]))
-                    yield event
+                    yield line
         except httpx.HTTPError as error:
             raise self._away(error) from error
 
@@ -128,20 +144,25 @@ class Api:
         return [right for right in rights if not await self._may(right)]
 
     async def _may(self, right: Right) -> bool:
-        asked = {"namespace": self.where.namespace, **right._asdict()}
+        resource, _, of_it = right.resource.partition("/")
+        asked = {"verb": right.verb, "group": right.group, "resource": resource, "subresource": of_it}
+        asked["namespace"] = self.where.namespace
         review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
         answer = await self.post(REVIEWS, review | {"spec": {"resourceAttributes": asked}})
         return bool(answer["status"]["allowed"])
 
     async def _call(self, method: str, path: str, **given: Any) -> dict[str, Any]:
+        found: dict[str, Any] = msgspec.json.decode((await self._asked(method, path, **given)).content)
+        return found
+
+    async def _asked(self, method: str, path: str, **given: Any) -> httpx.Response:
         try:
             answer = await self._http.request(method, path, **given)
         except httpx.HTTPError as error:
             raise self._away(error) from error
         if not answer.is_success:
             raise _refused(answer.status_code, answer.content)
-        found: dict[str, Any] = msgspec.json.decode(answer.content)
-        return found
+        return answer
 
     def _away(self, error: httpx.HTTPError) -> Unreachable:
         why = str(error) or type(error).__name__
@@ -154,9 +175,12 @@ class _Token(httpx.Auth):
     def __init__(self, configuration: "Configuration") -> None:
         self._configuration = configuration
 
+    def headers(self) -> dict[str, str]:
+        token = self._configuration.get_api_key_with_prefix("BearerToken")
+        return {"Authorization": token.strip()} if token else {}
+
     def auth_flow(self, request: httpx.Request) -> Any:
-        if token := self._configuration.get_api_key_with_prefix("BearerToken"):
-            request.headers["Authorization"] = token.strip()
+        request.headers.update(self.headers())
         yield request
 
 

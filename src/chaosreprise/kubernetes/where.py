@@ -1,5 +1,7 @@
 """Which cluster is meant, and which part of it."""
 
+from typing import Annotated
+
 import msgspec
 
 
@@ -9,3 +11,11 @@ class Where(msgspec.Struct, frozen=True, kw_only=True):
     namespace: str
     context: str | None = None
     kubeconfig: str | None = None
+
+
+class Forward(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A port of this machine, `local`, that leads to `port` of a pod that `selector` selects."""
+
+    selector: str
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)]
+    local: Annotated[int, msgspec.Meta(ge=1, le=65535)]

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from chaosreprise.errors import BadInput, shown
-from chaosreprise.kubernetes.where import Where
+from chaosreprise.kubernetes.where import Forward, Where
 from chaosreprise.paths import state_path
 from chaosreprise.platform import kinds, limits
 from chaosreprise.platform.limits import Allow, Guard, Identity
@@ -211,6 +211,7 @@ class PlatformFile(Strict, frozen=True):
     sandbox: Sandbox | None = None
     settings: dict[Name, Setting] = msgspec.field(default_factory=dict)
     kubernetes: Kubernetes | None = None
+    forward: dict[Name, Forward] = msgspec.field(default_factory=dict)
     evidence: dict[str, Evidence] = msgspec.field(default_factory=dict)
     components: dict[str, Components] = msgspec.field(default_factory=dict)
     regions: dict[str, list[Text]] = msgspec.field(default_factory=dict)
@@ -364,6 +365,8 @@ def _check_kind(where: str, file: PlatformFile) -> None:
 
 def _check_kubernetes(where: str, file: PlatformFile) -> None:
     """What is watched there are the objects of StreamSpace's sessions, which stand for the ledger `slots`."""
+    if file.forward and file.kubernetes is None:
+        raise BadInput(f"{where}: [kubernetes] is missing: forward.{next(iter(file.forward))} leads to pods there")
     for name, entry in file.evidence.items():
         if entry.kind == "kubernetes" and (file.kind, name) != ("streamspace", SLOTS):
             raise BadInput(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import msgspec
 
 from chaosreprise.errors import BadInput
+from chaosreprise.kubernetes.forwarding import forwarded
 from chaosreprise.platform import commands
 from chaosreprise.platform.file import KEEPER_FILE, Lab, Platform, load
 from chaosreprise.stack import starter
@@ -34,14 +35,15 @@ def describe() -> list[str]:
 
 @contextlib.contextmanager
 def standing(platform: Platform) -> Iterator[Platform]:
-    """The platform itself; what a run would start, the embedded one or commands, is started for this and ends with it."""
+    """The platform itself; what a run would start, the embedded one, commands or ports that are forwarded, is started for this and ends with it."""
     embedded = platform.file.kind == "embedded"
     if embedded:
         stack = starter.start(**msgspec.structs.asdict(platform.file.lab or Lab()), owned=True)
     elif platform.commands and not (platform.stack / KEEPER_FILE).exists():
         stack = starter.start_spec(platform.stack, commands.stack(platform), owned=True)
     else:
-        yield platform
+        with forwarded(platform.cluster, platform.file.forward):
+            yield platform
         return
     try:
         yield load(str(stack.platform_file)) if embedded else platform

@@ -15,6 +15,7 @@ import msgspec
 
 from chaosreprise.errors import NotAllowed, RepriseError, RunBroken
 from chaosreprise.faults import ledger
+from chaosreprise.kubernetes.forwarding import forwarded
 from chaosreprise.paths import slug, state_dir, state_path
 from chaosreprise.platform import adapter, made
 from chaosreprise.platform.file import Platform, load
@@ -98,7 +99,8 @@ def _tidy(path: pathlib.Path, mark: Mark) -> Iterator[tuple[str, bool]]:
                     True,
                 )
                 return
-            line = stop(platform, path.name)
+            with forwarded(platform.cluster, platform.file.forward):
+                line = stop(platform, path.name)
         except RepriseError as error:
             yield f"run {path.name}: it may have left sessions on {mark.platform}, not stopped: {error}", False
             return

@@ -17,6 +17,7 @@ from chaoslib.exceptions import ChaosException
 from chaosreprise import checker
 from chaosreprise.errors import BadInput, shown
 from chaosreprise.faults import facts, registry
+from chaosreprise.kubernetes.forwarding import forwarded
 from chaosreprise.platform import adapter, proxies
 from chaosreprise.platform.adapter import Component
 from chaosreprise.platform.file import EMBEDDED, KEEPER_FILE, Lab, Platform, load
@@ -42,16 +43,17 @@ def lines(experiment: str) -> list[str]:
             *embedded(arguments, faults, batches, platform, seed),
         ]
     run = f"plan-{secrets.token_hex(4)}"
-    speaker = adapter.make(platform, run)
-    if platform.commands and not (platform.stack / KEEPER_FILE).exists():
-        there = [*to_be_started(platform), *proxies.components(platform)]
-        found = plan.make(arguments, faults, platform, speaker.describe(), there, seed, observing.asked(), batches)
-        return [f"would start        {', '.join(platform.commands)}; ended with the run", *found.lines()]
-    found = plan.make(
-        arguments, faults, platform, speaker.describe(), speaker.components(), seed, observing.asked(), batches
-    )
-    found.check(platform, asyncio.run(facts.once(platform, run, found.components)))
-    return found.lines()
+    with forwarded(platform.cluster, platform.file.forward):
+        speaker = adapter.make(platform, run)
+        if platform.commands and not (platform.stack / KEEPER_FILE).exists():
+            there = [*to_be_started(platform), *proxies.components(platform)]
+            found = plan.make(arguments, faults, platform, speaker.describe(), there, seed, observing.asked(), batches)
+            return [f"would start        {', '.join(platform.commands)}; ended with the run", *found.lines()]
+        found = plan.make(
+            arguments, faults, platform, speaker.describe(), speaker.components(), seed, observing.asked(), batches
+        )
+        found.check(platform, asyncio.run(facts.once(platform, run, found.components)))
+        return found.lines()
 
 
 def to_be_started(platform: Platform) -> list[Component]:

@@ -23,6 +23,8 @@ from chaosreprise.faults import facts
 from chaosreprise.history import Answer, Observe, Phase, Report, Submit, Tail, Writer
 from chaosreprise.history import load as load_history
 from chaosreprise.history.events import INTERRUPTED, UNMADE
+from chaosreprise.kubernetes.forwarding import forwarded
+from chaosreprise.kubernetes.pod_logs import PodLogs
 from chaosreprise.moments import words
 from chaosreprise.moments.commands import agent_of
 from chaosreprise.moments.needs import wants_frames
@@ -64,6 +66,7 @@ class Run:
         self._exits = contextlib.ExitStack()
         self._agents: dict[str, str] = {}
         self._interrupted = False
+        self._followed: PodLogs | None = None
         self._turn = threading.Lock()
         self._sending = threading.Lock()  # the hypothesis may send commands from a thread of its own while all settles
         self._settled_from, self._unsettled = 0, False
@@ -198,15 +201,20 @@ class Run:
                         self._wind_down()
                 with self._told("end the recorder"):
                     self.recorder.ask("end")
+                self._say_broken()
                 with self._told("ask the warden"):
                     self._say_halted()
                 with self._told("keep the platform's logs"):
-                    logs.collect(self.platform, self.directory.path)
+                    logs.collect(self.platform, self.directory.path, self._followed)
                 with self._told("end the warden"):
                     self.warden.close()
             self.directory.keep("faults.jsonl", self.warden.ledger)
             self.directory.write_json("journal.json", journal)
             return self._concluded(broken_off)
+
+    def _say_broken(self) -> None:
+        for what in self._broken:
+            log.warning(f"forward   {what}: that was on the way to the platform, not the platform")
 
     def _say_halted(self) -> None:
         if why := stopping.why(self.warden.request("status")):
@@ -296,6 +304,7 @@ class Run:
         self.load = self._child("load", "chaosreprise.workload", arguments)
         self.recorder.needed_by.append(self.load)
         self.platform, self._stack = self._platform()
+        self._broken = self._exits.enter_context(forwarded(self.platform.cluster, self.platform.file.forward))
         self._exits.enter_context(faults.lock(self.platform.id))
         told = self._exits.enter_context(stopping.announced(self.requested, self.platform, self.directory))
         for healed in faults.heal(self.platform.id, keepers.address(self.platform)):
@@ -379,6 +388,9 @@ class Run:
         self._mark_litter()
         self.recorder.ask("watch", platform=self.platform.path, frames=frames)
         self.load.ask("plan", plan=msgspec.to_builtins(self.plan.load), platform=self.platform.path)
+        if (followed := logs.follow(self.platform)) is not None:
+            self._exits.callback(followed.end)
+            self._followed = followed
         self.load.ask("open")
         self._enter("baseline")
         self.load.ask("baseline", seconds=self.arguments.limits.baseline_s)
