@@ -86,7 +86,7 @@ class Contract(Event, tag="contract"):
     """What this run must show, from the experiment, and what the platform promises, from the adapter and its file.
 
     `quota`: how many sessions of one user may be active at a time; 0: not known. `records`: the kinds of commands of which the
-    platform surely keeps rows.
+    platform surely keeps rows. `processes`: the ledger in which processes begin and end, where it is not that of the effects.
     """
 
     sha: str
@@ -110,6 +110,7 @@ class Contract(Event, tag="contract"):
     states: list[Edge] = []
     quota: int = 0
     records: list[Op] = []
+    processes: str = ""
 
 
 class Phase(Timed, tag="phase"):
