@@ -248,12 +248,16 @@ def flow(file: str) -> None:
 
 
 @reprise.command()
+@click.argument("platform", metavar="FILE", envvar="REPRISE_PLATFORM", default="embedded")
 @_errors
-def heal() -> None:
-    """Undo what an earlier run left broken, stop its sessions, remove what is left of stacks; exit 3 if something stays."""
+def heal(platform: str) -> None:
+    """Undo what an earlier run left broken, stop its sessions, remove what is left of stacks; exit 3 if something stays.
+
+    In the cluster of a platform FILE, by default REPRISE_PLATFORM, also what others have left for longer than its lease.
+    """
     from chaosreprise.run import healing  # noqa: PLC0415
 
-    _say_all(healing.lines())
+    _say_all(healing.lines(platform))
 
 
 @reprise.command()

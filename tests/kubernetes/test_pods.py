@@ -9,39 +9,20 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from clusters import Space, rules_of
+from clusters import ON, Space, rules_of, written
 from linkwire import eventually
 
 from chaosreprise.clock import SECOND
 from chaosreprise.errors import BadInput, NotAllowed, NotPossible, NotProven
 from chaosreprise.faults import client, ledger, registry
 from chaosreprise.faults.base import Context
-from chaosreprise.kubernetes.deployments import ANNOTATION
+from chaosreprise.kubernetes import marks
+from chaosreprise.kubernetes.marks import ANNOTATION
 from chaosreprise.platform import adapter, file
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(300)]
-ON, WITH, PLATFORM = "agents/k1", 2, "pods@here"
+WITH, PLATFORM = 2, "pods@here"
 READY_S = 90.0
-TEXT = """\
-version = 1
-kind = "streamspace"
-name = "x"
-[control]
-url = "http://127.0.0.1:1"
-user = "u"
-password = {{ file = "password" }}
-template = "t"
-[budget]
-users = ["a"]
-[timing]
-settle = {{ backoff_s = 1, reconcile_s = 1, slowest_s = 1 }}
-[kubernetes]
-namespace = "{namespace}"
-kubeconfig = "kubeconfig"
-[components."{on}"]
-how = "kubernetes"
-selector = "{selector}"
-"""
 
 
 @pytest.fixture
@@ -80,12 +61,6 @@ def warden(path: pathlib.Path, tmp_path: pathlib.Path) -> Iterator[client.Warden
     yield found
     with contextlib.suppress(Exception):
         found.close()
-
-
-def written(folder: pathlib.Path, space: Space, selector: str) -> pathlib.Path:
-    path = folder / "p.toml"
-    path.write_text(TEXT.format(namespace=space.name, on=ON, selector=selector))
-    return path
 
 
 def ready(space: Space) -> int:
@@ -146,7 +121,10 @@ def test_what_is_taken_away_stays_away_with_its_undo_on_the_object_and_comes_bac
     answer = inject(warden, "take_away")
     assert (answer["state"], answer["proof"]) == ("proven", {"replicas": 0, "pods": "gone", "count": WITH})
     assert (pods(space), space.get("k1").spec.replicas) == (set(), 0)
-    assert undo(space) == f'{{"mark":"r1/f1","replicas":{WITH}}}'
+    left = marks.of({"metadata": {"name": "k1", "annotations": {ANNOTATION: undo(space)}}})
+    assert left is not None
+    assert (left.mark, left.made, left.before) == ("r1/f1", {"spec": {"replicas": 0}}, {"spec": {"replicas": WITH}})
+    assert 30 < left.lease_s < 120
     assert warden.request("undo", fault="f1")["state"] == "clean"
     assert (undo(space), ready(space), last().by) == (None, WITH, "run")
     assert not pods(space) & before

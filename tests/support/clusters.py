@@ -17,6 +17,34 @@ BASE = pathlib.Path(__file__).resolve().parents[2] / "k8s" / "base"
 Rule = tuple[str, str, str]
 """A verb, an API group, a resource."""
 LABELS = {"app": "streamspace-session"}
+ON = "agents/k1"
+TEXT = """\
+version = 1
+kind = "streamspace"
+name = "x"
+[control]
+url = "http://127.0.0.1:1"
+user = "u"
+password = {{ file = "password" }}
+template = "t"
+[budget]
+users = ["a"]
+[timing]
+settle = {{ backoff_s = 1, reconcile_s = 1, slowest_s = 1 }}
+[kubernetes]
+namespace = "{namespace}"
+kubeconfig = "kubeconfig"
+[components."{on}"]
+how = "kubernetes"
+selector = "{selector}"
+"""
+
+
+def written(folder: pathlib.Path, space: "Space", selector: str) -> pathlib.Path:
+    """A platform file whose one component is the Deployment that this selects."""
+    path = folder / "p.toml"
+    path.write_text(TEXT.format(namespace=space.name, on=ON, selector=selector))
+    return path
 
 
 class Relay:

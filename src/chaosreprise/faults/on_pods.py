@@ -1,20 +1,22 @@
 """What faults on pods share: the one Deployment of a component, its pods, and when it is whole again.
 
 Whole means: as many pods are ready as the Deployment had asked for, and nothing on it bears the fault's mark. How a Deployment
-that was changed is undone stands on it (`kubernetes.deployments`), so undoing reads it there.
+that was changed is undone stands on it (`kubernetes.marks`), so undoing reads it there.
 """
 
 import asyncio
+import functools
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+from chaosreprise.clock import SECOND, boottime
 from chaosreprise.errors import BadInput, NotAllowed, NotPossible, NotProven, Unreachable
 from chaosreprise.faults import local
 from chaosreprise.faults.base import Context, Fault, Target
-from chaosreprise.kubernetes import deployments
+from chaosreprise.kubernetes import deployments, marks
 from chaosreprise.kubernetes.api import Api, Conflict, Missing, Right
 from chaosreprise.kubernetes.where import Where
 from chaosreprise.platform.file import KUBERNETES, load
@@ -94,7 +96,7 @@ class OnPods:
     async def verify(self, context: Context, mark: str, target: Target) -> None:
         planned = msgspec.convert(target, Deployed)
         async with await Api.to(planned.where) as api:
-            left = deployments.undo_of(await _found(api, planned))
+            left = marks.of(await _found(api, planned))
         if left is not None and left.mark == mark:
             raise Unreachable(f"the Deployment {planned.deployment} still bears the mark of fault {mark}")
 
@@ -131,11 +133,17 @@ class Scale(OnPods):
     async def inject(self, context: Context, mark: str, target: Target, lease_end: int) -> None:
         planned = msgspec.convert(target, Deployed)
         async with await Api.to(planned.where) as api:
-            found = await _found(api, planned)
-            if found["spec"]["replicas"] != planned.replicas or deployments.undo_of(found) is not None:
-                raise NotPossible(f"the Deployment {planned.deployment} changed after it was planned: nothing was done")
-            await _scale(api, found, 0, deployments.Undo(mark, planned.replicas))
+            made, before = ({"spec": {"replicas": number}} for number in (0, planned.replicas))
+            undo = marks.Undo(mark, lease_s(lease_end), made, before)
+            path = deployments.path(api, planned.deployment)
+            await marks.begin(api, path, functools.partial(self._unchanged, api, planned), undo)
         self._made.add(mark)
+
+    async def _unchanged(self, api: Api, planned: Deployed) -> deployments.Object:
+        found = await _found(api, planned)
+        if found["spec"]["replicas"] != planned.replicas or marks.of(found) is not None:
+            raise NotPossible(f"the Deployment {planned.deployment} changed after it was planned: nothing was done")
+        return found
 
     async def gone(self, api: Api, mark: str, planned: Deployed) -> dict[str, Any]:
         await until_gone(api, planned)
@@ -149,17 +157,9 @@ class Scale(OnPods):
     async def restore(self, api: Api, mark: str, planned: Deployed) -> str | None:
         made = mark in self._made
         self._made.discard(mark)
-        while True:
-            found = await _found(api, planned)
-            undo = deployments.undo_of(found)
-            if undo is None or undo.mark != mark:
-                return SOMEBODY if made else None
-            scaled = found["spec"]["replicas"] == 0
-            try:
-                await _scale(api, found, undo.replicas if scaled else found["spec"]["replicas"], None)
-            except Conflict:  # its status may just have changed
-                continue
-            return None if scaled else SOMEBODY
+        path = deployments.path(api, planned.deployment)
+        still = await marks.end(api, path, functools.partial(_found, api, planned), mark)
+        return None if still or (still is None and not made) else SOMEBODY
 
 
 class Anywhere:
@@ -199,6 +199,11 @@ class Anywhere:
         return self._pods if DEPLOYMENT in target else self._process
 
 
+def lease_s(lease_end: int) -> float:
+    """How long a lease still lasts, as it stands on an object: who reads it there knows nothing of our clock."""
+    return round((lease_end - boottime()) / SECOND, 3)
+
+
 async def until_gone(api: Api, planned: Deployed, uids: Sequence[str] | None = None, within_s: float = ENDED_S) -> None:
     """Of these pods, or of all that there are, none is left. Raises NotProven."""
     deadline = time.monotonic() + within_s
@@ -232,7 +237,7 @@ async def _planned(api: Api, on: str, selector: str) -> Deployed:
     except NotPossible as error:
         raise NotPossible(f"components.{on}.selector: {error}") from error
     metadata, replicas = found["metadata"], found["spec"]["replicas"]
-    if deployments.undo_of(found) is not None:
+    if marks.of(found) is not None:
         raise NotPossible(f"{on}: a fault is on its Deployment {metadata['name']} already: see `chaos reprise heal`")
     pods = await deployments.pods(api, found)
     ready = {one["metadata"]["name"]: one["metadata"]["uid"] for one in pods if deployments.is_ready(one)}
@@ -266,17 +271,6 @@ async def _found(api: Api, planned: Deployed) -> deployments.Object:
     if found is None or found["metadata"]["uid"] != planned.uid:
         raise StackEnded(f"the Deployment {planned.deployment} is not there any more: there is nothing left to mend")
     return found
-
-
-async def _scale(api: Api, found: deployments.Object, replicas: int, undo: deployments.Undo | None) -> None:
-    """The number and what undoes it, in one patch. Raises Conflict when the object has changed."""
-    said = msgspec.json.encode(undo).decode() if undo is not None else None
-    metadata = {
-        "resourceVersion": found["metadata"]["resourceVersion"],
-        "annotations": {deployments.ANNOTATION: said},
-    }
-    body = {"metadata": metadata, "spec": {"replicas": replicas}}
-    await api.patch(deployments.path(api, found["metadata"]["name"]), body)
 
 
 async def _until_whole(api: Api, planned: Deployed) -> None:

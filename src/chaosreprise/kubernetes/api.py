@@ -11,6 +11,7 @@ import ssl
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterable, Iterator
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import httpx
@@ -96,6 +97,12 @@ class Api:
     async def get(self, path: str, **params: str) -> dict[str, Any]:
         return await self._call("GET", path, params=params)
 
+    async def get_at(self, path: str) -> tuple[dict[str, Any], float]:
+        """With the server's time of its answer, in whole seconds since 1970."""
+        answer = await self._asked("GET", path)
+        found: dict[str, Any] = msgspec.json.decode(answer.content)
+        return found, parsedate_to_datetime(answer.headers["Date"]).timestamp()
+
     async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         return await self._call("POST", path, json=body)
 
@@ -134,14 +141,17 @@ class Api:
         return bool(answer["status"]["allowed"])
 
     async def _call(self, method: str, path: str, **given: Any) -> dict[str, Any]:
+        found: dict[str, Any] = msgspec.json.decode((await self._asked(method, path, **given)).content)
+        return found
+
+    async def _asked(self, method: str, path: str, **given: Any) -> httpx.Response:
         try:
             answer = await self._http.request(method, path, **given)
         except httpx.HTTPError as error:
             raise self._away(error) from error
         if not answer.is_success:
             raise _refused(answer.status_code, answer.content)
-        found: dict[str, Any] = msgspec.json.decode(answer.content)
-        return found
+        return answer
 
     def _away(self, error: httpx.HTTPError) -> Unreachable:
         why = str(error) or type(error).__name__

@@ -1,25 +1,11 @@
-"""One Deployment and its pods: which one is meant, what is there of it, and what a fault has written on it.
-
-A fault that changes a Deployment writes how it is undone on it, as an annotation in the same patch: {mark, replicas}. So whoever
-may patch it can undo it, whatever has become of the run.
-"""
+"""One Deployment and its pods: which one is meant, and what is there of it."""
 
 from typing import Any
-
-import msgspec
 
 from chaosreprise.errors import NotPossible
 from chaosreprise.kubernetes.api import Api
 
-ANNOTATION = "chaosreprise/undo"
 Object = dict[str, Any]
-
-
-class Undo(msgspec.Struct, frozen=True):
-    """`mark` is that of the fault; `replicas` as they were."""
-
-    mark: str
-    replicas: int
 
 
 def path(api: Api, name: str = "") -> str:
@@ -54,19 +40,6 @@ def selector_of(deployment: Object) -> str:
             f"{deployment['metadata']['name']} selects its pods by expressions: only labels are understood"
         )
     return ",".join(f"{name}={value}" for name, value in sorted(selector["matchLabels"].items()))
-
-
-def undo_of(deployment: Object) -> Undo | None:
-    """What a fault of ours has left on it. Raises NotPossible for what is none of ours."""
-    text = (deployment["metadata"].get("annotations") or {}).get(ANNOTATION)
-    if text is None:
-        return None
-    try:
-        return msgspec.json.decode(text, type=Undo)
-    except msgspec.DecodeError as error:
-        raise NotPossible(
-            f"{deployment['metadata']['name']}: its annotation {ANNOTATION} can't be read ({error}): see who wrote it"
-        ) from error
 
 
 def is_ready(pod: Object) -> bool:

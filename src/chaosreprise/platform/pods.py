@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from chaosreprise.errors import NotPossible
-from chaosreprise.kubernetes import deployments
+from chaosreprise.kubernetes import deployments, marks
 from chaosreprise.kubernetes.api import Api, context_of
 from chaosreprise.platform.adapter import Component
 from chaosreprise.platform.file import KUBERNETES, Platform
@@ -48,7 +48,7 @@ async def _component(api: Api, name: str, selector: str) -> Component:
     group = name.partition("/")[0]
     try:
         deployment = await deployments.selected(api, selector)
-        held = deployments.undo_of(deployment) is not None
+        held = marks.of(deployment) is not None
         ready = [one for one in await deployments.pods(api, deployment) if deployments.is_ready(one)]
     except NotPossible as error:
         return Component(name=name, group=group, reason=f"components.{name}.selector: {error}")
