@@ -12,7 +12,7 @@ import certifi
 import pytest
 import yaml
 from apiservers import Server
-from clusters import Space
+from clusters import Space, rules_of
 from kubernetes import config
 from kubernetes.client import Configuration
 from linkwire import eventually
@@ -88,9 +88,9 @@ class Watched:
 Step = Callable[[Watched], Iterator[Callable[[], object]]]
 
 
-def watch(folder: pathlib.Path, space: Space, steps: Step) -> Watched:
-    """Run the source of slots; `steps` yields what is waited for before it goes on."""
-    [source] = speaker(folder, space).sources()
+def watch(folder: pathlib.Path, space: Space, steps: Step, name: str = "slots") -> Watched:
+    """Run this source; `steps` yields what is waited for before it goes on."""
+    [source] = [one for one in speaker(folder, space).sources() if one.name == name]
     assert isinstance(source, ObjectSource)
     watched = Watched(source)
 
@@ -312,11 +312,15 @@ def test_the_doctor_says_whether_we_may_list_and_watch_and_names_what_is_missing
     def becomes(*words: str) -> bool:
         return eventually(lambda: words == (told().state, told().say))
 
-    assert becomes("not ok", f"may not list deployments.apps and watch deployments.apps in the namespace {space.name}")
-    space.allow(("list", "apps", "deployments"))
-    assert becomes("not ok", f"may not watch deployments.apps in the namespace {space.name}")
-    space.allow(("list", "apps", "deployments"), ("watch", "apps", "deployments"))
-    assert becomes("ok", f"may list and watch deployments.apps in {space.name}")
+    every, where = rules_of("watch"), f"in the namespace {space.name}"
+    lacking = "list deployments.apps and watch deployments.apps and list pods and watch pods"
+    assert becomes("not ok", f"may not {lacking} {where}")
+    for missing in every:
+        verb, group, resource = missing
+        space.allow(*(one for one in every if one != missing))
+        assert becomes("not ok", f"may not {verb} {resource}{group and '.'}{group} {where}")
+    space.allow(*every)
+    assert becomes("ok", f"may list and watch deployments.apps and pods in {space.name}")
 
 
 def test_keys_that_stand_in_a_kubeconfig_are_left_in_no_file_and_those_of_others_are_left_alone(
@@ -341,3 +345,25 @@ def test_a_kubeconfig_that_can_not_be_used_is_said_in_one_sentence(tmp_path: pat
     said = speaker(tmp_path, space, context="nowhere").examinations()["evidence slots"]
     with pytest.raises(BadInput, match="context nowhere: can't be used"):
         asyncio.run(said())
+
+
+@pytest.mark.parametrize("verb", ["list", "watch"])
+def test_a_right_on_pods_that_is_missing_is_a_gap_with_its_name(
+    tmp_path: pathlib.Path, space: Space, verb: str
+) -> None:
+    missing = (verb, "", "pods")
+    space.account(*(one for one in rules_of("watch") if one != missing))
+    examined = speaker(tmp_path, space).examinations()["evidence slots"]
+    assert eventually(lambda: f"may not {verb} pods in" in asyncio.run(examined())[0].say)
+    [source] = [one for one in speaker(tmp_path, space).sources() if one.name == "pods"]
+    seen: list[Timed] = []
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        task = asyncio.create_task(source.run(SystemClock(), seen.append, stop))
+        why = f'cannot {verb} resource "pods"'
+        await until(task, lambda: any(isinstance(one, Coverage) and not one.on and why in one.why for one in seen))
+        stop.set()
+        await task
+
+    asyncio.run(main())

@@ -119,6 +119,7 @@ class Attributed:
     `effect_of` is the one of each row, if there is one. By (session, kind), for the kinds that are not keyed: `groups` are
     the rows that may have had one, `of` all effects, also those of a kind that was never sent there; `absent` are unclear
     rows that surely had none. `over(ledger, row)`: the moment from which an effect of this command can't come any more, if the ledger was watched until then.
+    `acted(ledger, session, transition)`: a transition as it took effect, None if it did not (`begun`).
     """
 
     def __init__(
@@ -129,6 +130,7 @@ class Attributed:
         reports: Reports,
         gapless: Callable[[str, str], bool],
         over: Callable[[str, int], int | None] = lambda _ledger, _row: None,
+        acted: Callable[[str, str, Transition], Transition | None] = lambda _ledger, _session, seen: seen,
     ) -> None:
         self.entries = entries
         self.effect_of: list[Transition | None] = [None] * len(commands)
@@ -137,7 +139,7 @@ class Attributed:
         self.absent: list[int] = []
         self.ungenerated: set[str] = set()
         self._commands, self._effects, self._reports, self._gapless = commands, effects, reports, gapless
-        self._over = over
+        self._over, self._acted = over, acted
         self._place_starts()
         self._by_key()
         self._by_session()
@@ -175,7 +177,8 @@ class Attributed:
         for row, op in enumerate(commands.op):
             if op in marks:
                 found = of_key(self._effects, self.entries[op], marks[op], commands.key[row], commands.lo[row])
-                self.effect_of[row] = min(found, key=lambda transition: transition.hi, default=None)
+                acted = (self._acted(seen.effects[0].ledger, _session(seen), seen) for seen in found)
+                self.effect_of[row] = min(filter(None, acted), key=lambda transition: transition.hi, default=None)
 
     def _by_session(self) -> None:
         rows_of = self._commands.by_session()
@@ -197,7 +200,13 @@ class Attributed:
                 rows = [row for row in rows if row not in over]
                 self.groups[session, entry.op] = rows
                 self.of[session, entry.op] = transitions
-                self._assign(entry.level, rows, transitions)
+                self._assign(entry.level, rows, self.acted(session, entry.op))
+
+    def acted(self, session: str, op: str) -> list[Transition]:
+        """Those of its transitions that took effect, in the order of time."""
+        ledger = self.entries[op].ledger
+        acted = (self._acted(ledger, session, seen) for seen in self.of[session, op])
+        return sorted(filter(None, acted), key=lambda transition: (transition.hi, transition.gen or 0))
 
     def _absent(self, ledger: str, row: int, transitions: Sequence[Transition]) -> bool:
         """An unclear command that had settled before any effect that could be its own: it takes no later one."""
@@ -217,3 +226,7 @@ class Attributed:
             return
         for row in able:
             self.effect_of[row] = next((seen for seen in transitions if seen.hi >= commands.lo[row]), None)
+
+
+def _session(seen: Transition) -> str:
+    return seen.effects[0].session or seen.object

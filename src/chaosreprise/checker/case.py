@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from chaosreprise.checker import table as tables
 from chaosreprise.checker.attribution import Attributed, strongest
+from chaosreprise.checker.begun import ACTED, Begun
 from chaosreprise.checker.coverage import DONE, WARDEN, Gap, Watch
 from chaosreprise.checker.life import Life, lives
 from chaosreprise.checker.settle import LIVE, Settle
@@ -38,8 +39,15 @@ class Case:
         seen_until = self.last_sign if done is None else done
         self.watch = Watch(self.table.coverage, seen_until, self.live)
         self.settle = Settle(self.commands, self.table.phases, self.lives, contract.settle_ns, stage, seen_until)
+        begun = Begun(self.effects, contract.processes, contract.bounds)
         self.attributed = Attributed(
-            strongest(contract.attribution), self.commands, self.effects, self.reports, self._gapless, self._over
+            strongest(contract.attribution),
+            self.commands,
+            self.effects,
+            self.reports,
+            self._gapless,
+            self._over,
+            begun.acted,
         )
 
     def once(self, find: "Callable[[Case], Found]") -> Found:
@@ -48,6 +56,18 @@ class Case:
             self._found[find] = find(self)
         found: Found = self._found[find]
         return found
+
+    @cached_property
+    def processes(self) -> set[str]:
+        """The ledgers in which processes begin and end, where these are not those of effects."""
+        return {self.contract.processes} - {""}
+
+    def shown_by(self, op: str) -> list[str]:
+        """The ledgers that must be watched to see the effect of such a command."""
+        entry = self.attributed.entries.get(op)
+        if entry is None:
+            return []
+        return [entry.ledger, *(self.processes if op in ACTED.values() else ())]
 
     @cached_property
     def first_submit(self) -> int:
@@ -175,6 +195,9 @@ class Case:
     def _over(self, ledger: str, row: int) -> int | None:
         """When this command was settled, if its effect would have been seen until then, and the platform had no open row for it."""
         until, lo, session = self.settle.until(row), self.commands.lo[row], self.commands.session[row]
-        if until is None or self.watch.gaps(ledger, lo, until, dead_or_alive=True) or self._was_open(row, until):
+        if until is None or self._was_open(row, until):
+            return None
+        ledgers = {ledger, *(self.processes if self.commands.op[row] in ACTED.values() else ())}
+        if any(self.watch.gaps(name, lo, until, dead_or_alive=True) for name in ledgers):
             return None
         return None if session is not None and self.watch.gaps(f"{ledger}/{session}", lo, until) else until

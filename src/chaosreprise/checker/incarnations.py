@@ -52,14 +52,15 @@ class Population:
 
 
 def population(case: Case) -> Population:
-    """Of our sessions. Ask for it by `Case.once(population)`."""
+    """Of our sessions. Ask for it by `Case.once(population)`. Where processes have a ledger, other objects than theirs name none."""
     ours = {*case.our_sessions, *case.once(made_by)}
     found = Population(defaultdict(list), defaultdict(list), [])
     for (ledger, session), effects in case.effects.sessions.items():
         if session in ours:
             found.lives[session] += _lives(case, ledger, session, effects)
             found.steps[session] += [effect for effect in effects if effect.mark in STEPS and effect.inc]
-            found.nameless += [effect for effect in effects if effect.mark in BEGINS and not effect.inc]
+            if ledger in (case.processes or {ledger}):
+                found.nameless += [effect for effect in effects if effect.mark in BEGINS and not effect.inc]
     for session, lives in found.lives.items():
         _lengthen(lives, found.steps[session])
         lives.sort(key=lambda life: (life.lo, life.hi))

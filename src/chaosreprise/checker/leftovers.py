@@ -71,7 +71,7 @@ class Remains:
 
     def _processes(self, session: str) -> Iterator[Left]:
         for life in self._population.lives.get(session, ()):
-            if life.begin.ledger in self._complete and self._still_runs(life):
+            if life.begin.ledger in {*self._complete, *self._case.processes} and self._still_runs(life):
                 say = f"the process {(process_of(life.begin.inc) or 'of it').removeprefix('process ')}"
                 yield Left("process", say, not self._hidden(life.begin))
 

@@ -52,14 +52,12 @@ def _came_later(case: Case, row: int, name: str) -> bool:
 
 
 def gaps(case: Case, row: int, until: int) -> list[Gap]:
-    """Where its effect could have been missed: gaps of its ledger, or of its session there, from submission to `until`."""
-    entry = case.attributed.entries.get(case.commands.op[row])
-    if entry is None:
-        return []
-    lo, session = case.commands.lo[row], case.commands.session[row]
-    found = case.watch.gaps(entry.ledger, lo, until, dead_or_alive=True)
-    if session is not None:
-        found += case.watch.gaps(f"{entry.ledger}/{session}", lo, until)
+    """Where its effect could have been missed: gaps of its ledgers, or of its session there, from submission to `until`."""
+    lo, session, found = case.commands.lo[row], case.commands.session[row], []
+    for ledger in case.shown_by(case.commands.op[row]):
+        found += case.watch.gaps(ledger, lo, until, dead_or_alive=True)
+        if session is not None:
+            found += case.watch.gaps(f"{ledger}/{session}", lo, until)
     return found
 
 

@@ -85,7 +85,8 @@ class Refusal(msgspec.Struct, kw_only=True, omit_defaults=True):
 class Contract(Event, tag="contract"):
     """What this run must show, from the experiment, and what the platform promises, from the adapter and its file.
 
-    `quota`: how many sessions of one user may be active at a time; 0: not known.
+    `quota`: how many sessions of one user may be active at a time; 0: not known. `processes`: the ledger in which processes begin
+    and end, where it is not that of the effects.
     """
 
     sha: str
@@ -108,6 +109,7 @@ class Contract(Event, tag="contract"):
     situations: list[Situation] = []
     states: list[Edge] = []
     quota: int = 0
+    processes: str = ""
 
 
 class Phase(Timed, tag="phase"):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from chaosreprise.clock import Clock
-from chaosreprise.errors import RepriseError, Unreachable
+from chaosreprise.errors import NotAllowed, RepriseError, Unreachable
 from chaosreprise.history import Timed
 from chaosreprise.kubernetes.api import Api, Expired
 from chaosreprise.kubernetes.where import Where
@@ -113,7 +113,7 @@ class ObjectSource:
             try:
                 async for event in api.watch(self._path, **self._selected, resourceVersion=str(self._revision)):
                     self._take(event["type"], event["object"], clock.now(), emit)
-            except Expired:
+            except (Expired, NotAllowed):
                 raise
             except RepriseError:
                 pass  # a look says whether the server is there

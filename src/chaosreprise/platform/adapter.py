@@ -59,7 +59,7 @@ class Description(msgspec.Struct, kw_only=True):
     vague: list[Op] = []  # what the platform may refuse in words that prove nothing
     quota: int = 0  # how many sessions a user may have at a time; 0: not known
     effects: str = "slots"  # the ledger of the evidence without which effects are not known
-    names_processes: bool = True  # whether that ledger says which process it was that began or ended
+    processes: str = ""  # the ledger that says which process began or ended, where it is another one
     read_along: list[str] = []  # agents on whose links it is seen what they and the control plane say to each other
 
 

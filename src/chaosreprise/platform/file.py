@@ -104,11 +104,16 @@ class Sandbox(Strict, frozen=True):
 
 
 class Kubernetes(Strict, frozen=True):
-    """Where the platform's objects are. Without a kubeconfig: what kubectl takes, or in a pod its own account."""
+    """Where the platform's objects are. Without a kubeconfig: what kubectl takes, or in a pod its own account.
+
+    `sessions` selects the Deployments of sessions; they and their pods say whose by `session_label`.
+    """
 
     namespace: Name
     context: Text | None = None
     kubeconfig: Path | None = None
+    sessions: Text = "app=streamspace-session"
+    session_label: Text = "session"
 
 
 class Evidence(Strict, frozen=True):

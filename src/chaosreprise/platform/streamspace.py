@@ -21,6 +21,7 @@ from chaosreprise.platform import (
     proxies,
     streamspace_marks,
     streamspace_objects,
+    streamspace_pods,
     streamspace_streams,
 )
 from chaosreprise.platform.adapter import SECONDS, Component, Description, Held, Operation
@@ -85,7 +86,7 @@ class StreamSpace:
             sources=list(evidence),
             states=STATES,
             quota=self._platform.file.budget.sessions_a_user or 0,
-            names_processes=not objects,
+            processes=streamspace_pods.LEDGER if objects else "",
             claims=[
                 Claim(
                     name=f"agents in {name}",
@@ -140,7 +141,7 @@ class StreamSpace:
                 assert evidence.dsn is not None
                 found.append(RowSource(name, evidence.hz, Rows(evidence.dsn.read(self._platform.folder), self.tag)))
             elif evidence.kind == "kubernetes":
-                found.append(streamspace_objects.source(self._platform, name, self._key_of))
+                found += streamspace_objects.sources(self._platform, name, self._key_of)
             elif path.is_dir():
                 found.append(FolderSource(name, path, LEDGER_FILE, evidence.hz, workspaces_parser(self._run)))
             else:

@@ -1,7 +1,7 @@
 """The effects of StreamSpace's commands on its Kubernetes objects: the Deployment of each session, as it is made, scaled and deleted.
 
 A Deployment is told by its uid, since one that is made again is another one with the same name. Scaling to what it is leaves
-no trace. Pods are not looked at: no process is named, so what takes incarnations can't be judged from here.
+no trace, and changes nothing: what a second wake does to the world is more replicas. The processes are those of its pods (`streamspace_pods`).
 """
 
 from collections.abc import Callable, Iterator
@@ -12,27 +12,38 @@ from chaosreprise.history import Effect
 from chaosreprise.history.events import Attribution, Mark
 from chaosreprise.kubernetes.api import Api, Right
 from chaosreprise.kubernetes.watching import Change, ObjectSource
+from chaosreprise.platform import streamspace_pods
 from chaosreprise.platform.file import Platform
 from chaosreprise.platform.said import Said
 
 LEDGER = "slots"
-SELECTOR = "app=streamspace-session"
-RIGHTS = [Right("list", "apps", "deployments"), Right("watch", "apps", "deployments")]
+RIGHTS = [
+    Right(verb, group, resource)
+    for group, resource in (("apps", "deployments"), ("", "pods"))
+    for verb in ("list", "watch")
+]
 ATTRIBUTION = [
     Attribution(op="start", ledger=LEDGER, level="keyed", mark="made"),
     Attribution(op="hibernate", ledger=LEDGER, level="counted", mark="down", repeat=False),
-    Attribution(op="wake", ledger=LEDGER, level="counted", mark="up", repeat=False),
+    Attribution(op="wake", ledger=LEDGER, level="counted", mark="up"),
     Attribution(op="stop", ledger=LEDGER, level="counted", mark="gone", repeat=False),
 ]
 KeyOf = Callable[[dict[str, Any]], str | None]
 
 
-def source(platform: Platform, name: str, key_of: KeyOf) -> ObjectSource:
-    """`key_of` finds our key in what a session was made from."""
-    where = platform.cluster
+def sources(platform: Platform, name: str, key_of: KeyOf) -> list[ObjectSource]:
+    """`key_of` finds our key in what a session was made from. A pod is of a session if it has its label: no more is known of it."""
+    where, told = platform.cluster, platform.file.kubernetes
     assert where is not None
-    path = f"/apis/apps/v1/namespaces/{where.namespace}/deployments"
-    return ObjectSource(name, platform.file.evidence[name].hz, where, path, SELECTOR, partial(effects, key_of=key_of))
+    assert told is not None
+    hz, label = platform.file.evidence[name].hz, told.session_label
+    deployments = f"/apis/apps/v1/namespaces/{where.namespace}/deployments"
+    pods = f"/api/v1/namespaces/{where.namespace}/pods"
+    of_objects = partial(effects, key_of=key_of, label=label)
+    return [
+        ObjectSource(name, hz, where, deployments, told.sessions, of_objects),
+        ObjectSource(streamspace_pods.LEDGER, hz, where, pods, label, streamspace_pods.Processes(label).told),
+    ]
 
 
 async def rights(platform: Platform, name: str) -> list[Said]:
@@ -42,12 +53,14 @@ async def rights(platform: Platform, name: str) -> list[Said]:
     async with await Api.to(where) as api:
         lacking = await api.refused(RIGHTS)
     if not lacking:
-        return [Said(about="evidence", name=name, say=f"may list and watch deployments.apps in {where.namespace}")]
+        return [
+            Said(about="evidence", name=name, say=f"may list and watch deployments.apps and pods in {where.namespace}")
+        ]
     say = f"may not {' and '.join(map(str, lacking))} in the namespace {where.namespace}"
     return [Said(about="evidence", name=name, state="not ok", say=say, do="give the account a role with these verbs")]
 
 
-def effects(change: Change, key_of: KeyOf) -> Iterator[Effect]:
+def effects(change: Change, key_of: KeyOf, label: str) -> Iterator[Effect]:
     mark = _mark(change)
     if mark is None:
         return
@@ -57,7 +70,7 @@ def effects(change: Change, key_of: KeyOf) -> Iterator[Effect]:
         hi=change.hi,
         ledger=LEDGER,
         object=f"{metadata['name']}.{metadata['uid'][:8]}",
-        session=metadata["name"],
+        session=(metadata.get("labels") or {}).get(label, metadata["name"]),
         mark=mark,
         gen=metadata["generation"] + (mark == "gone"),  # that it ended is a transition of its own
         key=_key(change.now, key_of) if mark == "made" else None,
@@ -69,8 +82,8 @@ def _mark(change: Change) -> Mark | None:
         return "gone"
     if change.before is None:
         return "made"
-    before, now = (bool(one["spec"]["replicas"]) for one in (change.before, change.now))
-    return None if before == now else "up" if now else "down"
+    before, now = (one["spec"]["replicas"] for one in (change.before, change.now))
+    return "up" if now > before else "down" if before and not now else None
 
 
 def _key(deployment: dict[str, Any], key_of: KeyOf) -> str | None:

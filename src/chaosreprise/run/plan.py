@@ -33,7 +33,6 @@ CONTROL_PLANE = "control-plane"
 SLOTS = "slots"  # what a check needs that looks at effects, of which an adapter says where they stand
 ROWS = "rows"  # what a check needs that reads the platform's own rows, whatever the file calls their evidence
 TABLES = ("sql", "sqlite")
-OF_PROCESSES = ("split-brain",)
 LACKING = {
     "quota": ("quota", "how many sessions a user may have: set budget.sessions_a_user"),
     "states": ("states", "the states of a session"),
@@ -294,6 +293,7 @@ def contract_event(
         situations=list(arguments.refusals),
         states=description.states,
         quota=description.quota,
+        processes=description.processes,
         settle_ns=int(plan.load.settle_s * SECONDS),
         promises=description.promises,
         claims=description.claims,
@@ -344,7 +344,5 @@ def lacking(check: str, platform: Platform, description: Description) -> str | N
         ledger = description.effects if evidence == SLOTS else evidence
         if ledger not in there:
             return f"evidence.{ledger} is missing"
-    if check in OF_PROCESSES and not description.names_processes:
-        return f"evidence.{description.effects} names no process"
     field, words = LACKING.get(checker.asks(check) or "", ("", ""))
     return f"its adapter does not know {words}" if field and not getattr(description, field) else None

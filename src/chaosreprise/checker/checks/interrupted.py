@@ -127,6 +127,7 @@ def _by_end(case: Case, opened: Stream, broke: Stream) -> Iterator[bool | None]:
                 if effect.mark == "crash" and effect.hi >= opened.lo and effect.lo <= broke.hi
             )
     ledgers = {entry.ledger for entry in case.attributed.entries.values() if entry.mark not in ("b", "e")}
+    ledgers |= case.processes
     if not ledgers:
         yield None
     for ledger in ledgers:

@@ -96,7 +96,7 @@ def _without_fault(case: Case, row: int) -> int:
 def _group(case: Case, op: str, rows: Sequence[int], tally: Tally) -> None:
     """One session and kind, where effects are matched to commands in time."""
     able = [row for row in rows if case.commands.outcome[row] != "fail"]
-    transitions = case.attributed.of[case.commands.session[rows[0]] or "", op]
+    transitions = case.attributed.acted(case.commands.session[rows[0]] or "", op)
     if case.commands.session[rows[0]] in case.attributed.ungenerated:
         tally.perhaps += sum(case.commands.outcome[row] == "ok" for row in able)
         return

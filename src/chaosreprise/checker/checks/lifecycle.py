@@ -141,7 +141,7 @@ def _moments(case: Case, session: str) -> dict[str, list[int]]:
 
 
 def _ledgers(case: Case) -> set[str]:
-    return {entry.ledger for entry in case.attributed.entries.values()}
+    return {entry.ledger for entry in case.attributed.entries.values()} | case.processes
 
 
 def _could_have_died(case: Case, session: str, hi: int) -> bool:

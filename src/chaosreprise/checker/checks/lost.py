@@ -143,7 +143,7 @@ def _count(case: Case, session: str, op: str, rows: Sequence[int], tally: Tally)
     excused = {row for row in promised if effect_of[row] is None and exempt.reason(case, row)}
     perhaps = {row for row in promised - excused if effect_of[row] is None and exempt.perhaps(case, row)}
     decided = {row for row in promised - excused - perhaps if _decided(case, row)}
-    happened = [transition.hi for transition in case.attributed.of[session, op]]
+    happened = [transition.hi for transition in case.attributed.acted(session, op)]
     able, rank = [*promised, *unclear], case.attributed.rank
     taken, _ = sweep(able, case.commands.lo, happened, lambda row: rank(row) if row in decided else 9)
     lost = decided - taken.keys()

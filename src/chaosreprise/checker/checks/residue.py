@@ -122,6 +122,7 @@ def _is_baseline(case: Case, residue: Residue) -> bool:
 
 def _gap_doubts(case: Case) -> list[Doubt]:
     ledgers = {entry.ledger for entry in case.attributed.entries.values() if entry.mark not in ("b", "e")}
+    ledgers |= case.processes
     if not _of_objects(case):
         why = "no ledger of objects is declared, so only the platform's own rows say what is left"
         do = "declare in `attribution` a ledger that shows what a start makes and a stop ends"

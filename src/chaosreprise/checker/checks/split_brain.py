@@ -163,7 +163,7 @@ def _turn(case: Case, session: str, worker: Sequence[Effect], others: Sequence[E
 
 
 def _gap_doubts(case: Case) -> list[Doubt]:
-    ledgers = {entry.ledger for entry in case.attributed.entries.values() if entry.level != "none"}
+    ledgers = {entry.ledger for entry in case.attributed.entries.values() if entry.level != "none"} | case.processes
     return case.ledger_doubts(ledgers, ": a second process could hide there") if ledgers else [_undeclared()]
 
 
