@@ -285,6 +285,21 @@ def heal(platform: str) -> None:
 
 
 @reprise.command()
+@click.argument("platform", metavar="FILE", envvar="REPRISE_PLATFORM", default="embedded")
+@_errors
+def reaper(platform: str) -> None:
+    """In the cluster of a platform FILE, by default REPRISE_PLATFORM, undo what outlives its lease, until this is ended."""
+    from chaosreprise.errors import BadInput  # noqa: PLC0415
+    from chaosreprise.kubernetes import reaper  # noqa: PLC0415
+    from chaosreprise.platform.file import load  # noqa: PLC0415
+
+    where = load(platform).cluster
+    if where is None:
+        raise BadInput(f"{platform}: [kubernetes] is missing: name the platform file of a platform in a cluster")
+    reaper.run(where, _echo)
+
+
+@reprise.command()
 @click.option("--json", "as_json", is_flag=True, help="the same for machines")
 @_errors
 def faults(as_json: bool) -> None:

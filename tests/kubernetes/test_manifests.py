@@ -9,6 +9,7 @@ import yaml
 from clusters import BASE, Space, rules_of
 
 from chaosreprise.faults import on_pods, registry
+from chaosreprise.kubernetes import lease
 from chaosreprise.platform import streamspace_objects
 
 pytestmark = pytest.mark.kubernetes
@@ -27,7 +28,7 @@ def test_the_server_takes_the_base_under_an_overlay_of_somebodys_namespace(
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     made = {line.split()[0] for line in done.stdout.splitlines()}
-    roles = {f"rbac.authorization.k8s.io/reprise-{name}" for name in ("watch", "crash", "take-away")}
+    roles = {f"rbac.authorization.k8s.io/reprise-{name}" for name in ("lock", "watch", "crash", "take-away")}
     assert made == {
         "serviceaccount/reprise",
         *(f"role.{one}" for one in roles),
@@ -46,3 +47,7 @@ def test_a_role_is_what_its_fault_asks_for(verb: str) -> None:
 
 def test_the_role_of_who_watches_is_what_is_asked_for() -> None:
     assert {*rules_of("watch")} == {tuple(right) for right in streamspace_objects.RIGHTS}
+
+
+def test_the_role_of_the_lock_is_what_a_run_asks_for() -> None:
+    assert {*rules_of("lock")} == {tuple(right) for right in lease.RIGHTS}

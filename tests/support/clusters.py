@@ -110,7 +110,8 @@ class Relay:
 
 def rules_of(role: str) -> list[Rule]:
     """What a role of ours in k8s/ allows."""
-    text = (BASE / f"{role.replace('_', '-')}.yaml").read_text()
+    file = f"{role.replace('_', '-')}.yaml"
+    text = next(folder / file for folder in (BASE, BASE.parent / "runner") if (folder / file).exists()).read_text()
     [found] = [one for one in yaml.safe_load_all(text) if one["kind"] == "Role"]
     return [
         (verb, group, resource)

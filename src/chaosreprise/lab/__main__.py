@@ -46,6 +46,10 @@ def _parser() -> argparse.ArgumentParser:
     agent.add_argument("folder", type=pathlib.Path)
     agent.add_argument("name")
     agent.set_defaults(run=_agent)
+    pod = commands.add_parser("pod", help="run a part of the lab as a pod of a cluster")
+    pod.add_argument("folder", type=pathlib.Path)
+    pod.add_argument("part", help="database, control-plane or agents/NAME")
+    pod.set_defaults(run=_pod)
     disk = commands.add_parser("disk", help="keep a small file system for the database (for the keeper)")
     disk.add_argument("folder", type=pathlib.Path)
     disk.add_argument("--mib", type=int, required=True)
@@ -75,6 +79,7 @@ def _add_prepare(prepare: argparse.ArgumentParser) -> None:
         "--backoff-s", type=float, default=0.2, help="the longest pause of an agent between two tries to connect"
     )
     prepare.add_argument("--token-s", type=float, default=24 * 3600.0, help="how long a login lasts")
+    prepare.add_argument("--namespace", default="", help="of a cluster: the lab will be pods there")
     prepare.add_argument("--parent", type=int, help="end when this process, our parent, dies")
     prepare.set_defaults(run=_prepare)
 
@@ -117,6 +122,12 @@ def _agent(arguments: argparse.Namespace) -> None:
     from chaosreprise.lab.agent import main as agent
 
     agent(arguments.name, arguments.folder)
+
+
+def _pod(arguments: argparse.Namespace) -> None:
+    from chaosreprise.lab.pods import main as pod
+
+    pod(arguments.folder, arguments.part)
 
 
 def _disk(arguments: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ import pathlib
 import signal
 import socket
 import time
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any, Protocol
 
 import aiohttp
@@ -22,7 +22,7 @@ from chaosreprise.errors import RepriseError, Unreachable
 from chaosreprise.lab import defects
 from chaosreprise.lab.doors import Doors
 from chaosreprise.lab.frames import Frames
-from chaosreprise.lab.hands import Hands, LoggedSlots, order_of
+from chaosreprise.lab.hands import Hands, LoggedSlots, Slots, order_of
 from chaosreprise.lab.lane import Lane
 from chaosreprise.lab.log import LabLog
 from chaosreprise.lab.settings import Settings, load, secret
@@ -52,7 +52,9 @@ class Agent:
         """Stay connected for ever, to one control plane after the other; between attempts wait, longer each time, at most backoff_s."""
         headers = {"X-Agent-API-Key": secret(self._folder, f"agents/{self._name}")}
         limit = aiohttp.ClientTimeout(total=CALL_LIMIT_S)
-        doors = Doors(self._settings.doors_of(self._name), self._settings.offline_s)
+        doors = Doors(
+            self._settings.doors_of(self._name), self._settings.offline_s, self._settings.host("control-plane")
+        )
         backoff = FIRST_BACKOFF_S
         async with aiohttp.ClientSession(headers=headers, timeout=limit) as http:
             while True:
@@ -84,14 +86,11 @@ class Agent:
 
     async def _serve(self, link: aiohttp.ClientWebSocketResponse) -> None:
         """One connection. Its end ends what is under way: the command comes again, and the slot knows how far it got."""
-        address = read_file(self._folder / KEEPER_FILE).socket
-        async with await AsyncKeeper.connect(address) as keeper:
+        async with self._slots() as slots:
             commands: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
             tasks = [
                 asyncio.create_task(self._listen(link, commands)),
-                asyncio.create_task(
-                    self._work(link, self._hands(LoggedSlots(keeper, self._log, self._name)), commands)
-                ),
+                asyncio.create_task(self._work(link, self._hands(LoggedSlots(slots, self._log, self._name)), commands)),
                 asyncio.create_task(self._beat(link)),
             ]
             try:
@@ -103,6 +102,18 @@ class Agent:
             for task in tasks:
                 if not task.cancelled() and (error := task.exception()) is not None:
                     raise error
+
+    @contextlib.asynccontextmanager
+    async def _slots(self) -> AsyncIterator[Slots]:
+        """The keeper's, or in a cluster Deployments."""
+        if self._settings.namespace:
+            from chaosreprise.lab.deployed import Deployed  # noqa: PLC0415 - where there is no cluster, nobody pays for it
+
+            async with await Deployed.to(self._settings.namespace) as deployed:
+                yield deployed
+        else:
+            async with await AsyncKeeper.connect(read_file(self._folder / KEEPER_FILE).socket) as keeper:
+                yield keeper
 
     async def _listen(self, link: aiohttp.ClientWebSocketResponse, commands: "asyncio.Queue[dict[str, Any]]") -> None:
         async for frame in link:

@@ -50,7 +50,7 @@ async def _serve(folder: pathlib.Path, here: str) -> None:
     )
     calls = database.within(CONNECTIONS - KEPT_FOR_AGENTS)  # however many wait for each other, heartbeats do not
     store = defect.of(Store)(calls, settings.offline_s, here)
-    streams = defect.of(Streams)(store, settings.links["sessions"][0])
+    streams = defect.of(Streams)(store, settings.sessions_link)
     api = Api(
         secret(folder, "token"),
         secret(folder, "bootstrap"),

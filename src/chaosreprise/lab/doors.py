@@ -10,8 +10,8 @@ LEAST_SILENCE_S = 2.0  # less would take a busy machine for a silent control pla
 class Doors:
     """`here` is the one whose turn it is. `silence_s`: how long it may say nothing; who has nowhere else to go waits for ever."""
 
-    def __init__(self, ports: list[int], silence_s: float) -> None:
-        self._urls = collections.deque(f"http://127.0.0.1:{port}/api/v1/agents" for port in ports)
+    def __init__(self, ports: list[int], silence_s: float, host: str = "127.0.0.1") -> None:
+        self._urls = collections.deque(f"http://{host}:{port}/api/v1/agents" for port in ports)
         self._patient_until = time.monotonic() + PATIENCE_S
         self.silence_s = max(silence_s, LEAST_SILENCE_S) if len(ports) > 1 else None
 

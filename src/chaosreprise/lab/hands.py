@@ -15,7 +15,7 @@ from chaosreprise.errors import RepriseError
 from chaosreprise.lab.interpreter import InterpreterLost, ping
 from chaosreprise.lab.log import LabLog
 from chaosreprise.stack.client import Conflict
-from chaosreprise.stack.protocol import Slot
+from chaosreprise.stack.protocol import Process, Slot
 
 ASK_AGAIN_S = 0.05
 TRIES = 1200  # a minute of this agent's own time, whatever the clock says: frozen agents are not out of patience
@@ -148,11 +148,12 @@ class Hands:
                 return {}
             for process in slot.processes[-1:]:
                 with contextlib.suppress(InterpreterLost):
-                    said = await ping(process.port, slot.token, PING_LIMIT_S)
-                    return _pod(slot, process.port, said.life)
+                    said = await ping(process.host, process.port, slot.token, PING_LIMIT_S)
+                    return _pod(slot, process, said.life)
             await asyncio.sleep(ASK_AGAIN_S)
         raise CommandFailed(f"session {session} did not answer {TRIES} times")
 
 
-def _pod(slot: Slot, port: int, life: str) -> dict[str, Any]:
-    return {"podName": f"{slot.slot}-{slot.gen}", "podIP": "127.0.0.1", "port": port, "token": slot.token, "life": life}
+def _pod(slot: Slot, process: Process, life: str) -> dict[str, Any]:
+    where = {"podName": f"{slot.slot}-{slot.gen}", "podIP": process.host, "port": process.port}
+    return where | {"token": slot.token, "life": life}

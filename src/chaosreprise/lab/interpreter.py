@@ -42,39 +42,40 @@ class Stream(NamedTuple):
     writer: asyncio.StreamWriter
 
 
-async def ping(port: int, token: str, limit_s: float) -> Said:
+async def ping(host: str, port: int, token: str, limit_s: float) -> Said:
     """Whether it answers, and which life it is. Raises InterpreterLost."""
-    return await _ask(port, _Request(token, "ping"), limit_s)
+    return await _ask(host, port, _Request(token, "ping"), limit_s)
 
 
 async def run(
-    port: int, token: str, life: str, number: str, code: str, limit_s: float, link: int | None = None
+    host: str, port: int, token: str, life: str, number: str, code: str, limit_s: float, link: int | None = None
 ) -> Said:
     """Run `code` in this life: status `lost` says that it is over and that nothing has run. Raises InterpreterLost.
 
     By a link at the port `link`, if there is one, which is told first where to lead.
     """
     first = b"" if link is None else b"%d\n" % port
-    return await _ask(link or port, _Request(token, number, life, code), limit_s, first)
+    return await _ask(host, link or port, _Request(token, number, life, code), limit_s, first)
 
 
-async def stream(port: int, token: str, limit_s: float, link: int) -> Stream:
-    """A connection by a link that the session keeps open from here on; its caller closes it. Raises InterpreterLost."""
-    return (await _answered(link, _Request(token, "stream", stream=True), limit_s, b"%d\n" % port))[1]
+async def stream(host: str, port: int, token: str, limit_s: float, link: int | None) -> Stream:
+    """A connection that the session keeps open from here on; its caller closes it. Raises InterpreterLost."""
+    first = b"" if link is None else b"%d\n" % port
+    return (await _answered(host, link or port, _Request(token, "stream", stream=True), limit_s, first))[1]
 
 
-async def _ask(port: int, request: _Request, limit_s: float, first: bytes = b"") -> Said:
-    said, connection = await _answered(port, request, limit_s, first)
+async def _ask(host: str, port: int, request: _Request, limit_s: float, first: bytes = b"") -> Said:
+    said, connection = await _answered(host, port, request, limit_s, first)
     connection.writer.close()
     return said
 
 
-async def _answered(port: int, request: _Request, limit_s: float, first: bytes = b"") -> tuple[Said, Stream]:
+async def _answered(host: str, port: int, request: _Request, limit_s: float, first: bytes = b"") -> tuple[Said, Stream]:
     """Wait for the answer at most `limit_s` seconds; whoever gets the connection closes it."""
     with contextlib.ExitStack() as undo:
         try:
             async with asyncio.timeout(limit_s):
-                connection = Stream(*await asyncio.open_connection("127.0.0.1", port, limit=LONGEST_ANSWER))
+                connection = Stream(*await asyncio.open_connection(host, port, limit=LONGEST_ANSWER))
                 undo.callback(connection.writer.close)
                 connection.writer.write(first + msgspec.json.encode(request) + b"\n")
                 line = await connection.reader.readline()

@@ -103,8 +103,8 @@ class Outbox:
                 return
             await connection.execute("delete from endpoints where session_id = %s", (session["id"],))
             if "port" in pod:
-                endpoint = (session["id"], pod["port"], pod["token"], pod["life"])
-                await connection.execute("insert into endpoints values (%s, %s, %s, %s)", endpoint)
+                endpoint = (session["id"], pod["podIP"], pod["port"], pod["token"], pod["life"])
+                await connection.execute("insert into endpoints values (%s, %s, %s, %s, %s)", endpoint)
 
         await self.database.run(work)
 

@@ -39,7 +39,6 @@ CAPABILITY_VERSION_3 = 0x20080522  # capset(2)
 IPC_RMID = 0
 SEGMENT_WAIT_S = 10
 SERVER_OPTIONS = {
-    "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "dynamic_shared_memory_type": "mmap",
     "fsync": "off",
@@ -87,8 +86,8 @@ def way() -> Way:
     )
 
 
-def make_cluster(data: pathlib.Path, password_file: pathlib.Path, how: Way, sql: str) -> None:
-    """initdb into `data`, then run `sql` (statements ended by an empty line) as the superuser."""
+def make_cluster(data: pathlib.Path, password_file: pathlib.Path, how: Way, sql: str, *, for_all: bool = False) -> None:
+    """initdb into `data`, then run `sql` (statements ended by an empty line) as the superuser. `for_all`: whoever has a password may come from anywhere."""
     data.mkdir(mode=0o700)
     if how is Way.NOBODY:
         os.chown(data, NOBODY_UID, NOBODY_UID)
@@ -108,10 +107,13 @@ def make_cluster(data: pathlib.Path, password_file: pathlib.Path, how: Way, sql:
     _checked(how, ["initdb", "-D", str(data), f"--pwfile={password_file}", *options], "")
     single = ["postgres", "--single", "-F", "-O", "-j", "-c", "exit_on_error=true", "-D", str(data), DATABASE]
     _checked(how, single, sql)
+    if for_all:
+        with (data / "pg_hba.conf").open("a") as rules:
+            rules.write("host all all all scram-sha-256\n")
 
 
-def server_command(data: pathlib.Path, port: int) -> list[str]:
-    settings = [f"--{name}={value}" for name, value in SERVER_OPTIONS.items()]
+def server_command(data: pathlib.Path, port: int, listen: str = "127.0.0.1") -> list[str]:
+    settings = [f"--{name}={value}" for name, value in SERVER_OPTIONS.items()] + [f"--listen_addresses={listen}"]
     return [str(binaries() / "postgres"), "-D", str(data), "-p", str(port), *settings]
 
 

@@ -14,6 +14,8 @@ import socket
 import sys
 from typing import Literal, NamedTuple
 
+import msgspec
+
 from chaosreprise.errors import BadInput, NotPossible
 from chaosreprise.faults import registry
 from chaosreprise.lab import auth, defects, links, postgres, quota, schema, settings
@@ -46,6 +48,8 @@ LIMITS = (
 LONGEST_TOKEN_S = 1_000_000
 LEAST_DISK_MIB = 128  # a new cluster takes 40, its log grows to some 80
 EVERYTHING = 100  # more faults at once than a run makes
+DATABASE = "database"
+DATABASE_PORT, CONTROL_PORT = 5432, 8000  # of pods
 GROUPS = ("agents", "sessions", "control-plane", "database")
 MADE = (
     "secrets",
@@ -61,7 +65,7 @@ MADE = (
 
 
 class Options(NamedTuple):
-    """What is asked for. Times in seconds."""
+    """What is asked for. Times in seconds. `namespace`: of the cluster whose pods it will be (`lab.pods`)."""
 
     serves: str = "streamspace"
     agents: int = 3
@@ -76,6 +80,7 @@ class Options(NamedTuple):
     backoff_s: float = 0.2
     registry: Literal["memory", "file"] = "memory"
     token_s: float = settings.TOKEN_S
+    namespace: str = ""
     defect: str | None = None
 
 
@@ -97,6 +102,8 @@ def prepare(folder: pathlib.Path, options: Options) -> None:
         undo.callback(_remove_made, folder)
         if options.serves == "sandbox":
             sandbox.fill(folder, SandboxOptions(database="postgres", registry=options.registry, defect=options.defect))
+        elif options.namespace:
+            _fill_data(folder, _in_cluster(options), postgres.Way.DIRECT)
         else:
             _fill(folder, *decided(options), options.defect)
         undo.pop_all()
@@ -160,31 +167,52 @@ def _settings(options: Options, ports: list[int]) -> Settings:
     )
 
 
+def _in_cluster(options: Options) -> Settings:
+    """Of pods: each has its own ports, and the control plane and the database are found by the names of their services."""
+    others = [0] * links.ports_needed(options.agents, options.control_planes)
+    plain = _settings(options, [*others, DATABASE_PORT, CONTROL_PORT])
+    door = [plain.control_port]
+    return msgspec.structs.replace(
+        plain,
+        links={"clients": door} | {links.of_agent(agent): door for agent in plain.agents},
+        agent_ports={},
+        namespace=options.namespace,
+        hosts={settings.CONTROL_PLANE: settings.CONTROL_PLANE, DATABASE: DATABASE},
+    )
+
+
 def _fill(folder: pathlib.Path, lab: Settings, through: Links, defect: str | None) -> None:
     way = postgres.way()
     if lab.disk_mib and way is not postgres.Way.NAMESPACE:
         raise NotPossible(
             f"--disk-mib {lab.disk_mib}: no small file system can be mounted here: user namespaces are refused"
         )
+    _fill_data(folder, lab, way)
+    (folder / "disk").mkdir()
+    links.write(folder, lab, through)
+    (folder / "platform.toml").write_text(platform_file(lab, through))
+    save_stack(folder, _stack(folder, lab, through, way, {defects.VARIABLE: defect} if defect else {}))
+
+
+def _fill_data(folder: pathlib.Path, lab: Settings, way: postgres.Way) -> None:
+    """The secrets, the database with its users and agents in it, and last what says that they are there."""
     passwords = {role: secrets.token_hex(16) for role in (schema.OWNER, schema.READER)}
     keys = {agent: auth.new_key() for agent in lab.agents}
     admin = secrets.token_urlsafe(12)
     _write_secrets(folder / "secrets", lab, passwords, keys, admin)
     key_hashes = {agent: auth.hash_key(key) for agent, key in keys.items()}
     rows = schema.new_database(passwords, lab.users, auth.hash_password(admin), key_hashes)
-    postgres.make_cluster(folder / "data", folder / "secrets" / "superuser", way, rows)
-    (folder / "disk").mkdir()
+    password = folder / "secrets" / "superuser"
+    postgres.make_cluster(folder / "data", password, way, rows, for_all=bool(lab.namespace))
+    (folder / "workspaces").mkdir(exist_ok=True)
     settings.save(folder, lab)
-    links.write(folder, lab, through)
-    (folder / "platform.toml").write_text(platform_file(lab, through))
-    save_stack(folder, _stack(folder, lab, through, way, {defects.VARIABLE: defect} if defect else {}))
 
 
 def _write_secrets(
     folder: pathlib.Path, lab: Settings, passwords: dict[str, str], keys: dict[str, str], admin: str
 ) -> None:
     (folder / "agents").mkdir(parents=True)
-    dsn = f"postgresql://{{}}:{{}}@127.0.0.1:{{}}/{postgres.DATABASE}?sslmode=disable&gssencmode=disable"
+    dsn = f"postgresql://{{}}:{{}}@{lab.host(DATABASE)}:{{}}/{postgres.DATABASE}?sslmode=disable&gssencmode=disable"
     superuser, direct = secrets.token_hex(16), lab.database_port  # who watches, or breaks, is no part of it
     values = {
         "admin": admin,
@@ -192,7 +220,7 @@ def _write_secrets(
         "bootstrap": auth.new_key(),
         "superuser": superuser,
         "superuser.dsn": dsn.format(postgres.SUPERUSER, superuser, direct),
-        "control.dsn": dsn.format(schema.OWNER, passwords[schema.OWNER], lab.links["database"][0]),
+        "control.dsn": dsn.format(schema.OWNER, passwords[schema.OWNER], lab.links.get("database", [direct])[0]),
         "reader.dsn": dsn.format(schema.READER, passwords[schema.READER], direct),
     } | {f"agents/{agent}": key for agent, key in keys.items()}
     for name, value in values.items():

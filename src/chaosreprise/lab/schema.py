@@ -61,8 +61,8 @@ create index on agent_commands (session_id);
 
 create table session_steps (id text primary key, session_id text, command text, status text);
 
-create table endpoints (session_id varchar primary key references sessions (id) on delete cascade, port integer not null, token varchar not null,
-  life varchar not null);
+create table endpoints (session_id varchar primary key references sessions (id) on delete cascade, host varchar not null,
+  port integer not null, token varchar not null, life varchar not null);
 """
 
 RIGHTS = f"""

@@ -1,7 +1,7 @@
 """One session: a Python interpreter that runs steps, one at a time, in one namespace that stays.
 
 Started as a file by the keeper (`python -I -S session.py`), so it imports nothing but the standard library, and little of
-it: a session starts in some 25 ms. It serves the listening socket at file descriptor 3, one JSON line a request:
+it: a session starts in some 25 ms. It serves the listening socket at file descriptor 3 (in a pod: $REPRISE_SESSION_PORT), one JSON line a request:
 `{"token", "id", "life", "code"}` -> `{"id", "life", "status", "stdout", "stderr"}`; without `code` it is a ping. Who shows
 another token than $REPRISE_SESSION_TOKEN gets `refused`, who means another life of this session `lost`, and nothing runs.
 What the code raises is text in stderr, as in a terminal. A request with `"stream": true` makes its connection a stream: it
@@ -16,7 +16,7 @@ import sys
 import time
 
 LISTEN_FD = 3
-TOKEN = "REPRISE_SESSION_TOKEN"
+TOKEN, PORT = "REPRISE_SESSION_TOKEN", "REPRISE_SESSION_PORT"
 SILENCE_S = 5.0  # a client that connects and says nothing must not keep the others waiting
 ACCEPT_AGAIN_S = 0.05
 READING_S = 30.0  # nor one that does not read its answer
@@ -90,7 +90,8 @@ def beat(connection: socket.socket) -> None:
 def main() -> None:
     token, life = os.environ.pop(TOKEN, ""), os.urandom(8).hex()
     namespace: Namespace = {"__name__": "__main__"}
-    listener = socket.socket(fileno=LISTEN_FD)
+    port = os.environ.pop(PORT, "")
+    listener = socket.create_server(("", int(port))) if port else socket.socket(fileno=LISTEN_FD)
     while True:
         try:
             connection, _ = listener.accept()

@@ -22,6 +22,8 @@ MISSED_HEARTBEATS = 3  # a real control plane calls an agent offline after 45 s 
 class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """One lab. Times in seconds. `links`: the ports of each link, as whoever uses it connects there; `agent_ports`: where the
     control plane listens for each agent, at the other end of its link; of several control planes one each.
+
+    Of a lab in a cluster: the `namespace` of its pods, and the `hosts` of its services; else all of it is on this machine.
     """
 
     id: str
@@ -41,6 +43,16 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     token_s: float = TOKEN_S
     disk_mib: int = 0
     disk_port: int = 0
+    namespace: str = ""
+    hosts: dict[str, str] = {}
+
+    def host(self, component: str) -> str:
+        return self.hosts.get(component, "127.0.0.1")
+
+    @property
+    def sessions_link(self) -> int | None:
+        """The port by which sessions are reached; None where each is reached at its own."""
+        return self.links["sessions"][0] if "sessions" in self.links else None
 
     @property
     def offline_s(self) -> float:

@@ -15,14 +15,13 @@ class Steps:
 
     def __init__(self, folder: pathlib.Path) -> None:
         self._folder = folder
-        self._link = load(folder).links["sessions"][0]
+        self._link = load(folder).sessions_link
 
     async def run(self, session: str, endpoint: Row, number: str, command: str) -> Said:
         """Run it. Refuses with 500 when nobody knows what became of it."""
         del session  # its endpoint says all
         try:
-            return await run(
-                endpoint["port"], endpoint["token"], endpoint["life"], number, command, STEP_LIMIT_S, self._link
-            )
+            where = endpoint["host"], endpoint["port"], endpoint["token"], endpoint["life"]
+            return await run(*where, number, command, STEP_LIMIT_S, self._link)
         except InterpreterLost as error:
             raise Refused(500, "Session not reachable", str(error)) from error

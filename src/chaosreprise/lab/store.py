@@ -230,7 +230,7 @@ class Store:
     async def endpoint(self, name: str) -> Row:
         """Where the interpreter of a running session listens. Refuses with 404 and 409."""
         row = await self._database.one(
-            "select state, port, token, life from sessions left join endpoints on session_id = id where id = %s",
+            "select state, host, port, token, life from sessions left join endpoints on session_id = id where id = %s",
             (name,),
         )
         if row is None:

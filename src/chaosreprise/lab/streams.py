@@ -19,9 +19,9 @@ CLOSING_S = 0.3  # for whoever holds it to answer that it ends
 
 
 class Streams:
-    """`link`: the port by which sessions are reached."""
+    """`link`: the port by which sessions are reached, if there is one."""
 
-    def __init__(self, store: Store, link: int) -> None:
+    def __init__(self, store: Store, link: int | None) -> None:
         self._store, self._link = store, link
         self._held: dict[asyncio.Future[str], str] = {}
 
@@ -29,7 +29,9 @@ class Streams:
         """The way to the session's process. Refuses with 404 and 409, and with 500 when it does not answer."""
         endpoint = await self._store.endpoint(session)
         try:
-            return await interpreter.stream(endpoint["port"], endpoint["token"], OPENING_S, self._link)
+            return await interpreter.stream(
+                endpoint["host"], endpoint["port"], endpoint["token"], OPENING_S, self._link
+            )
         except InterpreterLost as error:
             raise Refused(500, "Session not reachable", str(error)) from error
 

@@ -22,7 +22,7 @@ from chaosreprise.faults import client, facts, safety
 from chaosreprise.platform import adapter, keepers
 from chaosreprise.platform.file import Platform, load
 from chaosreprise.platform.said import Said
-from chaosreprise.run import conforming, labs, litter, sentences
+from chaosreprise.run import conforming, labs, litter, locking, sentences
 from chaosreprise.run.shown import Shown
 from chaosreprise.run.trial import Trial
 
@@ -56,7 +56,7 @@ class Tried(msgspec.Struct, kw_only=True):
 def run(where: str) -> Tried:
     """Raises BadInput, NotAllowed, NotPossible or Unreachable when it can't be tried."""
     requested = load(where)
-    with labs.standing(requested) as platform, client.lock(platform.id), _Stop() as stop:
+    with labs.standing(requested) as platform, locking.locked(platform, "conformance"), _Stop() as stop:
         _check_identity(platform)
         number = f"conformance-{secrets.token_hex(4)}"
         said = [Said(about="before", say=line) for line in _cleared(platform)]

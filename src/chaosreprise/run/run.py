@@ -30,7 +30,7 @@ from chaosreprise.moments.commands import agent_of
 from chaosreprise.moments.needs import wants_frames
 from chaosreprise.platform import adapter, commands, keepers
 from chaosreprise.platform.file import Lab, Platform, load
-from chaosreprise.run import known, litter, logs, stopping
+from chaosreprise.run import known, litter, locking, logs, stopping
 from chaosreprise.run import plan as planning
 from chaosreprise.run.batches import Batches
 from chaosreprise.run.breaking import Breaker
@@ -305,7 +305,7 @@ class Run:
         self.recorder.needed_by.append(self.load)
         self.platform, self._stack = self._platform()
         self._broken = self._exits.enter_context(forwarded(self.platform.cluster, self.platform.file.forward))
-        self._exits.enter_context(faults.lock(self.platform.id))
+        self._exits.enter_context(locking.locked(self.platform, self.directory.run))
         told = self._exits.enter_context(stopping.announced(self.requested, self.platform, self.directory))
         for healed in faults.heal(self.platform.id, keepers.address(self.platform)):
             log.info(f"healed    {healed}")

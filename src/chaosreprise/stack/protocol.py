@@ -134,11 +134,12 @@ class Component(msgspec.Struct, kw_only=True):
     spares_orphans: bool = False
 
 
-class Process(msgspec.Struct):
-    """One running interpreter of a slot."""
+class Process(msgspec.Struct, omit_defaults=True):
+    """One running interpreter of a slot. `host`: where that is not this machine's keeper, but a pod."""
 
     inc: Incarnation
     port: int
+    host: str = "127.0.0.1"
 
 
 class Slot(msgspec.Struct, kw_only=True):

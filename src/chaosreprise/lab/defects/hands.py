@@ -84,8 +84,8 @@ class FirstCheckpoint(Hands):
             return NOTHING
         with contextlib.suppress(InterpreterLost):
             for process in slot.processes:
-                said = await ping(process.port, slot.token, PING_LIMIT_S)
-                said = await run(process.port, slot.token, said.life, "checkpoint", code, PING_LIMIT_S)
+                said = await ping(process.host, process.port, slot.token, PING_LIMIT_S)
+                said = await run(process.host, process.port, slot.token, said.life, "checkpoint", code, PING_LIMIT_S)
                 return said.stdout.strip() or NOTHING
         return NOTHING
 
