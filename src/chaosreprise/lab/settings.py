@@ -41,6 +41,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     token_s: float = TOKEN_S
     disk_mib: int = 0
     disk_port: int = 0
+    witness_port: int = 0
 
     @property
     def offline_s(self) -> float:

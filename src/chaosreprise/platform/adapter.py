@@ -60,6 +60,7 @@ class Description(msgspec.Struct, kw_only=True):
     quota: int = 0  # how many sessions a user may have at a time; 0: not known
     effects: str = "slots"  # the ledger of the evidence without which effects are not known
     names_processes: bool = True  # whether that ledger says which process it was that began or ended
+    signs: list[str] = []  # the evidence in which the sessions' own processes say that they live
     read_along: list[str] = []  # agents on whose links it is seen what they and the control plane say to each other
 
 

@@ -348,13 +348,18 @@ class Load:
 
     async def _sleep(self, name: str) -> None:
         """Ask a session, have it hibernate and wake, and ask it again, until the load is turned off or it does not follow."""
-        await self._do("step", name)
+        await self._ask(name)
         while self._to_sleep:
             await self._clock.sleep(self._random.uniform(0, NAP_S))
             for op, state in SLEEP:
                 await self._do(op, name)
                 if not await self._comes_to(name, state):
                     return
+            await self._ask(name)
+
+    async def _ask(self, name: str) -> None:
+        """A load without steps has sessions that speak for themselves, or whose states alone count."""
+        if self._plan.mix.get("step"):
             await self._do("step", name)
 
     async def _comes_to(self, name: str, state: str) -> bool:
