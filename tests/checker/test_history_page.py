@@ -51,6 +51,7 @@ def test_there_is_a_section_for_each_event_and_no_other():
             "coverage",
             "fault",
             "stream",
+            "sign",
         )
     ]
     assert set(re.findall(r"^### `(\w+)`$", PAGE, re.MULTILINE)) == set(EVENTS)

@@ -36,6 +36,7 @@ KINDS = {
 MADE = {  # these need more than the shared lab has: what they need is made for them
     "burst-of-creates": {"agents.take_away"},
     "placement": {"agents.take_away"},
+    "sessions-speak": {"agents.take_away"},
     "two-control-planes": {"control-plane.crash"},
     "upgrade-under-load": {"agents.pause", "agents.restart", "control-plane.restart"},
 }

@@ -29,6 +29,7 @@ FILLED = {
     "workspaces": "workspaces",
 }
 COMMENTED = re.compile(r"^# (?=\[|[a-z_0-9]+ = )", re.MULTILINE)
+OF_STREAMSPACE = {"evidence.*.listen", "evidence.*.token"}  # its sessions are processes that speak for themselves
 OWN_NAMES = ("evidence", "components", "links")  # tables whose entries somebody names
 
 
@@ -82,7 +83,7 @@ def all_settings(kind: str) -> list[tuple[str, Any, bool]]:
         for entry in raw[table].values():
             merged |= entry
         found += settings(of, merged, f"{table}.*.")
-    return found
+    return [one for one in found if kind == "streamspace" or one[0] not in OF_STREAMSPACE]
 
 
 def at(raw: dict[str, Any], place: str) -> Any:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.coverage import EVER
-from chaosreprise.history.events import Effect, Mark
+from chaosreprise.history.events import LIFECYCLE, Effect, Mark
 
 BEGINS: tuple[Mark, ...] = ("up", "back")
 ENDS: tuple[Mark, ...] = ("down", "crash")
@@ -91,6 +91,13 @@ def made_by(case: Case) -> dict[str, int]:
 
 def name_of(effect: Effect) -> str:
     return str(effect.inc)
+
+
+def row_before(case: Case, session: str, moment: int) -> int:
+    """The last lifecycle command of the session before a moment, or else its first one, or its start."""
+    rows = [row for op in (*LIFECYCLE, "step", "read") for row in case.rows_of(session, op)]
+    before = [row for row in rows if case.commands.op[row] in LIFECYCLE and case.commands.lo[row] <= moment]
+    return max(before) if before else min(rows) if rows else case.once(made_by)[session]
 
 
 def _lives(case: Case, ledger: str, session: str, effects: list[Effect]) -> Iterator[Incarnation]:

@@ -21,6 +21,7 @@ from chaosreprise.history.events import (
     Phase,
     Place,
     Report,
+    Sign,
     Stream,
     Submit,
     Timed,
@@ -169,6 +170,7 @@ class Table:
     phases: list[Phase] = field(default_factory=list)
     observed: list[Observe] = field(default_factory=list)
     streams: list[Stream] = field(default_factory=list)
+    signs: list[Sign] = field(default_factory=list)
 
 
 def number(value: object) -> float | None:
@@ -194,6 +196,7 @@ def build(events: Iterable[Timed]) -> Table:
         Phase: table.phases.append,
         Observe: table.observed.append,
         Stream: table.streams.append,
+        Sign: table.signs.append,
     }
     for event in events:
         sink[type(event)](event)

@@ -62,6 +62,11 @@ def process_of(inc: list[object] | None) -> str | None:
     return f"pid {inc[2]}" if len(inc) == 4 else f"container {str(inc[-1])[:12]}"
 
 
+def speaker_of(inc: list[object]) -> str:
+    """A process that speaks for itself: its pod, and a name that it gave itself."""
+    return f"{str(inc[-1])[:12]} in {inc[0]}"
+
+
 def acted(case: Case, transition: Transition) -> Acted:
     effect = transition.effects[0]
     lo, hi = case.span(transition.lo, transition.hi)

@@ -87,6 +87,7 @@ class Contract(Event, tag="contract"):
 
     `quota`: how many sessions of one user may be active at a time; 0: not known. `records`: the kinds of commands of which the
     platform surely keeps rows. `processes`: the ledger in which processes begin and end, where it is not that of the effects.
+    `signs`: the ledgers in which the processes of sessions say themselves that they live.
     """
 
     sha: str
@@ -111,6 +112,7 @@ class Contract(Event, tag="contract"):
     quota: int = 0
     records: list[Op] = []
     processes: str = ""
+    signs: list[str] = []
 
 
 class Phase(Timed, tag="phase"):
@@ -244,4 +246,21 @@ class Stream(Timed, tag="stream"):
     why: str | None = None
 
 
-AnyEvent = Segment | Contract | Phase | Submit | Answer | Effect | Report | Observe | Coverage | Fault | Stream
+class Sign(Timed, tag="sign"):
+    """A process of a session said that it lives: made at some moment of [lo, hi].
+
+    `number` counts the reports of this process and is kept in its memory alone; `kept`: how many processes had left their line
+    in the session's home when it began, itself included, where a home is kept; `away_ns`: the longest pause between two of its
+    reports since the sign before, by its own clock; `ending`: it had been asked to end.
+    """
+
+    ledger: str
+    session: str
+    inc: list[Any]
+    number: int
+    kept: int | None = None
+    away_ns: Time = 0
+    ending: bool = False
+
+
+AnyEvent = Segment | Contract | Phase | Submit | Answer | Effect | Report | Observe | Coverage | Fault | Stream | Sign

@@ -80,6 +80,9 @@ def _add_prepare(prepare: argparse.ArgumentParser) -> None:
     )
     prepare.add_argument("--token-s", type=float, default=24 * 3600.0, help="how long a login lasts")
     prepare.add_argument("--namespace", default="", help="of a cluster: the lab will be pods there")
+    prepare.add_argument(
+        "--witness", type=int, default=0, help="1: sessions speak for themselves, and no ledger is seen"
+    )
     prepare.add_argument("--parent", type=int, help="end when this process, our parent, dies")
     prepare.set_defaults(run=_prepare)
 

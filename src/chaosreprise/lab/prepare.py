@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from chaosreprise import witness
 from chaosreprise.errors import BadInput, NotPossible
 from chaosreprise.faults import registry
 from chaosreprise.lab import auth, defects, links, postgres, quota, schema, settings
@@ -44,6 +45,7 @@ LIMITS = (
     ("clusters", 1, 8),
     ("agent_platforms", 1, 4),
     ("disk_mib", 0, 65536),
+    ("witness", 0, 1),
 )
 LONGEST_TOKEN_S = 1_000_000
 LEAST_DISK_MIB = 128  # a new cluster takes 40, its log grows to some 80
@@ -81,6 +83,7 @@ class Options(NamedTuple):
     registry: Literal["memory", "file"] = "memory"
     token_s: float = settings.TOKEN_S
     namespace: str = ""
+    witness: int = 0
     defect: str | None = None
 
 
@@ -111,7 +114,7 @@ def prepare(folder: pathlib.Path, options: Options) -> None:
 
 def decided(options: Options) -> tuple[Settings, Links]:
     """What a lab with these options is like; its ports are free now."""
-    ports = free_ports(2 + options.control_planes + links.ports_needed(options.agents, options.control_planes))
+    ports = free_ports(3 + options.control_planes + links.ports_needed(options.agents, options.control_planes))
     lab = _settings(options, ports)
     return lab, links.decide(ports, lab)
 
@@ -164,6 +167,7 @@ def _settings(options: Options, ports: list[int]) -> Settings:
         number_of_clusters=options.clusters,
         number_of_platforms=options.agent_platforms,
         token_s=options.token_s,
+        witness_port=ports.pop() if options.witness else 0,
     )
 
 
@@ -218,6 +222,7 @@ def _write_secrets(
         "admin": admin,
         "token": secrets.token_hex(32),
         "bootstrap": auth.new_key(),
+        "witness": secrets.token_hex(32),
         "superuser": superuser,
         "superuser.dsn": dsn.format(postgres.SUPERUSER, superuser, direct),
         "control.dsn": dsn.format(schema.OWNER, passwords[schema.OWNER], lab.links.get("database", [direct])[0]),
@@ -278,10 +283,18 @@ def _stack(folder: pathlib.Path, lab: Settings, through: Links, way: postgres.Wa
     return StackSpec(
         v=1,
         id=lab.id,
-        session=SessionSpec(command=session),
+        session=SessionSpec(command=session, env=_told_to_sessions(folder, lab)),
         components=[*first, *([disk] if lab.disk_mib else []), database, *control, *agents],
         links=[f"links/{name}" for name in lab.links],
     )
+
+
+def _told_to_sessions(folder: pathlib.Path, lab: Settings) -> dict[str, str]:
+    """Where a session's process says that it lives, if it does."""
+    if not lab.witness_port:
+        return {}
+    sink = f"http://127.0.0.1:{lab.witness_port}/"
+    return {witness.SINK: sink, witness.TOKEN_FILE: str(folder / "secrets" / "witness")}
 
 
 def platform_file(lab: Settings, through: Links) -> str:
@@ -300,25 +313,19 @@ url = "{lab.url("clients")}"
 user = "admin"
 password = {{ file = "secrets/admin" }}
 template = "{settings.TEMPLATE}"
-steps = "{lab.url("clients")}"
-
-[evidence.rows]
-kind = "sql"
-dsn = {{ file = "secrets/reader.dsn" }}
-hz = 50
-
-[evidence.slots]
-kind = "files"
-path = "slots.jsonl"
-hz = 50
-
-[evidence.workspaces]
-kind = "files"
-path = "workspaces"
-hz = 50
-
-{_components()}{links.tables(lab, through)}{_regions(lab)}
+{_evidence(lab)}{_components()}{links.tables(lab, through)}{_regions(lab)}
 {_limits(lab)}"""
+
+
+def _evidence(lab: Settings) -> str:
+    """Where the sessions speak for themselves that is all that is known of them, as on a platform of which nobody sees the inside."""
+    rows = '[evidence.rows]\nkind = "sql"\ndsn = { file = "secrets/reader.dsn" }\nhz = 50\n\n'
+    if lab.witness_port:
+        sink = f'kind = "witness"\nlisten = "127.0.0.1:{lab.witness_port}"\ntoken = {{ file = "secrets/witness" }}\nhz = 2\n\n'
+        return f"\n{rows}[evidence.witness]\n{sink}"
+    slots = '[evidence.slots]\nkind = "files"\npath = "slots.jsonl"\nhz = 50\n\n'
+    workspaces = '[evidence.workspaces]\nkind = "files"\npath = "workspaces"\nhz = 50\n\n'
+    return f'steps = "{lab.url("clients")}"\n\n{rows}{slots}{workspaces}'
 
 
 def _components() -> str:

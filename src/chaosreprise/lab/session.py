@@ -87,7 +87,23 @@ def beat(connection: socket.socket) -> None:
             return
 
 
+def speak() -> None:
+    """Where somebody listens for it, say four times a second that this process lives."""
+    if "REPRISE_WITNESS_SINK" not in os.environ:
+        return
+    import pathlib  # noqa: PLC0415 - only who speaks pays
+    from importlib import util  # noqa: PLC0415
+
+    spec = util.spec_from_file_location("witness", pathlib.Path(__file__).parents[1] / "witness.py")
+    if spec is None or spec.loader is None:
+        return
+    witness = util.module_from_spec(spec)
+    spec.loader.exec_module(witness)
+    witness.start(os.environ["REPRISE_SESSION_SLOT"], str(pathlib.Path.cwd()))
+
+
 def main() -> None:
+    speak()
     token, life = os.environ.pop(TOKEN, ""), os.urandom(8).hex()
     namespace: Namespace = {"__name__": "__main__"}
     port = os.environ.pop(PORT, "")

@@ -43,6 +43,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     token_s: float = TOKEN_S
     disk_mib: int = 0
     disk_port: int = 0
+    witness_port: int = 0
     namespace: str = ""
     hosts: dict[str, str] = {}
 

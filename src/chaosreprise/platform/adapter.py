@@ -61,6 +61,7 @@ class Description(msgspec.Struct, kw_only=True):
     records: list[Op] = []  # the kinds of commands of which the platform surely keeps rows
     effects: str = "slots"  # the ledger of the evidence without which effects are not known
     processes: str = ""  # the ledger that says which process began or ended, where it is another one
+    signs: list[str] = []  # the evidence in which the sessions' own processes say that they live
     read_along: list[str] = []  # agents on whose links it is seen what they and the control plane say to each other
 
 

@@ -25,6 +25,7 @@ from chaosreprise.platform.values import (
     Count,
     Hertz,
     Hidden,
+    Listen,
     Mebibytes,
     Name,
     NumberOfPlatforms,
@@ -54,7 +55,9 @@ Setting = Annotated[
 
 
 class Lab(Strict, frozen=True):
-    """`serves`: the kind of platform that it is; a sandbox has one agent, and takes of the rest its `registry` only."""
+    """`serves`: the kind of platform that it is; a sandbox has one agent, and takes of the rest its `registry` only.
+    `witness`: its sessions speak for themselves, and that and its rows are all that is seen.
+    """
 
     agents: Agents = 3
     users: Users = 12
@@ -66,6 +69,7 @@ class Lab(Strict, frozen=True):
     heartbeat_s: Annotated[float, Meta(ge=0.05, le=60, description="seconds from 0.05 to 60")] = 1.0
     reconcile_s: Annotated[float, Meta(ge=0.02, le=60, description="seconds from 0.02 to 60")] = 0.5
     token_s: Annotated[float, Meta(ge=1, le=1e6, description="seconds from 1 to 1000000")] = 24 * 3600.0
+    witness: bool = False
     serves: Serves = "streamspace"
     registry: Registry = "memory"
 
@@ -117,10 +121,14 @@ class Kubernetes(Strict, frozen=True):
 
 
 class Evidence(Strict, frozen=True):
-    kind: Literal["sql", "sqlite", "files", "kubernetes"]
+    """`listen`: where a run receives what the sessions' own processes say, who show `token`."""
+
+    kind: Literal["sql", "sqlite", "files", "kubernetes", "witness"]
     hz: Hertz = 1.0
     dsn: Hidden | None = None
     path: Path | None = None
+    listen: Listen | None = None
+    token: Hidden | None = None
 
 
 class Components(Strict, frozen=True):
@@ -284,6 +292,11 @@ class Platform(msgspec.Struct, frozen=True):
         return Where(namespace=told.namespace, context=told.context, kubeconfig=file)
 
     @property
+    def witnesses(self) -> list[str]:
+        """The evidence in which the sessions' own processes speak."""
+        return [name for name, entry in self.file.evidence.items() if entry.kind == WITNESS]
+
+    @property
     def admin(self) -> Secret | None:
         """Where the connection string of the database's administrator stands, its path absolute: for a fault's ledger."""
         database = self.file.components.get(DATABASE)
@@ -292,7 +305,8 @@ class Platform(msgspec.Struct, frozen=True):
 
 
 DATABASE, SESSIONS, SLOTS = "database", "sessions", "slots"
-DESCENDANTS, KUBERNETES = "descendants", "kubernetes"
+WORKSPACES = "workspaces"
+DESCENDANTS, KUBERNETES, WITNESS = "descendants", "kubernetes", "witness"
 SEVERAL = ("agents", SESSIONS)
 OF_KINDS = {"streamspace": "control", "sandbox": "sandbox"}  # the table that says where a platform of this kind is
 URLS = ("url", "steps", "control_plane", "data_plane", "agent")
@@ -343,6 +357,7 @@ def _check(where: str, file: PlatformFile) -> None:
     if not file.budget.users and file.kind == "streamspace":
         raise BadInput(f"{where}: budget.users = []: name the users whose sessions may be made")
     _check_needs(where, "evidence", {"sql": "dsn", "sqlite": "path", "files": "path"}, "kind", file.evidence)
+    _check_witnesses(where, file)
     _check_kubernetes(where, file)
     _check_components(where, file.components)
     _check_links(where, file.links)
@@ -366,6 +381,19 @@ def _check_kind(where: str, file: PlatformFile) -> None:
         raise BadInput(
             f'{where}: [settings] does not go with kind = "{file.kind}", which has [{OF_KINDS[file.kind]}]: leave it out'
         )
+
+
+def _check_witnesses(where: str, file: PlatformFile) -> None:
+    """Sessions of StreamSpace are processes that stay: what they say of themselves is known of no other kind."""
+    for name, entry in file.evidence.items():
+        if (entry.kind == WITNESS) is (entry.listen is None) or (entry.kind == WITNESS) is (entry.token is None):
+            raise BadInput(
+                f'{where}: evidence.{name}: kind = "{WITNESS}", listen and token go together: give all three or none'
+            )
+        if entry.kind == WITNESS and (file.kind != "streamspace" or name in (SLOTS, WORKSPACES)):
+            raise BadInput(
+                f'{where}: evidence.{name}.kind = "{WITNESS}" goes only with kind = "streamspace", and not as {SLOTS} or {WORKSPACES}'
+            )
 
 
 def _check_kubernetes(where: str, file: PlatformFile) -> None:

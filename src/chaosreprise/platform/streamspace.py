@@ -5,6 +5,7 @@ since that comes back over HTTP and SQL and stands in the specification of what 
 `slots` ledger, those of steps from `workspaces`. How rows are read: `streamspace_rows`.
 """
 
+import pathlib
 from typing import Any
 
 import httpx
@@ -26,7 +27,7 @@ from chaosreprise.platform import (
 )
 from chaosreprise.platform.adapter import SECONDS, Component, Description, Held, Operation
 from chaosreprise.platform.calls import attempt
-from chaosreprise.platform.file import Platform
+from chaosreprise.platform.file import WITNESS, Evidence, Platform
 from chaosreprise.platform.ledgers import LEDGER_FILE, slots_parser, workspaces_parser
 from chaosreprise.platform.said import Examination
 from chaosreprise.platform.steps import step_code
@@ -87,6 +88,7 @@ class StreamSpace:
             states=STATES,
             quota=self._platform.file.budget.sessions_a_user or 0,
             processes=streamspace_pods.LEDGER if objects else "",
+            signs=self._platform.witnesses,
             claims=[
                 Claim(
                     name=f"agents in {name}",
@@ -140,6 +142,8 @@ class StreamSpace:
             if evidence.kind == "sql":
                 assert evidence.dsn is not None
                 found.append(RowSource(name, evidence.hz, Rows(evidence.dsn.read(self._platform.folder), self.tag)))
+            elif evidence.kind == WITNESS:
+                found.append(_sink(name, evidence, self._platform.folder))
             elif evidence.kind == "kubernetes":
                 found += streamspace_objects.sources(self._platform, name, self._key_of)
             elif path.is_dir():
@@ -224,3 +228,12 @@ class StreamSpace:
             "tags": [TAG, self.tag],
             **asks,
         }
+
+
+def _sink(name: str, evidence: Evidence, folder: pathlib.Path) -> Source:
+    from chaosreprise.observe.witnesses import WitnessSource  # noqa: PLC0415 - only the recorder needs a server
+
+    assert evidence.listen is not None
+    assert evidence.token is not None
+    host, _, port = evidence.listen.rpartition(":")
+    return WitnessSource(name, host.strip("[]"), int(port), evidence.token.read(folder), evidence.hz)

@@ -43,6 +43,13 @@ Value = Annotated[
     Meta(pattern=r"^[^\x00-\x08\x0a-\x1f\x7f]{0,4000}\Z", description="a text on one line, at most 4000 characters"),
 ]
 Path = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,1000}\Z", description="a path, relative to the platform file")]
+Listen = Annotated[
+    str,
+    Meta(
+        pattern=r"^([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\]):(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})\Z",
+        description="an address of this machine and a port, such as 0.0.0.0:9470",
+    ),
+]
 Url = Annotated[
     str,
     Meta(

@@ -49,6 +49,7 @@ class Needs(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=Tru
     agent_platforms: NumberOfPlatforms = 1
     disk_mib: Mebibytes = 0
     users: Users = 1
+    witness: bool = False
     registry: Registry | None = None
 
     @property

@@ -22,7 +22,7 @@ from chaosreprise.moments import At, needed, patience_s, words
 from chaosreprise.moments.needs import unseen
 from chaosreprise.platform import interpreters
 from chaosreprise.platform.adapter import SECONDS, Component, Description
-from chaosreprise.platform.file import Platform
+from chaosreprise.platform.file import WITNESS, Platform
 from chaosreprise.run.contract import Arguments
 from chaosreprise.run.method import ALL, LINKS, SEND, SESSIONS, Batch, Wanted
 from chaosreprise.workload import plan as workload
@@ -296,6 +296,7 @@ def contract_event(
         quota=description.quota,
         records=description.records,
         processes=description.processes,
+        signs=description.signs,
         settle_ns=int(plan.load.settle_s * SECONDS),
         promises=description.promises,
         claims=description.claims,
@@ -318,6 +319,11 @@ def check_needs(arguments: Arguments, platform: Platform, components: list[Compo
             f'{platform.path}: kind = "{platform.file.kind}": this experiment is for a {arguments.needs.kind} (needs.kind): '
             + (made if arguments.needs.embeddable else "name a platform of that kind")
         )
+    if arguments.needs.witness and not platform.witnesses:
+        raise NotPossible(
+            f'{platform.path}: no evidence is of kind = "{WITNESS}", which this experiment needs (needs.witness): '
+            "leave REPRISE_PLATFORM out, and a platform is made that has one, or make the sessions' template one that speaks"
+        )
     for group, wanted in arguments.needs.by_group().items():
         there = sum(component.group == group for component in components)
         if there < wanted:
@@ -339,6 +345,8 @@ def check_evidence(arguments: Arguments, platform: Platform, description: Descri
 
 def lacking(check: str, platform: Platform, description: Description) -> str | None:
     """What is not there without which a check can't be judged on this platform, whatever is sent."""
+    if check in OF_PROCESSES and description.signs:
+        return None
     there = {entry.ledger for entry in description.attribution}
     there |= {ROWS for entry in platform.file.evidence.values() if entry.kind in TABLES}
     there |= {ROWS} & {*description.sources}  # where evidence is the business of an adapter that is not built in

@@ -141,6 +141,8 @@ def _level(there: Look, check: Check) -> str:
     """By which effects of which kinds of commands it judges."""
     if plan.ROWS in check.ledgers and len(check.ledgers) == 1:
         return "by the platform's own rows"
+    if check.name in plan.OF_PROCESSES and there.description.signs:
+        return "by what the processes of sessions say of themselves"
     if not check.ledgers:
         return "by answers and what is observed"
     able = [entry for entry in there.description.attribution if entry.level in check.levels]

@@ -40,7 +40,8 @@ def _levels(there: Look) -> dict[str, Level]:
     ledgers = {plan.ROWS if entry.kind != "files" else name for name, entry in there.blind.file.evidence.items()}
     if any(entry.level in STRENGTH and entry.level != "none" for entry in described.attribution):
         ledgers.add(plan.SLOTS)
-    return criteria.levels_of(ledgers, described.attribution, given, ops)
+    able = criteria.levels_of(ledgers, described.attribution, given, ops)
+    return able | (dict.fromkeys(plan.OF_PROCESSES, "none") if described.signs else {})
 
 
 def _parts(there: Look, requested: Platform) -> dict[str, int]:
@@ -52,4 +53,5 @@ def _parts(there: Look, requested: Platform) -> dict[str, int]:
     if requested.file.kind == "embedded":
         return enough  # it is made as each of them needs it
     groups = [one.group for one in there.components]
-    return enough | {"agents": len(there.agents), "control_planes": max(1, groups.count(plan.CONTROL_PLANE))}
+    heard = {"witness": int(bool(there.platform.witnesses))}
+    return enough | heard | {"agents": len(there.agents), "control_planes": max(1, groups.count(plan.CONTROL_PLANE))}

@@ -69,6 +69,7 @@ def start(
     agent_platforms: int = 1,
     token_s: float = 24 * 3600.0,
     disk_mib: int = 0,
+    witness: bool = False,
     registry: str = "memory",
     owned: bool,
     timeout_s: float = READY_S,
@@ -91,6 +92,7 @@ def start(
         "token-s": token_s,
         "disk-mib": disk_mib,
         "registry": registry,
+        "witness": int(witness),
         "parent": os.getpid(),
     }
     arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]

@@ -1,8 +1,8 @@
 """split-brain: two processes were one session at the same time.
 
 Definition (design, section 4: "certain spans of two incarnations on one session overlap, or A..B..A without a reported
-hand-over"). *Overlap*: the ledgers say of two incarnations of a session that both surely lived at one moment. *Turns*: a
-step of the session surely ran in B after one that ran in A and before another one that ran in A. One violation for each
+hand-over"). *Overlap*: the ledgers say of two incarnations of a session that both surely lived at one moment, or these say it of
+themselves (`sign`). *Turns*: a step of the session surely ran in B after one that ran in A and before another one that ran in A. One violation for each
 incarnation that came beside an earlier one.
 
 Exempt: a legal take-over, where the platform reports that the session has another agent: between A's beginning and the
@@ -12,13 +12,16 @@ began B and ended A. A process that crashed and came back are two lives that do 
 Promise: none has to be stated. A session is one thing.
 
 Needs. A ledger that names the process of each beginning and end, covered from the first command until everything settled, and
-in which of each kind that was sent one command had its effect.
+in which of each kind that was sent one command had its effect. Or signs, received in all that time, of each session that is reported
+to have run for 10 s.
 
 Witness. Both lives, and the last lifecycle command before the second one began.
 
 Limits. Lives that may have touched, and neither their times nor their generations say whether they did, count as possible.
 Where each step is a process of its own, nothing is told from steps: a process counts in turns only if it ran two
-of them. Steps are not compared with the processes of another ledger, which may be their parents. An agent that acts for
+of them. Neither steps nor signs are compared with the processes of another ledger, which may be their parents. Who gives no sign any more is taken
+for dead; who was asked to end, soon after another one had begun that lived on, may have been replaced by it: that counts as
+possible. An agent that acts for
 another one without starting a second process is not seen.
 """
 
@@ -26,13 +29,15 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from chaosreprise.checker import observable, witness
+from chaosreprise.checker import observable, signs, witness
 from chaosreprise.checker.attribution import Transition
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.check import Check
-from chaosreprise.checker.incarnations import Incarnation, follows, made_by, name_of, population
+from chaosreprise.checker.incarnations import Incarnation, follows, name_of, population, row_before
 from chaosreprise.checker.verdict import Doubt, Finding, Moment, Witness
-from chaosreprise.history.events import LIFECYCLE, Effect
+from chaosreprise.history.events import Effect
+
+LIVES_ON = 1_000_000_000  # ns, after the other one's end: who ends with it was no replacement
 
 
 class Beside(NamedTuple):
@@ -55,6 +60,9 @@ def judge(case: Case) -> Finding:
     for session, steps in found.steps.items():
         turns = _turns(case, session, steps)
         beside += [told for told in turns if (session, name_of(told.second)) not in overlapping]
+    heard = case.once(signs.lives)
+    together, replaced = _together_by_signs(case, heard)
+    beside += together
     beside.sort(key=lambda told: told.lo)
     sure = {(told.session, name_of(told.second)) for told in beside}
     touching = [
@@ -62,19 +70,38 @@ def judge(case: Case) -> Finding:
         for session, lives in found.lives.items()
         for life in _touching(case, session, lives)
         if (session, life.name) not in sure
-    ]
+    ] + replaced
     return Finding(
         count=(len(beside), len(beside) + len(touching)),
         baseline=sum(_is_baseline(case, told) for told in beside),
-        evidence=sum(len(lives) for lives in found.lives.values()),
+        evidence=sum(len(lives) for each in (found.lives, heard) for lives in each.values()),
         witnesses=[_witness(case, told) for told in beside[: witness.LIMIT]],
         scope=[
-            *_gap_doubts(case),
-            *_nameless(case, found.nameless),
+            *_unwatched(case, found.nameless),
             *_undecided(case, touching),
             *observable.unseen(case, observable.shown(case)),
         ],
     )
+
+
+def _together_by_signs(case: Case, heard: dict[str, list[Incarnation]]) -> tuple[list[Beside], list[Incarnation]]:
+    """Those that surely were beside another one, and those that may have replaced it."""
+    beside, replaced = [], []
+    for session, lives in heard.items():
+        named = {life.name: life for life in lives}
+        for told in _overlaps(case, session, lives):
+            second = named[name_of(told.second)]
+            if _replaces(case, told, named[name_of(told.first)], second):
+                replaced.append(second)
+            else:
+                beside.append(told)
+    return beside, replaced
+
+
+def _replaces(case: Case, told: Beside, first: Incarnation, second: Incarnation) -> bool:
+    """Whether the first was asked to end soon after the second had begun, and that one lived on: a pod may be replaced like that."""
+    soon = told.hi - told.lo <= case.contract.bounds.get("start", 0)
+    return first.end is not None and soon and second.hi > first.end.hi + LIVES_ON
 
 
 def _overlaps(case: Case, session: str, lives: Sequence[Incarnation]) -> Iterator[Beside]:
@@ -162,6 +189,12 @@ def _turn(case: Case, session: str, worker: Sequence[Effect], others: Sequence[E
     return Beside(session, before, between, between.lo, after.hi, turns=True)
 
 
+def _unwatched(case: Case, nameless: Sequence[Effect]) -> list[Doubt]:
+    """Where processes speak for themselves, no ledger has to name them."""
+    hidden = ": a second process could hide there"
+    return signs.doubts(case, hidden) if case.contract.signs else [*_gap_doubts(case), *_nameless(case, nameless)]
+
+
 def _gap_doubts(case: Case) -> list[Doubt]:
     ledgers = {entry.ledger for entry in case.attributed.entries.values() if entry.level != "none"} | case.processes
     return case.ledger_doubts(ledgers, ": a second process could hide there") if ledgers else [_undeclared()]
@@ -198,7 +231,7 @@ def _is_baseline(case: Case, told: Beside) -> bool:
 
 
 def _witness(case: Case, told: Beside) -> Witness:
-    first, second = (witness.process_of(effect.inc) or "a process" for effect in (told.first, told.second))
+    first, second = (_process(case, effect) for effect in (told.first, told.second))
     if told.turns:
         say = (
             f"session {told.session}: a step ran in {second} at {case.seconds(told.second.hi):.3f} s, between steps that ran in "
@@ -209,10 +242,16 @@ def _witness(case: Case, told: Beside) -> Witness:
             f"session {told.session}: {second} began at {case.seconds(told.second.hi):.3f} s, while {first} had lived since "
             f"{case.seconds(told.first.hi):.3f} s; both until {case.seconds(told.hi):.3f} s at the earliest"
         )
-    row = _row(case, told)
+    row = row_before(case, told.session, told.second.hi)
     moments = _moments(case, told, first, second)
     effects = [Transition(e.object, e.gen, e.lo, e.hi, (e,)) for e in (told.first, told.second)]
     return witness.scene(case, row, say, told.hi, moments, effects, baseline=_is_baseline(case, told))
+
+
+def _process(case: Case, effect: Effect) -> str:
+    if effect.ledger in case.contract.signs and effect.inc:
+        return f"process {witness.speaker_of(effect.inc)}"
+    return witness.process_of(effect.inc) or "a process"
 
 
 def _moments(case: Case, told: Beside, first: str, second: str) -> list[Moment]:
@@ -223,13 +262,6 @@ def _moments(case: Case, told: Beside, first: str, second: str) -> list[Moment]:
         witness.moment(case, told.second.lo, told.second.hi, f"{second} {does} as the same session", bad=True),
         witness.moment(case, told.hi, told.hi, ends),
     ]
-
-
-def _row(case: Case, told: Beside) -> int:
-    """The last lifecycle command of the session before the second process began, or else its first one, or its start."""
-    rows = [row for op in (*LIFECYCLE, "step", "read") for row in case.rows_of(told.session, op)]
-    before = [row for row in rows if case.commands.op[row] in LIFECYCLE and case.commands.lo[row] <= told.second.hi]
-    return max(before) if before else min(rows) if rows else case.once(made_by)[told.session]
 
 
 CHECK = Check(

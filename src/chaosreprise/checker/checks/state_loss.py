@@ -6,7 +6,9 @@ the number of steps since, and how large the ledger in its working directory was
 answered with that, the second sent after the first was answered: *memory*: the name is another one, or the number is not
 larger; *files*: the ledger had not grown, although the first had written into it. Only what the contract promises, `memory` and
 `files`, is judged. Where memory may be lost, as with the process that a hibernation ends, an old one must still not come back:
-*stale*, the number is not larger, or the name is that of an earlier memory than the last one. One violation a session and kind.
+*stale*, the number is not larger, or the name is that of an earlier memory than the last one. Where the processes of sessions speak
+themselves (`sign`): *memory*: one began when another one had spoken for the last time; *files*: it found no more lines of
+processes in its home than that one had. One violation a session and kind.
 
 Exempt: a loss that was said in between: by an answer for that session from an entry of the refusal table that is marked `absent`, or
 by a report that it failed or ended. An error that says nothing of the session, as 500, is none: it may come from anything. Files of
@@ -14,7 +16,7 @@ a session whose start asked for none that outlive a hibernation (`persistent`).
 
 Promise: those two of the contract; none has to be stated for the check as a whole.
 
-Needs. Steps whose answers carry what they saw; at the end, a session that was asked before the first fault was proven and again
+Needs. Steps whose answers carry what they saw, or signs; at the end, a session that was asked before the first fault was proven, or spoke, and again
 after it, and was answered, with its state or with an error: then it was not answered out of a lost memory. Where sessions
 were hibernated that had been asked, one of those with promised files that was asked again.
 
@@ -27,12 +29,16 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from chaosreprise.checker import witness
+from chaosreprise.checker import remembered, witness
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.check import Check
 from chaosreprise.checker.exempt import ENDED
 from chaosreprise.checker.existence import denies
+from chaosreprise.checker.incarnations import row_before
+from chaosreprise.checker.remembered import Forgot
+from chaosreprise.checker.signs import processes
 from chaosreprise.checker.verdict import Doubt, Finding, Label, NotTested, Witness
+from chaosreprise.history import Sign
 
 PROMISES: tuple[Label, ...] = ("memory", "files")
 WORDS = 4
@@ -65,14 +71,16 @@ def judge(case: Case) -> Finding:
         for label in _judged(promised, session in bare)
         for found in _lost(case, seen, label)
     ]
+    forgot = [*remembered.forgotten(case, promised, bare, _was_said)]
+    count = len(lost) + len(forgot)
+    witnesses = [*(_witness(case, found) for found in lost), *(_signed_witness(case, found) for found in forgot)]
+    asked = sum(len(seen) > 1 or _answered_otherwise(case, seen[0].row) for seen in by_session.values())
     return Finding(
-        count=(len(lost), len(lost)),
-        baseline=sum(_is_baseline(case, found) for found in lost),
-        labels=dict(Counter(found.label for found in lost)),
-        evidence=sum(len(seen) > 1 or _answered_otherwise(case, seen[0].row) for seen in by_session.values())
-        if promised
-        else 0,
-        witnesses=[_witness(case, found) for found in lost[: witness.LIMIT]],
+        count=(count, count),
+        baseline=sum(told.baseline for told in witnesses),
+        labels=dict(Counter([*(found.label for found in lost), *(found.label for found in forgot)])),
+        evidence=asked + sum(len(each) > 0 for each in case.once(processes).values()) if promised else 0,
+        witnesses=witnesses[: witness.LIMIT],
         scope=[
             *_not_promised(promised),
             *_not_asked(case, by_session, promised),
@@ -154,11 +162,14 @@ def _answered(case: Case, row: int) -> int:
 
 def _said_lost(case: Case, earlier: int, later: int) -> bool:
     """Whether the platform may have said between two steps that the session is lost."""
-    since, until = case.commands.lo[earlier], _answered(case, later)
-    reports = case.reports.sessions.get(case.commands.session[earlier] or "", ())
+    return _was_said(case, case.commands.session[earlier] or "", case.commands.lo[earlier], _answered(case, later))
+
+
+def _was_said(case: Case, session: str, since: int, until: int) -> bool:
+    reports = case.reports.sessions.get(session, ())
     return any(report.state in ENDED and report.hi >= since and report.lo <= until for report in reports) or any(
         denies(case, row) and case.commands.hi[row] >= since and case.commands.lo[row] <= until
-        for row in case.rows_of(case.commands.session[earlier] or "", "step")
+        for row in case.rows_of(session, "step")
     )
 
 
@@ -195,6 +206,8 @@ def _not_asked(case: Case, by_session: dict[str, list[Seen]], promised: Sequence
         after = [one for one in seen if case.commands.lo[one.row] > proven]
         if before and (after or _answered_otherwise(case, before[-1].row)):
             return
+    if next(remembered.heard_across(case, proven, promised), None):
+        return
     why = "no session that had been asked before the fault was asked again after it"
     yield Doubt(what="state-loss", why=why, do="put steps into the mix, and leave the load on after the fault")
 
@@ -205,14 +218,18 @@ def _not_asked_again(
     if "files" not in promised or case.stage not in ("clean", "end"):
         return
     slept = False
-    for session, seen in by_session.items():
+    for session in {*by_session, *case.once(processes)} - bare:
+        seen = by_session.get(session, [])
         for row in case.rows_of(session, "hibernate"):
-            if (at := case.commands.accepted_at(row)) is None or session in bare:
+            if (at := case.commands.accepted_at(row)) is None:
                 continue
-            before = any(_answered(case, one.row) < case.commands.lo[row] for one in seen)
-            if before and any(case.commands.lo[one.row] > at for one in seen):
+            sent = case.commands.lo[row]
+            before = any(_answered(case, one.row) < sent for one in seen)
+            told = remembered.found_home_before(case, session, sent)
+            again = before and any(case.commands.lo[one.row] > at for one in seen)
+            if again or (told and remembered.found_home_after(case, session, at)):
                 return
-            slept |= before
+            slept |= before or told
     if slept:
         why = "no session whose files are promised was asked before a hibernation and again after it"
         yield Doubt(what="state-loss", why=why, do="ask for more of workload.sleepers, and leave the load on")
@@ -228,6 +245,31 @@ def _witness(case: Case, found: Lost) -> Witness:
     return witness.build(
         case, row, say, _answered(case, row), [], baseline=_is_baseline(case, found), label=found.label
     )
+
+
+def _signed_witness(case: Case, found: Forgot) -> Witness:
+    """What two processes of one session said."""
+    earlier, later = found.earlier, found.later
+    what = "another process, with a memory of its own"
+    if found.label == "files":
+        what = f"it found {_lines(later.kept)} in its home, where the earlier one had left number {earlier.kept}"
+    say = (
+        f"session {found.session}: process {_process(later)} began at {case.seconds(later.lo):.3f} s to {case.seconds(later.hi):.3f} s: {what}; "
+        f"until {case.seconds(earlier.hi):.3f} s it was {_process(earlier)}, with {earlier.number} reports"
+    )
+    row = row_before(case, found.session, later.hi)
+    told = witness.moment(case, later.lo, later.hi, f"first report of {_process(later)}", bad=True)
+    last = witness.moment(case, earlier.lo, earlier.hi, f"last report of {_process(earlier)}")
+    baseline = case.first_armed is None or later.hi < case.first_armed
+    return witness.scene(case, row, say, later.hi, [last, told], baseline=baseline, label=found.label)
+
+
+def _lines(kept: int | None) -> str:
+    return "no earlier line" if kept == 1 else f"{(kept or 1) - 1} earlier lines"
+
+
+def _process(sign: Sign) -> str:
+    return witness.speaker_of(sign.inc)
 
 
 CHECK = Check(

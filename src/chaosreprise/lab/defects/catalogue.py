@@ -157,6 +157,11 @@ SPLIT_BRAIN = (
         "the sessions of an agent that is called offline are brought up elsewhere, while the first ones live on",
         {"Roster": "roster.TakesOver"}, also=("phantom", "duplicate"),
     ),
+    Defect(
+        "brings-up-again", "split-brain", "sessions-speak",
+        "an agent that comes back brings up each session that its rows call running, beside the process that runs",
+        {"Roster": "roster.BringsUpAgain"},
+    ),
 )  # fmt: skip
 MISASSIGNED = (
     Defect(

@@ -17,7 +17,7 @@ CONFIRMED_AFTER_S = 0.4
 TRUSTED = 4  # times as long as an agent may be silent
 _TAKE = """
 update sessions s set command_seq = s.command_seq + 1, updated_at = %(now)s
-from (select agent_id from agents where status = 'online' and agent_id <> %(agent)s order by agent_id limit 1) other
+from (select agent_id from agents where status = 'online' and (agent_id = %(agent)s) = %(itself)s order by agent_id limit 1) other
 where s.agent_id = %(agent)s and s.state = 'running'
 returning s.id, s.namespace, s.command_seq, other.agent_id as agent"""
 _WAKE = """
@@ -127,15 +127,31 @@ class TakesOver(Roster):
 
     async def offline(self, agent: str, link: str) -> None:
         await super().offline(agent, link)
+        await _bring_up(self._database, agent, itself=False)
 
-        async def work(connection: Connection) -> None:
-            at = now()
-            taken = await (await connection.execute(_TAKE, {"agent": agent, "now": at})).fetchall()
-            for session in taken:
-                told = {"sessionId": session["id"], "namespace": session["namespace"], "seq": session["command_seq"]}
-                await connection.execute(_WAKE, (session["agent"], session["id"], Jsonb(told), at, at))
 
-        await self._database.run(work)
+class BringsUpAgain(Remembers):
+    """An agent that comes back brings up what its rows call running, whatever runs."""
+
+    async def heard(self, agent: str, heartbeat: Heartbeat, link: str | None = None) -> datetime:
+        again = agent in self.away
+        heard = await super().heard(agent, heartbeat, link)
+        if again:
+            await _bring_up(self._database, agent, itself=True)
+        return heard
+
+
+async def _bring_up(database: Database, agent: str, *, itself: bool) -> None:
+    """The running sessions of an agent, by itself or by another one."""
+
+    async def work(connection: Connection) -> None:
+        at = now()
+        taken = await (await connection.execute(_TAKE, {"agent": agent, "now": at, "itself": itself})).fetchall()
+        for session in taken:
+            told = {"sessionId": session["id"], "namespace": session["namespace"], "seq": session["command_seq"]}
+            await connection.execute(_WAKE, (session["agent"], session["id"], Jsonb(told), at, at))
+
+    await database.run(work)
 
 
 class ConfirmsAgain(Roster):
