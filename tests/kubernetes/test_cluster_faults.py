@@ -1,6 +1,7 @@
-"""Faults that only a cluster has: made with the rights of their own role, proven on what is there, undone, and refused without a right.
+"""Faults that only a cluster has: made with the rights of their own roles, proven on what is there, undone, and refused without a right.
 
-The pods are of an image with Python and `sh` that the nodes have: REPRISE_TEST_IMAGE, else any whose name says so.
+The pods are of an image with Python and `sh` that the nodes have: REPRISE_TEST_IMAGE, else any whose name says so. What was called is compared
+with the audit log of the API server where REPRISE_TEST_AUDIT_LOG says where that is.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from clusters import ON, Rule, Space, rules_of, written
+from clusters import ACCOUNT, ON, Rule, Space, rules_of, written
 from kubernetes import client as api
 from linkwire import eventually
 
@@ -28,6 +29,7 @@ from chaosreprise.kubernetes.marks import ANNOTATION
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(300)]
 WITH, PORT, PLATFORM = 2, 8080, "pods@here"
 READY_S = 90.0
+REVIEW = ("create", "authorization.k8s.io", "selfsubjectaccessreviews")
 AUDIT = "REPRISE_TEST_AUDIT_LOG"
 SERVES = (
     "import http.server as h, os, signal; signal.signal(signal.SIGTERM, lambda *_: os._exit(3)); "
@@ -35,7 +37,9 @@ SERVES = (
 )
 PROBE = {"tcpSocket": {"port": PORT}, "periodSeconds": 1}
 KINDS = ("evict", "rollout_restart", "kill_container", "deny_network", "drain", "taint")
-POLICY = "the network of this cluster knows no policies"
+ROLES: dict[str, str] = {}
+"""Of the namespaces in which a fault had just the rights of its roles."""
+UNCALLED = {("create", "", "pods/exec")}  # asked for by newer servers beside the call itself, which is a GET
 
 
 def serving(space: Space) -> dict[str, Any]:
@@ -54,17 +58,54 @@ def serving(space: Space) -> dict[str, Any]:
     return {"image": found[0], "command": command, "ports": [{"containerPort": PORT}], "readinessProbe": PROBE}
 
 
+@pytest.fixture(scope="module")
+def namespace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Space]:
+    """One for all of them, since pods take a while."""
+    if "KUBECONFIG" not in os.environ:
+        pytest.skip("no Kubernetes: KUBECONFIG is not set")
+    found = Space(tmp_path_factory.mktemp("namespace"), os.environ["KUBECONFIG"])
+    try:
+        found.make("k1", replicas=WITH, **serving(found))
+        yield found
+    finally:
+        found.end()
+
+
 @pytest.fixture
-def space(space: Space, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Space:
+def space(namespace: Space, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Space]:
+    """With a Deployment of two pods that is whole, and nothing else."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    space.make("k1", replicas=WITH, **serving(space))
-    assert eventually(lambda: ready(space) == WITH, READY_S)
-    return space
+    assert eventually(lambda: ready(namespace) == len(pods(namespace)) == WITH, READY_S)
+    with namespace.as_admin():
+        yield namespace
+    api.PolicyV1Api(namespace.api).delete_collection_namespaced_pod_disruption_budget(namespace.name)
+    for name in {one.metadata.name for one in namespace.apps.list_namespaced_deployment(namespace.name).items} - {"k1"}:
+        namespace.delete(name)
+        for one in pods(namespace).values():
+            if one.metadata.labels["session"] == name:
+                namespace.core.delete_namespaced_pod(one.metadata.name, namespace.name, grace_period_seconds=0)
 
 
 @pytest.fixture
-def path(space: Space, tmp_path: pathlib.Path) -> pathlib.Path:
-    return written(tmp_path, space, "session=k1")
+def path(space: Space) -> Iterator[pathlib.Path]:
+    """A platform file; and where the API server's audit log can be read, what a fault called is what its roles allow, all of it and nothing else."""
+    log = pathlib.Path(os.environ.get(AUDIT, os.devnull))
+    began = log.stat().st_size
+    yield written(space.kubeconfig.parent, space, "session=k1")
+    if AUDIT not in os.environ or (verb := ROLES.pop(space.name, None)) is None:
+        return
+    with log.open() as lines:
+        lines.seek(began)
+        events = [json.loads(line) for line in lines if f"system:serviceaccount:{space.name}:{ACCOUNT}" in line]
+    refused = [event for event in events if event["annotations"]["authorization.k8s.io/decision"] != "allow"]
+    assert [(event["verb"], event["requestURI"]) for event in refused] == []
+    allowed = {*rules_of(verb), *rules_of(verb, "ClusterRole")}
+    assert {_call(event) for event in events} - {REVIEW} == allowed - UNCALLED
+
+
+def _call(event: dict[str, Any]) -> Rule:
+    of = event["objectRef"]
+    return event["verb"], of.get("apiGroup", ""), "/".join(filter(None, (of["resource"], of.get("subresource"))))
 
 
 @pytest.fixture
@@ -107,6 +148,7 @@ def plan(path: pathlib.Path, verb: str, **args: Any) -> dict[str, Any]:
 def with_its_role(verb: str, space: Space, path: pathlib.Path, **args: Any) -> None:
     """From here on we may do what the roles of that fault in k8s/ allow, and nothing else."""
     space.account(*rules_of(verb), everywhere=rules_of(verb, "ClusterRole"))
+    ROLES[space.name] = verb
 
     def may() -> bool:
         with contextlib.suppress(NotAllowed):
@@ -328,7 +370,7 @@ def test_a_role_is_what_its_fault_asks_for(verb: str) -> None:
 
 def test_a_right_that_is_missing_is_named_before_anything_is_touched(space: Space, path: pathlib.Path) -> None:
     before = {*pods(space)}
-    space.account(everywhere=[("get", "", "nodes")])
+    space.account()
     for verb in KINDS:
         here, everywhere = rules_of(verb), rules_of(verb, "ClusterRole")
         for missing in (one for one in here if one not in everywhere):

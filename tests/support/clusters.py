@@ -7,7 +7,7 @@ import select
 import socket
 import threading
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import yaml
@@ -130,7 +130,7 @@ class Space:
         self.context = config.list_kube_config_contexts(kubeconfig)[1]["name"]
         self.api = config.new_client_from_config(kubeconfig)
         self.apps, self.core = client.AppsV1Api(self.api), client.CoreV1Api(self.api)
-        self.rbac, self._everywhere = client.RbacAuthorizationV1Api(self.api), False
+        self.rbac, self._has_account = client.RbacAuthorizationV1Api(self.api), False
         self.name = f"reprise-test-{secrets.token_hex(4)}"
         self.core.create_namespace({"metadata": {"name": self.name}})
         self.kubeconfig = folder / "kubeconfig"
@@ -138,7 +138,7 @@ class Space:
 
     def end(self) -> None:
         self.relay.close()
-        for kind in ("cluster_role", "cluster_role_binding") if self._everywhere else ():
+        for kind in ("cluster_role", "cluster_role_binding") if self._has_account else ():
             getattr(self.rbac, f"delete_{kind}")(self.name)
         for one in self.apps.list_namespaced_deployment(self.name).items:
             self.apps.delete_namespaced_deployment(one.metadata.name, self.name)
@@ -176,13 +176,14 @@ class Space:
 
     def account(self, *rules: Rule, everywhere: Sequence[Rule] = ()) -> None:
         """From here on `kubeconfig` is that of an account that may do so here, and in the whole cluster."""
-        self.core.create_namespaced_service_account(self.name, {"metadata": {"name": ACCOUNT}})
-        self.rbac.create_namespaced_role(self.name, {"metadata": {"name": ACCOUNT}, "rules": _rules(rules)})
-        self.rbac.create_namespaced_role_binding(self.name, self._binding("Role", ACCOUNT))
-        if everywhere:
-            self._everywhere = True
-            self.rbac.create_cluster_role({"metadata": {"name": self.name}, "rules": _rules(everywhere)})
+        if not self._has_account:
+            self._has_account = True
+            self.core.create_namespaced_service_account(self.name, {"metadata": {"name": ACCOUNT}})
+            self.rbac.create_namespaced_role(self.name, {"metadata": {"name": ACCOUNT}})
+            self.rbac.create_namespaced_role_binding(self.name, self._binding("Role", ACCOUNT))
+            self.rbac.create_cluster_role({"metadata": {"name": self.name}})
             self.rbac.create_cluster_role_binding(self._binding("ClusterRole", self.name))
+        self.allow(*rules, everywhere=everywhere)
         asked = {"spec": {"audiences": []}}
         token = self.core.create_namespaced_service_account_token(ACCOUNT, self.name, asked).status.token
         loaded = yaml.safe_load(self.kubeconfig.read_text())
@@ -190,11 +191,19 @@ class Space:
             one["user"] = {"token": token}
         self.kubeconfig.write_text(yaml.safe_dump(loaded))
 
+    @contextlib.contextmanager
+    def as_admin(self) -> Iterator[None]:
+        """Whatever `account` makes of it, afterwards `kubeconfig` is again what it was."""
+        before = self.kubeconfig.read_text()
+        try:
+            yield
+        finally:
+            self.kubeconfig.write_text(before)
+
     def allow(self, *rules: Rule, everywhere: Sequence[Rule] = ()) -> None:
         """The account may do this instead."""
         self.rbac.patch_namespaced_role(ACCOUNT, self.name, {"rules": _rules(rules)})
-        if self._everywhere:
-            self.rbac.patch_cluster_role(self.name, {"rules": _rules(everywhere)})
+        self.rbac.patch_cluster_role(self.name, {"rules": _rules(everywhere)})
 
     def _binding(self, kind: str, name: str) -> dict[str, Any]:
         subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": self.name}

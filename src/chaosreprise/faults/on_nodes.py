@@ -36,11 +36,12 @@ class Arguments(base.Arguments, frozen=True):
 
 
 class OnNode(Deployed, kw_only=True):
-    """With the node, and its pods that must go."""
+    """With the node, its pods that must go, and the budgets of these as they were."""
 
     node: str
     node_uid: str
     leaving: dict[str, str]
+    budgets: list[str] = msgspec.field(default_factory=list)
 
 
 class OnNodes(on_pods.Changes[OnNode]):

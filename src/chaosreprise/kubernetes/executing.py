@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from typing import Any
 
 import msgspec
 
@@ -14,6 +15,7 @@ RIGHTS = (Right("get", "", "pods/exec"), Right("create", "", "pods/exec"))
 PROTOCOL = "v4.channel.k8s.io"
 STDOUT, ERROR = 1, 3
 WITHIN_S = 10.0
+CLOSE_S = 1.0
 
 
 class Status(msgspec.Struct):
@@ -38,6 +40,7 @@ async def execute(api: Api, pod: str, container: str, *command: str) -> str:
                 url, params=params, headers=api.headers(), ssl=api.tls, protocols=[PROTOCOL]
             ) as channels,
         ):
+            socket = channels.get_extra_info("socket")
             async for message in channels:
                 if isinstance(message.data, bytes) and message.data:
                     channel = message.data[0]
@@ -47,7 +50,16 @@ async def execute(api: Api, pod: str, container: str, *command: str) -> str:
         raise known(f"exec in {pod}: the API server answers with {error.status}") from error
     except (aiohttp.ClientError, TimeoutError) as error:
         raise Unreachable(f"exec in {pod}: no answer ({str(error) or type(error).__name__})") from error
+    await _closed(socket)
     return _ended(pod, command, printed)
+
+
+async def _closed(socket: Any) -> None:
+    """TLS ends in its own time, and nothing here waits for it: whose event loop ends first leaves the socket open."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(CLOSE_S):
+            while socket is not None and socket.fileno() != -1:
+                await asyncio.sleep(0.005)
 
 
 def _ended(pod: str, command: tuple[str, ...], printed: dict[int, bytes]) -> str:

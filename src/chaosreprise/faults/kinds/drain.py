@@ -25,10 +25,11 @@ class Drain(on_nodes.OnNodes):
 
     async def more(self, api: Api, planned: Deployed, given: on_nodes.Arguments) -> Target:
         target = await super().more(api, planned, given)
-        for one in await self._budgets(api, target["leaving"]):
+        budgets = await self._budgets(api, target["leaving"])
+        for one in budgets:
             if not one.allowed:
                 raise NotPossible(f"{planned.component}: the node {target['node']} can't be drained: {one}")
-        return target
+        return target | {"budgets": [str(one) for one in budgets]}
 
     async def hit(self, api: Api, node: str) -> list[deployments.Object]:
         return await on_nodes.here(api)
@@ -56,7 +57,7 @@ class Drain(on_nodes.OnNodes):
         node = await self.bearer(api, mark, planned)
         if node is None or not node["spec"].get("unschedulable"):
             raise NotProven(f"somebody has uncordoned the node {planned.node}")
-        return seen | {"budgets": [str(one) for one in await self._budgets(api, planned.leaving)]}
+        return seen | {"budgets": planned.budgets}
 
     async def _budgets(self, api: Api, leaving: dict[str, str]) -> list[evictions.Budget]:
         pods = [one for one in await on_nodes.here(api) if one["metadata"]["uid"] in leaving.values()]
