@@ -37,6 +37,10 @@ class Conflict(NotPossible):
     """The object is not what it was taken for any more, or is there already."""
 
 
+class TooMany(Unreachable):
+    """Not now: the server has too much to do, or a budget does not allow for one more (429)."""
+
+
 class Expired(Unreachable):
     """The server does not remember what happened since then (410 Gone)."""
 
@@ -50,6 +54,7 @@ REFUSALS: dict[int, type[RepriseError]] = {
     409: Conflict,
     410: Expired,
     422: BadInput,
+    429: TooMany,
 }
 
 
@@ -139,14 +144,14 @@ class Api:
         except httpx.HTTPError as error:
             raise self._away(error) from error
 
-    async def refused(self, rights: Iterable[Right]) -> list[Right]:
-        """Those that we have not, in our namespace."""
-        return [right for right in rights if not await self._may(right)]
+    async def refused(self, rights: Iterable[Right], everywhere: bool = False) -> list[Right]:
+        """Those that we have not, in our namespace, or in the whole cluster."""
+        return [right for right in rights if not await self._may(right, everywhere)]
 
-    async def _may(self, right: Right) -> bool:
+    async def _may(self, right: Right, everywhere: bool) -> bool:
         resource, _, of_it = right.resource.partition("/")
         asked = {"verb": right.verb, "group": right.group, "resource": resource, "subresource": of_it}
-        asked["namespace"] = self.where.namespace
+        asked["namespace"] = "" if everywhere else self.where.namespace
         review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
         answer = await self.post(REVIEWS, review | {"spec": {"resourceAttributes": asked}})
         return bool(answer["status"]["allowed"])

@@ -33,6 +33,7 @@ CONTROL_PLANE = "control-plane"
 SLOTS = "slots"  # what a check needs that looks at effects, of which an adapter says where they stand
 ROWS = "rows"  # what a check needs that reads the platform's own rows, whatever the file calls their evidence
 TABLES = ("sql", "sqlite")
+OF_PROCESSES = ("split-brain",)
 LACKING = {
     "quota": ("quota", "how many sessions a user may have: set budget.sessions_a_user"),
     "states": ("states", "the states of a session"),
