@@ -3,7 +3,7 @@
 import pytest
 
 from chaosreprise import checker
-from chaosreprise.checker.tiny import Tiny
+from chaosreprise.checker.tiny import PROMISES, Tiny
 from chaosreprise.checker.verdict import Finding
 
 END_S = 12.0
@@ -63,11 +63,11 @@ def test_a_process_that_a_gap_may_hide_is_not_missed(since: float, count: tuple[
     assert (count[0] == 1) or "ledger pods" in str(lost.scope)
 
 
-@pytest.mark.parametrize(("stop", "count"), [(5.9, 0), (6.4, 1)])
-def test_what_ends_before_its_process_was_due_needs_none(stop: float, count: int) -> None:
-    made = session("lost")  # the bound of a wake is a second
-    made.send(stop - 0.2, "stop", "s1")
-    made.effect(stop, "s1", "gone", gen=4)
+@pytest.mark.parametrize(("coalesce", "count"), [(False, 1), (True, 0)])
+def test_what_ends_before_its_process_began_had_none_unless_it_may_be_left_out(coalesce: bool, count: int) -> None:
+    made = session("lost", promises=PROMISES | {"coalesce": coalesce})
+    made.send(5.5, "stop", "s1")
+    made.effect(5.7, "s1", "gone", gen=4)
     assert found(made, "lost").count == (count, count)
 
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from clusters import ON, Space, rules_of, written
+from clusters import ON, Space, pause, rules_of, written
 from kubernetes import client as kubernetes
 from linkwire import eventually
 
@@ -36,12 +36,7 @@ def state(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def space(space: Space, state: None) -> Space:
     """With a Deployment of two pods, which any of its nodes can run: of an image that is there already."""
-    nodes = space.core.list_node().items
-    images = {name for node in nodes for image in node.status.images or [] for name in image.names or []}
-    pauses = sorted(name for name in images if "pause" in name)
-    if not pauses:
-        pytest.skip("the cluster has no node with the image `pause`: no pod could be run without a registry")
-    space.make("k1", replicas=WITH, image=pauses[0])
+    space.make("k1", replicas=WITH, image=pause(space))
     assert eventually(lambda: ready(space) == WITH, READY_S)
     return space
 

@@ -11,6 +11,7 @@ import urllib.parse
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import pytest
 import yaml
 from kubernetes import client, config
 
@@ -120,6 +121,16 @@ def rules_of(role: str, kind: str = "Role") -> list[Rule]:
         for resource in rule["resources"]
         for verb in rule["verbs"]
     ]
+
+
+def pause(space: "Space") -> str:
+    """An image that its nodes have already. Skips the test where there is none."""
+    nodes = space.core.list_node().items
+    images = {name for node in nodes for image in node.status.images or [] for name in image.names or []}
+    pauses = sorted(name for name in images if "pause" in name)
+    if not pauses:
+        pytest.skip("the cluster has no node with the image `pause`: no pod could be run without a registry")
+    return pauses[0]
 
 
 def _rules(rules: Sequence[Rule]) -> list[dict[str, Any]]:

@@ -124,8 +124,8 @@ class Running:
     def pid_of(self, writer: str) -> int:
         return int(self.until(writer, lambda event: event["type"] == "segment")["pid"])
 
-    def finish(self) -> Ran:
-        output, _ = self.process.communicate(timeout=120)
+    def finish(self, within_s: float = 120.0) -> Ran:
+        output, _ = self.process.communicate(timeout=within_s)
         return Ran(self.process.returncode, output, (self.folder / "runs" / "latest").resolve())
 
 

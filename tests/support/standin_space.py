@@ -39,7 +39,7 @@ url = "http://127.0.0.1:{port}"
 user = "admin"
 password = {password}
 template = "firefox-browser"
-
+{control}
 {evidence}
 
 [components.control-plane]
@@ -55,6 +55,7 @@ JWT_SECRET = {{ env = "SPACE_JWT" }}
 AGENT_TIMEOUT_S = "5"
 AGENT_BOOTSTRAP_KEY = {{ env = "SPACE_BOOTSTRAP" }}
 STANDIN_DEFECT = "{defect}"
+WORKSPACES = "workspaces"
 
 {agents}
 
@@ -70,10 +71,15 @@ share = 0.5
 users = {users}
 
 [timing]
-settle = {{ backoff_s = 1.0, reconcile_s = 0, slowest_s = 0.1 }}
-bounds = {{ start_s = 5, stop_s = 5, hibernate_s = 5, wake_s = 5 }}
+{timing}
 offline_s = 10
 """
+QUICK = """\
+settle = { backoff_s = 1.0, reconcile_s = 0, slowest_s = 0.1 }
+bounds = { start_s = 5, stop_s = 5, hibernate_s = 5, wake_s = 5 }"""
+OF_PODS = """\
+settle = { backoff_s = 10.0, reconcile_s = 0, slowest_s = 0.3 }
+bounds = { start_s = 60, stop_s = 60, hibernate_s = 60, wake_s = 60 }"""
 
 AGENT = """
 [components."agents/{name}"]
@@ -87,6 +93,28 @@ CONTROL_PLANE_URL = "ws://127.0.0.1:{port}"
 AGENT_API_KEY = {{ env = "SPACE_KEY" }}
 HEALTH_CHECK_INTERVAL = "1"
 OBJECTS = "objects-{name}"
+STANDIN_DEFECT = "{defect}"
+{more}
+"""
+IN_CLUSTER = """\
+CLUSTER = "{kubeconfig}"
+NAMESPACE = "{namespace}"
+IMAGE = "{image}"
+POLL_S = "0.2"
+"""
+OBJECTS = """
+[evidence.slots]
+kind = "kubernetes"
+hz = 5
+
+[evidence.workspaces]
+kind = "files"
+path = "workspaces"
+hz = 10
+
+[kubernetes]
+namespace = "{namespace}"
+kubeconfig = "{kubeconfig}"
 """
 ROWS = '[evidence.rows]\nkind = "sql"\ndsn = { env = "SPACE_DSN" }\nhz = 10'
 
@@ -128,11 +156,17 @@ def written(
     defect: str = "none",
     evidence: str = ROWS,
     password: str = '{ env = "SPACE_PASSWORD" }',
+    cluster: dict[str, str] | None = None,
 ) -> Space:
-    """A platform file of it."""
+    """A platform file of it. `cluster`: kubeconfig, namespace and image of sessions that are Deployments; what happens to these is evidence."""
     folder.mkdir(parents=True, exist_ok=True)
     port, at = free_port(), STANDINS / "streamspace"
-    agents = "".join(AGENT.format(name=name, python=sys.executable, at=at, port=port) for name in AGENTS)
+    more = IN_CLUSTER.format(**cluster) if cluster else ""
+    agent = {"python": sys.executable, "at": at, "port": port, "defect": defect, "more": more}
+    agents = "".join(AGENT.format(name=name, **agent) for name in AGENTS)
+    if cluster:
+        evidence += OBJECTS.format(**cluster)
+        (folder / "workspaces").mkdir(exist_ok=True)
     file = folder / "space.toml"
     (folder / "admin.dsn").write_text(f"{dsn}\n")
     file.write_text(
@@ -146,6 +180,8 @@ def written(
             evidence=evidence,
             users=list(USERS),
             password=password,
+            control=f'steps = "http://127.0.0.1:{port}/steps"\n' if cluster else "",
+            timing=OF_PODS if cluster else QUICK,
         )
     )
     env = {

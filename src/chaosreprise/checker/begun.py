@@ -1,10 +1,10 @@
 """Which process began when an object was made or scaled up, where processes have a ledger of their own.
 
 The keeper of a stack does both at once. In a cluster a Deployment is made, and later a pod of it runs, or none ever does: then a
-start or a wake had no effect. What was taken down or away again before its effect was due needs none.
+start or a wake had no effect, also if it was ended soon: who may leave it out for a later command promises `coalesce`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from chaosreprise.checker.attribution import Shapes, Transition, shapes
@@ -21,7 +21,6 @@ class Stood(NamedTuple):
 
     object: str
     gen: int | None
-    op: str
     lo: int
     hi: int
     until: tuple[int, int] | None
@@ -30,27 +29,24 @@ class Stood(NamedTuple):
 class Begun:
     """`ledger`: that of processes; "" where it is that of objects: then each transition is its process as well."""
 
-    def __init__(self, effects: Effects, ledger: str, bounds: Mapping[str, int]) -> None:
-        self._effects, self.ledger, self._bounds = effects, ledger, bounds
-        self._known: dict[tuple[str, str], dict[tuple[str, int | None], Effect | None]] = {}
+    def __init__(self, effects: Effects, ledger: str) -> None:
+        self._effects, self.ledger = effects, ledger
+        self._known: dict[tuple[str, str], dict[tuple[str, int | None], Effect]] = {}
 
     def acted(self, ledger: str, session: str, seen: Transition) -> Transition | None:
-        """The transition as it took effect: when its process began, if one had to; None if none did."""
+        """The transition as it took effect: when its process began, if that is known by itself; None if none did."""
         if not self.ledger or seen.effects[0].mark not in ACTED:
             return seen
         at = ledger, session
         if at not in self._known:
             self._known[at] = dict(self._of_session(shapes(self._effects.sessions.get(at, ())), session))
-        name = seen.object, seen.gen
-        if name not in self._known[at]:
-            return seen  # it needs none
-        process = self._known[at][name]
+        process = self._known[at].get((seen.object, seen.gen))
         if process is None:
             return None
         both = (*seen.effects, process)
         return seen._replace(lo=max(seen.lo, process.lo), hi=max(seen.hi, process.hi), effects=both)
 
-    def _of_session(self, shaped: Shapes, session: str) -> Iterator[tuple[tuple[str, int | None], Effect | None]]:
+    def _of_session(self, shaped: Shapes, session: str) -> Iterator[tuple[tuple[str, int | None], Effect]]:
         """Each process is that of one transition, the first that it can be."""
         begun = [one for one in self._effects.sessions.get((self.ledger, session), ()) if one.mark == BEGINS]
         begun.sort(key=lambda one: one.hi)
@@ -58,12 +54,7 @@ class Begun:
             own = next((one for one in begun if _is_of(one, stood)), None)
             if own is not None:
                 begun.remove(own)
-            if own is not None or not self._was_short(stood):
                 yield (stood.object, stood.gen), own
-
-    def _was_short(self, stood: Stood) -> bool:
-        bound = self._bounds.get(stood.op)
-        return stood.until is not None and (bound is None or stood.until[0] - stood.hi < bound)
 
 
 def _stood(shaped: Shapes) -> Iterator[Stood]:
@@ -71,7 +62,7 @@ def _stood(shaped: Shapes) -> Iterator[Stood]:
         spans = [(min(one.lo for one in own), max(one.hi for one in own)) for _, _, own in transitions]
         for (gen, mark, _), span, until in zip(transitions, spans, [*spans[1:], None], strict=True):
             if mark in ACTED:
-                yield Stood(name, gen, ACTED[mark], *span, until)
+                yield Stood(name, gen, *span, until)
 
 
 def _is_of(process: Effect, stood: Stood) -> bool:

@@ -39,7 +39,7 @@ class Case:
         seen_until = self.last_sign if done is None else done
         self.watch = Watch(self.table.coverage, seen_until, self.live)
         self.settle = Settle(self.commands, self.table.phases, self.lives, contract.settle_ns, stage, seen_until)
-        begun = Begun(self.effects, contract.processes, contract.bounds)
+        begun = Begun(self.effects, contract.processes)
         self.attributed = Attributed(
             strongest(contract.attribution),
             self.commands,

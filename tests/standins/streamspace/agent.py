@@ -1,6 +1,7 @@
 """An agent: takes commands over a WebSocket, works on one at a time, and keeps its objects as files, which no tester knows of.
 
-AGENT_ID, CONTROL_PLANE_URL (ws://...), AGENT_API_KEY, HEALTH_CHECK_INTERVAL (s), OBJECTS (a folder), WORK_S.
+AGENT_ID, CONTROL_PLANE_URL (ws://...), AGENT_API_KEY, HEALTH_CHECK_INTERVAL (s), OBJECTS (a folder), WORK_S. With CLUSTER its objects
+are those of a cluster (`deployments`).
 """
 
 import asyncio
@@ -9,9 +10,12 @@ import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
+
+if TYPE_CHECKING:
+    from deployments import Deployments
 
 STATES = {
     "start_session": "running",
@@ -33,8 +37,8 @@ def lacking(command: dict[str, Any]) -> str:
 class Agent:
     """One life of the agent: what it made outlives it."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self._socket = socket
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, cluster: "Deployments | None") -> None:
+        self._socket, self._cluster = socket, cluster
         self._objects = Path(os.environ["OBJECTS"])
         self._objects.mkdir(parents=True, exist_ok=True)
         self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -60,6 +64,9 @@ class Agent:
             if why := lacking(command):
                 await self._say("failed", commandId=command["commandId"], error=why)
                 continue
+            if self._cluster is not None:
+                await self._in_cluster(self._cluster, command)
+                continue
             path = self._objects / name
             if action in {"hibernate_session", "wake_session"} and not path.exists():
                 await self._say("failed", commandId=command["commandId"], error=f"no object {name}")
@@ -68,11 +75,21 @@ class Agent:
                 path.unlink(missing_ok=True)
             else:
                 path.write_text(json.dumps({"replicas": int(action != "hibernate_session")}))
-            pod = {"podName": f"{name}-0", "podIP": "10.0.0.1"}
-            await self._say(
-                "status", sessionId=name, state=STATES[action], vncReady=True, vncPort=5900, platformMetadata=pod
-            )
-            await self._say("complete", commandId=command["commandId"], result={})
+            await self._done(command, f"{name}-0")
+
+    async def _in_cluster(self, cluster: "Deployments", command: dict[str, Any]) -> None:
+        try:
+            pod = await cluster.act(command["action"], command["payload"])
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is reported
+            await self._say("failed", commandId=command["commandId"], error=str(error)[:200])
+        else:
+            await self._done(command, pod)
+
+    async def _done(self, command: dict[str, Any], pod: str) -> None:
+        name, state = command["payload"]["sessionId"], STATES[command["action"]]
+        where = {"podName": pod, "podIP": "10.0.0.1"}
+        await self._say("status", sessionId=name, state=state, vncReady=True, vncPort=5900, platformMetadata=where)
+        await self._say("complete", commandId=command["commandId"], result={})
 
     async def run(self) -> None:
         """Until the socket closes."""
@@ -87,15 +104,27 @@ class Agent:
                 job.cancel()
 
 
+def _cluster() -> "Deployments | None":
+    if "CLUSTER" not in os.environ:
+        return None
+    from deployments import Deployments  # noqa: PLC0415 - takes a while
+
+    mark = Path(f"{os.environ['OBJECTS']}.lived")
+    again = mark.exists()
+    mark.touch()
+    return Deployments(again)
+
+
 async def main() -> None:
     """Connect, again and again."""
+    cluster = _cluster()
     url = f"{os.environ['CONTROL_PLANE_URL']}/api/v1/agents/connect?agent_id={os.environ['AGENT_ID']}"
     headers = {"X-Agent-API-Key": os.environ["AGENT_API_KEY"]}
     async with aiohttp.ClientSession() as http:
         while True:
             with contextlib.suppress(OSError, aiohttp.ClientError, ExceptionGroup):
                 async with http.ws_connect(url, headers=headers) as socket:
-                    await Agent(socket).run()
+                    await Agent(socket, cluster).run()
             await asyncio.sleep(0.2)
 
 

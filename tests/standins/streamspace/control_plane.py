@@ -1,7 +1,7 @@
 """A control plane of streamed sessions, by its published behaviour alone: HTTP, PostgreSQL, and the agents' sockets.
 
-PORT, DATABASE_URL, ADMIN_PASSWORD, JWT_SECRET; AGENT_BOOTSTRAP_KEY, AGENT_TIMEOUT_S, RATE_LIMIT_ENABLED; STANDIN_DEFECT.
-Built with nothing of Reprise, like a deployment of a stranger.
+PORT, DATABASE_URL, ADMIN_PASSWORD, JWT_SECRET; AGENT_BOOTSTRAP_KEY, AGENT_TIMEOUT_S, RATE_LIMIT_ENABLED; WORKSPACES (a folder, for steps);
+STANDIN_DEFECT. Built with nothing of Reprise, like a deployment of a stranger.
 """
 
 import asyncio
@@ -10,10 +10,12 @@ import hmac
 import json
 import os
 import secrets
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from administration import Administration
@@ -262,6 +264,18 @@ class ControlPlane:
         """PUT /sessions/:id/wake."""
         return await self._change(request, "wake_session", "waking", {"hibernated"})
 
+    async def step(self, request: web.Request) -> web.Response:
+        """POST /steps/sessions/:id/steps: code for a running session, each in a process of its own."""
+        session = await self._session(request)
+        if session["state"] != "running":
+            raise Refused(409, "Invalid session state", f"it is {session['state']}")
+        folder = Path(os.environ["WORKSPACES"]) / session["id"]
+        folder.mkdir(parents=True, exist_ok=True)
+        code, pipe = (await request.json())["command"], asyncio.subprocess.PIPE
+        step = await asyncio.create_subprocess_exec(sys.executable, "-c", code, cwd=folder, stdout=pipe, stderr=pipe)
+        out, err = await step.communicate()
+        return web.json_response({"id": secrets.token_hex(4), "stdout": out.decode(), "stderr": err.decode()})
+
     async def health(self, _request: web.Request) -> web.Response:
         """GET /health."""
         return web.json_response({"status": "healthy", "service": "streamspace-api"})
@@ -286,6 +300,7 @@ async def main() -> None:
         [
             web.post(f"{API}/auth/login", plane.login),
             web.post(f"{API}/sessions", plane.create),
+            web.post("/steps/sessions/{id}/steps", plane.step),
             web.delete(one, plane.terminate),
         ]
     )

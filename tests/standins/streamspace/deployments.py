@@ -1,0 +1,138 @@
+"""A session as Deployment and Service of a cluster, made through its API. CLUSTER (a kubeconfig), NAMESPACE, IMAGE, POLL_S; STANDIN_DEFECT.
+
+A careful agent: hibernated and stopped is what has no pod left. With the defect `hasty` it says so at once.
+"""
+
+import asyncio
+import os
+import time
+from typing import Any
+
+from kubernetes import client, config
+
+LIMIT_S = 120.0
+
+
+def misbehaves(name: str) -> bool:
+    """Whether the misbehaviour is switched on in STANDIN_DEFECT, a list with commas."""
+    return name in os.environ.get("STANDIN_DEFECT", "").split(",")
+
+
+class Deployments:
+    """`again`: this is not the agent's first life, which is where some misbehaviour shows."""
+
+    def __init__(self, again: bool) -> None:
+        self._again = again
+        api = config.new_client_from_config(os.environ["CLUSTER"])
+        self._apps, self._core, self._where = client.AppsV1Api(api), client.CoreV1Api(api), os.environ["NAMESPACE"]
+
+    async def act(self, action: str, payload: dict[str, Any]) -> str:
+        """Do it; returns the name of the session's pod."""
+        return await asyncio.to_thread(getattr(self, action), payload)
+
+    def count(self) -> int:
+        """The sessions there are."""
+        return len(self._apps.list_namespaced_deployment(self._where, label_selector="app=streamspace-session").items)
+
+    def start_session(self, payload: dict[str, Any]) -> str:
+        """Until its pod is ready."""
+        name = payload["sessionId"]
+        self._make(name, name, payload)
+        port = {"ports": [{"port": 5900}], "selector": {"session": name}}
+        self._core.create_namespaced_service(
+            self._where, {"metadata": {"name": name, "labels": _labels(payload)}, "spec": port}
+        )
+        if misbehaves("starts-twice"):
+            self._ready(name)
+            self._delete(name)
+            self._make(name, name, payload)
+        if misbehaves("two-deployments"):
+            self._make(f"{name}-2", name, payload)
+        return self._ready(name, 2 if misbehaves("two-deployments") else 1)
+
+    def hibernate_session(self, payload: dict[str, Any]) -> str:
+        """Until it has no pod."""
+        self._scale(payload["sessionId"], 0)
+        return self._gone(payload["sessionId"])
+
+    def wake_session(self, payload: dict[str, Any]) -> str:
+        """Until its pod is ready."""
+        name = payload["sessionId"]
+        if self._again and misbehaves("never-wakes"):
+            image = {"containers": [{"name": "session", "image": "absent:1"}]}
+            self._apps.patch_namespaced_deployment(
+                name, self._where, {"spec": {"replicas": 1, "template": {"spec": image}}}
+            )
+            return f"{name}-0"
+        self._scale(name, 1)
+        if self._again and misbehaves("wakes-twice"):
+            self._scale(name, 2)
+            return self._ready(name, 2)
+        return self._ready(name)
+
+    def stop_session(self, payload: dict[str, Any]) -> str:
+        """What is not there is stopped."""
+        name = payload["sessionId"]
+        for delete in (self._delete, lambda one: self._core.delete_namespaced_service(one, self._where)):
+            try:
+                delete(name)
+            except client.ApiException as error:
+                if error.status != 404:
+                    raise
+        return self._gone(name) if not misbehaves("two-deployments") else ""
+
+    def _make(self, name: str, session: str, payload: dict[str, Any]) -> None:
+        labels = _labels(payload)
+        limits = {"memory": payload["memory"], "cpu": payload["cpu"]}
+        container = {
+            "name": "session",
+            "image": os.environ["IMAGE"],
+            "imagePullPolicy": "Never",
+            "resources": {"limits": limits, "requests": {"memory": "1Mi", "cpu": "1m"}},
+        }
+        pod = {"metadata": {"labels": labels}, "spec": {"containers": [container], "enableServiceLinks": False}}
+        spec = {"replicas": 1, "selector": {"matchLabels": {"session": session}}, "template": pod}
+        self._apps.create_namespaced_deployment(
+            self._where, {"metadata": {"name": name, "labels": labels}, "spec": spec}
+        )
+
+    def _delete(self, name: str) -> None:
+        self._apps.delete_namespaced_deployment(name, self._where, propagation_policy="Foreground")
+        until = time.monotonic() + LIMIT_S
+        while time.monotonic() < until and misbehaves("starts-twice"):
+            try:
+                self._apps.read_namespaced_deployment(name, self._where)
+            except client.ApiException:
+                return
+            time.sleep(0.05)
+
+    def _scale(self, name: str, replicas: int) -> None:
+        self._apps.patch_namespaced_deployment(name, self._where, {"spec": {"replicas": replicas}})
+
+    def _pods(self, name: str) -> list[Any]:
+        return list(self._core.list_namespaced_pod(self._where, label_selector=f"session={name}").items)
+
+    def _gone(self, name: str) -> str:
+        self._until(lambda: misbehaves("hasty") or not self._pods(name))
+        return ""
+
+    def _ready(self, name: str, count: int = 1) -> str:
+        self._until(lambda: sum(map(_is_ready, self._pods(name))) >= count)
+        return str(next(one.metadata.name for one in self._pods(name) if _is_ready(one)))
+
+    def _until(self, is_so: Any) -> None:
+        until = time.monotonic() + LIMIT_S
+        while not is_so():
+            if time.monotonic() > until:
+                raise TimeoutError("not within its time")
+            time.sleep(float(os.environ.get("POLL_S", "2")))
+
+
+def _labels(payload: dict[str, Any]) -> dict[str, str]:
+    of = {name: payload[name] for name in ("user", "template")}
+    return {"app": "streamspace-session", "session": payload["sessionId"], **of}
+
+
+def _is_ready(pod: Any) -> bool:
+    ready = any(one.type == "Ready" and one.status == "True" for one in pod.status.conditions or [])
+    return ready and pod.metadata.deletion_timestamp is None
