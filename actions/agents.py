@@ -18,12 +18,18 @@ __all__ = [
     "cpu_hog",
     "crash",
     "crash_loop",
+    "deny_network",
     "descriptors",
+    "drain",
+    "evict",
+    "kill_container",
     "memory_limit",
     "pause",
     "relieve",
     "restart",
     "resume",
+    "rollout_restart",
+    "taint",
     "take_away",
 ]
 
@@ -134,6 +140,81 @@ def clock_skew(
 ) -> list[dict[str, Any]]:
     """Start agents again with a clock that is `skew_s` seconds ahead (behind: negative), until `relieve`. Needs libfaketime."""
     return inject("agents.clock_skew", **locals())
+
+
+def deny_network(
+    agent: str = "",
+    region: str = "",
+    count: int | str | None = None,
+    hold_s: float = 60.0,
+    port: int = 0,
+    at: At = None,
+) -> list[dict[str, Any]]:
+    """Deny the pods of agents all traffic by a NetworkPolicy, until `relieve`; tried at `port`, by default the first that they state."""
+    return inject("agents.deny_network", **locals())
+
+
+def drain(
+    agent: str = "",
+    region: str = "",
+    count: int | str | None = None,
+    hold_s: float = 60.0,
+    node: str = "",
+    others: bool = False,
+    at: At = None,
+) -> list[dict[str, Any]]:
+    """Drain the node on which agents run, until `relieve`. `others`: pods of others on it may be evicted as well."""
+    return inject("agents.drain", **locals())
+
+
+def evict(
+    agent: str = "",
+    region: str = "",
+    count: int | str | None = None,
+    in_flight: bool = False,
+    share: float = 1.0,
+    at: At = None,
+) -> list[dict[str, Any]]:
+    """Evict the pods of agents, unless a PodDisruptionBudget forbids it; this returns when others are ready."""
+    return inject("agents.evict", **locals())
+
+
+def kill_container(
+    agent: str = "",
+    region: str = "",
+    count: int | str | None = None,
+    in_flight: bool = False,
+    share: float = 1.0,
+    container: str = "",
+    at: At = None,
+) -> list[dict[str, Any]]:
+    """Kill a container of each pod of agents from inside; this returns when it is ready again."""
+    return inject("agents.kill_container", **locals())
+
+
+def rollout_restart(
+    agent: str = "",
+    region: str = "",
+    count: int | str | None = None,
+    in_flight: bool = False,
+    share: float = 1.0,
+    at: At = None,
+) -> list[dict[str, Any]]:
+    """Restart agents as `kubectl rollout restart` does; this returns when all pods are new and ready."""
+    return inject("agents.rollout_restart", **locals())
+
+
+def taint(
+    agent: str = "",
+    region: str = "",
+    count: int | str | None = None,
+    hold_s: float = 60.0,
+    node: str = "",
+    others: bool = False,
+    at: At = None,
+) -> list[dict[str, Any]]:
+    """Taint the node on which agents run (NoExecute), until `relieve`. `others`: pods of others may be ended as well."""
+    return inject("agents.taint", **locals())
 
 
 def relieve(agent: str = "") -> list[dict[str, Any]]:

@@ -15,12 +15,18 @@ __all__ = [
     "cpu_hog",
     "crash",
     "crash_loop",
+    "deny_network",
     "descriptors",
+    "drain",
+    "evict",
+    "kill_container",
     "memory_limit",
     "pause",
     "relieve",
     "restart",
     "resume",
+    "rollout_restart",
+    "taint",
     "take_away",
 ]
 
@@ -94,6 +100,53 @@ def descriptors(
 ) -> list[dict[str, Any]]:
     """Use up the file descriptors of the control plane but for `spare`, until `relieve`."""
     return inject("control-plane.descriptors", **locals())
+
+
+def deny_network(
+    which: str = "", count: int | str = 1, hold_s: float = 60.0, port: int = 0, at: At = None
+) -> list[dict[str, Any]]:
+    """Deny the pods of the control plane all traffic by a NetworkPolicy, until `relieve`; tried at `port`, by default the first that they state."""
+    return inject("control-plane.deny_network", **locals())
+
+
+def drain(
+    which: str = "", count: int | str = 1, hold_s: float = 60.0, node: str = "", others: bool = False, at: At = None
+) -> list[dict[str, Any]]:
+    """Drain the node on which the control plane runs, until `relieve`. `others`: pods of others on it may be evicted as well."""
+    return inject("control-plane.drain", **locals())
+
+
+def evict(
+    which: str = "", count: int | str = 1, in_flight: bool = False, share: float = 1.0, at: At = None
+) -> list[dict[str, Any]]:
+    """Evict the pods of the control plane, unless a PodDisruptionBudget forbids it; this returns when others are ready."""
+    return inject("control-plane.evict", **locals())
+
+
+def kill_container(
+    which: str = "",
+    count: int | str = 1,
+    in_flight: bool = False,
+    share: float = 1.0,
+    container: str = "",
+    at: At = None,
+) -> list[dict[str, Any]]:
+    """Kill a container of each pod of the control plane from inside; this returns when it is ready again."""
+    return inject("control-plane.kill_container", **locals())
+
+
+def rollout_restart(
+    which: str = "", count: int | str = 1, in_flight: bool = False, share: float = 1.0, at: At = None
+) -> list[dict[str, Any]]:
+    """Restart the control plane as `kubectl rollout restart` does; this returns when all pods are new and ready."""
+    return inject("control-plane.rollout_restart", **locals())
+
+
+def taint(
+    which: str = "", count: int | str = 1, hold_s: float = 60.0, node: str = "", others: bool = False, at: At = None
+) -> list[dict[str, Any]]:
+    """Taint the node on which the control plane runs (NoExecute), until `relieve`. `others`: pods of others may be ended as well."""
+    return inject("control-plane.taint", **locals())
 
 
 def relieve(which: str = "") -> list[dict[str, Any]]:

@@ -13,12 +13,18 @@ __all__ = [
     "crash",
     "crash_loop",
     "cut_registry",
+    "deny_network",
     "descriptors",
+    "drain",
+    "evict",
+    "kill_container",
     "memory_limit",
     "pause",
     "relieve",
     "restart",
     "resume",
+    "rollout_restart",
+    "taint",
     "take_away",
 ]
 
@@ -79,6 +85,36 @@ def memory_limit(hold_s: float = 60.0, mib: int = 0, at: At = None) -> list[dict
 def descriptors(hold_s: float = 60.0, spare: int = 0, at: At = None) -> list[dict[str, Any]]:
     """Use up the file descriptors of the data plane but for `spare`, until `relieve`."""
     return inject("data-plane.descriptors", **locals())
+
+
+def deny_network(hold_s: float = 60.0, port: int = 0, at: At = None) -> list[dict[str, Any]]:
+    """Deny the pods of the data plane all traffic by a NetworkPolicy, until `relieve`; tried at `port`, by default the first that they state."""
+    return inject("data-plane.deny_network", **locals())
+
+
+def drain(hold_s: float = 60.0, node: str = "", others: bool = False, at: At = None) -> list[dict[str, Any]]:
+    """Drain the node on which the data plane runs, until `relieve`. `others`: pods of others on it may be evicted as well."""
+    return inject("data-plane.drain", **locals())
+
+
+def evict(in_flight: bool = False, at: At = None) -> list[dict[str, Any]]:
+    """Evict the pods of the data plane, unless a PodDisruptionBudget forbids it; this returns when others are ready."""
+    return inject("data-plane.evict", **locals())
+
+
+def kill_container(in_flight: bool = False, container: str = "", at: At = None) -> list[dict[str, Any]]:
+    """Kill a container of each pod of the data plane from inside; this returns when it is ready again."""
+    return inject("data-plane.kill_container", **locals())
+
+
+def rollout_restart(in_flight: bool = False, at: At = None) -> list[dict[str, Any]]:
+    """Restart the data plane as `kubectl rollout restart` does; this returns when all pods are new and ready."""
+    return inject("data-plane.rollout_restart", **locals())
+
+
+def taint(hold_s: float = 60.0, node: str = "", others: bool = False, at: At = None) -> list[dict[str, Any]]:
+    """Taint the node on which the data plane runs (NoExecute), until `relieve`. `others`: pods of others may be ended as well."""
+    return inject("data-plane.taint", **locals())
 
 
 def relieve() -> list[dict[str, Any]]:

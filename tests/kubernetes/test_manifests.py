@@ -3,6 +3,7 @@
 import pathlib
 import shutil
 import subprocess
+from typing import Any
 
 import pytest
 import yaml
@@ -21,20 +22,36 @@ def test_the_server_takes_the_base_under_an_overlay_of_somebodys_namespace(
 ) -> None:
     if (kubectl := shutil.which("kubectl")) is None:
         pytest.skip("no kubectl on the PATH")
-    shutil.copytree(BASE, tmp_path / "base")
+    for name in ("base", "nodes"):
+        shutil.copytree(BASE.parent / name, tmp_path / name)
     (tmp_path / "own").mkdir()
-    (tmp_path / "own" / "kustomization.yaml").write_text(yaml.safe_dump(OVERLAY | {"namespace": space.name}))
+    (tmp_path / "own" / "kustomization.yaml").write_text(
+        yaml.safe_dump(OVERLAY | {"namespace": space.name, "components": ["../nodes"]})
+    )
     command = [kubectl, "--kubeconfig", space.kubeconfig, "apply", "--dry-run=server", "-k", tmp_path / "own"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     made = {line.split()[0] for line in done.stdout.splitlines()}
-    roles = {f"rbac.authorization.k8s.io/reprise-{name}" for name in ("lock", "watch", "crash", "take-away")}
+    named = {
+        kind: {one["metadata"]["name"] for one in objects() if one["kind"] == kind} for kind in ("Role", "ClusterRole")
+    }
+    assert {"reprise-watch", "reprise-crash", "reprise-take-away", "reprise-drain"} <= named["Role"]
+    assert named["ClusterRole"] == {"reprise-drain", "reprise-taint"}
     assert made == {
         "serviceaccount/reprise",
-        *(f"role.{one}" for one in roles),
-        *(f"rolebinding.{one}" for one in roles),
+        *(
+            f"{kind.lower()}{of}.rbac.authorization.k8s.io/{name}"
+            for kind, names in named.items()
+            for name in names
+            for of in ("", "binding")
+        ),
     }
     assert "reprise" not in {one.metadata.name for one in space.core.list_namespaced_service_account(space.name).items}
+
+
+def objects() -> list[dict[str, Any]]:
+    paths = [path for name in ("base", "nodes") for path in (BASE.parent / name).glob("*.yaml")]
+    return [one for path in paths for one in yaml.safe_load_all(path.read_text())]
 
 
 @pytest.mark.parametrize("verb", ["crash", "restart", "take_away"])

@@ -10,14 +10,17 @@ from collections.abc import Iterator
 
 import pytest
 from clusters import ON, Space, rules_of, written
+from kubernetes import client as kubernetes
 from linkwire import eventually
 
 from chaosreprise.clock import SECOND
 from chaosreprise.errors import BadInput, NotAllowed, NotPossible, NotProven
 from chaosreprise.faults import client, ledger, registry
 from chaosreprise.faults.base import Context
-from chaosreprise.kubernetes import marks
+from chaosreprise.kubernetes import marks, reaping
+from chaosreprise.kubernetes.api import Api
 from chaosreprise.kubernetes.marks import ANNOTATION
+from chaosreprise.kubernetes.where import Where
 from chaosreprise.platform import adapter, file
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(300)]
@@ -152,6 +155,47 @@ def test_somebody_who_scales_it_back_leaves_it_unproven_and_nothing_of_ours_stay
     finally:
         controller.end()
     assert (undo(space), space.get("k1").spec.replicas, last().state) == (None, WITH, "clean")
+
+
+def test_a_dead_run_and_a_dead_warden_leave_a_fault_to_who_undoes_it_by_its_lease(
+    space: Space, warden: client.Warden
+) -> None:
+    inject(warden, "take_away")
+    os.kill(warden._process.pid, signal.SIGKILL)
+    warden._process.wait()
+    first: reaping.First = {}
+
+    def reap(now: float) -> list[str]:
+        async def look() -> list[str]:
+            async with await Api.to(Where(namespace=space.name, kubeconfig=str(space.kubeconfig))) as api:
+                return [f"{one.what} {one.mark}: {one.say}" for one in await reaping.reap(api, now, first)]
+
+        return asyncio.run(look())
+
+    assert (reap(0.0), space.get("k1").spec.replicas) == ([], 0)
+    assert reap(120.0) == ["deployments/k1 r1/f1: undone"]
+    assert eventually(lambda: ready(space) == WITH, READY_S)
+    [healed] = client.heal_all()
+    assert (healed.state, undo(space)) == ("clean", None)
+
+
+@pytest.mark.thorough
+def test_an_autoscaler_leaves_alone_what_is_scaled_to_nothing(space: Space, warden: client.Warden) -> None:
+    """`horizontal`, of Kubernetes itself: zero replicas mean to it that it is switched off."""
+    reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "k1"}
+    spec = {"scaleTargetRef": reference, "minReplicas": WITH, "maxReplicas": WITH + 2}
+    autoscaler = kubernetes.AutoscalingV2Api(space.api)
+    autoscaler.create_namespaced_horizontal_pod_autoscaler(space.name, {"metadata": {"name": "a1"}, "spec": spec})
+    assert inject(warden, "take_away")["state"] == "proven"
+
+    def is_off() -> bool:
+        status = autoscaler.read_namespaced_horizontal_pod_autoscaler("a1", space.name).status
+        return any(one.reason == "ScalingDisabled" for one in status.conditions or [])
+
+    assert eventually(is_off, READY_S)
+    assert space.get("k1").spec.replicas == 0
+    assert warden.request("undo", fault="f1")["state"] == "clean"
+    assert (ready(space), last().by) == (WITH, "run")
 
 
 @pytest.mark.thorough

@@ -7,6 +7,7 @@ import select
 import socket
 import threading
 import urllib.parse
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import yaml
@@ -104,21 +105,21 @@ class Relay:
                     self._open -= both
 
 
-def rules_of(role: str) -> list[Rule]:
-    """What a role of ours in k8s/ allows."""
-    file = f"{role.replace('_', '-')}.yaml"
-    text = next(folder / file for folder in (BASE, BASE.parent / "runner") if (folder / file).exists()).read_text()
-    [found] = [one for one in yaml.safe_load_all(text) if one["kind"] == "Role"]
+def rules_of(role: str, kind: str = "Role") -> list[Rule]:
+    """What a role of ours in k8s/ allows, or a ClusterRole."""
+    [path] = BASE.parent.glob(f"*/{role.replace('_', '-')}.yaml")
+    found = [one for one in yaml.safe_load_all(path.read_text()) if one["kind"] == kind]
     return [
         (verb, group, resource)
-        for rule in found["rules"]
+        for one in found
+        for rule in one["rules"]
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
     ]
 
 
-def _rules(rules: tuple[Rule, ...]) -> list[dict[str, Any]]:
+def _rules(rules: Sequence[Rule]) -> list[dict[str, Any]]:
     return [{"verbs": [verb], "apiGroups": [group], "resources": [resource]} for verb, group, resource in rules]
 
 
@@ -129,6 +130,7 @@ class Space:
         self.context = config.list_kube_config_contexts(kubeconfig)[1]["name"]
         self.api = config.new_client_from_config(kubeconfig)
         self.apps, self.core = client.AppsV1Api(self.api), client.CoreV1Api(self.api)
+        self.rbac, self._has_account = client.RbacAuthorizationV1Api(self.api), False
         self.name = f"reprise-test-{secrets.token_hex(4)}"
         self.core.create_namespace({"metadata": {"name": self.name}})
         self.kubeconfig = folder / "kubeconfig"
@@ -136,18 +138,22 @@ class Space:
 
     def end(self) -> None:
         self.relay.close()
+        for kind in ("cluster_role", "cluster_role_binding") if self._has_account else ():
+            getattr(self.rbac, f"delete_{kind}")(self.name)
         for one in self.apps.list_namespaced_deployment(self.name).items:
             self.apps.delete_namespaced_deployment(one.metadata.name, self.name)
         self.core.delete_namespace(self.name)
         self.api.close()
 
-    def make(self, name: str, memory: str = "134217728", replicas: int = 1, image: str = "none") -> None:
+    def make(self, name: str, memory: str = "134217728", replicas: int = 1, image: str = "none", **more: Any) -> None:
+        """`more` of its container."""
         labels = LABELS | {"session": name}
         container: dict[str, Any] = {
             "name": "main",
             "image": image,
             "imagePullPolicy": "Never",
             "resources": {"requests": {"memory": memory, "cpu": "1m"}},
+            **more,
         }
         spec = {
             "replicas": replicas,
@@ -168,15 +174,16 @@ class Space:
     def get(self, name: str) -> Any:
         return self.apps.read_namespaced_deployment(name, self.name)
 
-    def account(self, *rules: Rule) -> None:
-        """From here on `kubeconfig` is that of an account that may do so."""
-        self.core.create_namespaced_service_account(self.name, {"metadata": {"name": ACCOUNT}})
-        rbac = client.RbacAuthorizationV1Api(self.api)
-        rbac.create_namespaced_role(self.name, {"metadata": {"name": ACCOUNT}, "rules": _rules(rules)})
-        subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": self.name}
-        ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": ACCOUNT}
-        binding = {"metadata": {"name": ACCOUNT}, "subjects": [subject], "roleRef": ref}
-        rbac.create_namespaced_role_binding(self.name, binding)
+    def account(self, *rules: Rule, everywhere: Sequence[Rule] = ()) -> None:
+        """From here on `kubeconfig` is that of an account that may do so here, and in the whole cluster."""
+        if not self._has_account:
+            self._has_account = True
+            self.core.create_namespaced_service_account(self.name, {"metadata": {"name": ACCOUNT}})
+            self.rbac.create_namespaced_role(self.name, {"metadata": {"name": ACCOUNT}})
+            self.rbac.create_namespaced_role_binding(self.name, self._binding("Role", ACCOUNT))
+            self.rbac.create_cluster_role({"metadata": {"name": self.name}})
+            self.rbac.create_cluster_role_binding(self._binding("ClusterRole", self.name))
+        self.allow(*rules, everywhere=everywhere)
         asked = {"spec": {"audiences": []}}
         token = self.core.create_namespaced_service_account_token(ACCOUNT, self.name, asked).status.token
         loaded = yaml.safe_load(self.kubeconfig.read_text())
@@ -184,9 +191,24 @@ class Space:
             one["user"] = {"token": token}
         self.kubeconfig.write_text(yaml.safe_dump(loaded))
 
-    def allow(self, *rules: Rule) -> None:
+    @contextlib.contextmanager
+    def as_admin(self) -> Iterator[None]:
+        """Whatever `account` makes of it, afterwards `kubeconfig` is again what it was."""
+        before = self.kubeconfig.read_text()
+        try:
+            yield
+        finally:
+            self.kubeconfig.write_text(before)
+
+    def allow(self, *rules: Rule, everywhere: Sequence[Rule] = ()) -> None:
         """The account may do this instead."""
-        client.RbacAuthorizationV1Api(self.api).patch_namespaced_role(ACCOUNT, self.name, {"rules": _rules(rules)})
+        self.rbac.patch_namespaced_role(ACCOUNT, self.name, {"rules": _rules(rules)})
+        self.rbac.patch_cluster_role(self.name, {"rules": _rules(everywhere)})
+
+    def _binding(self, kind: str, name: str) -> dict[str, Any]:
+        subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": self.name}
+        ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name}
+        return {"metadata": {"name": name}, "subjects": [subject], "roleRef": ref}
 
     def _way(self, kubeconfig: str) -> Relay:
         """A kubeconfig in which the server is the relay; its certificate is of another address then."""

@@ -12,8 +12,9 @@ from typing import Any
 from chaosreprise.history.events import AWAY, Fault, State
 from chaosreprise.moments.commands import agent_of
 
-RESTART = "restart"
-MOMENTARY = ("crash", RESTART, "cut_registry")
+ASKED = ("restart", "evict", "kill_container", "rollout_restart")
+"""To end, which may do so nicely."""
+MOMENTARY = ("crash", "cut_registry", *ASKED)
 ACTED: tuple[State, ...] = ("injected", "proven", "undoing", "undone", "leaked")
 ENDS: tuple[State, ...] = ("leaked", "clean", "moot")
 AGENTS, LINKS = "agents/", "links/"
@@ -62,7 +63,7 @@ class Life:
     @property
     def struck(self) -> int | None:
         """When it surely had struck. Who is asked to end works on until it has: that belongs to the restart."""
-        event = self.states.get("injected") if self.kind.endswith(f".{RESTART}") else None
+        event = self.states.get("injected") if self.kind.rpartition(".")[2] in ASKED else None
         event = event or self.proven
         return None if event is None else event.hi
 

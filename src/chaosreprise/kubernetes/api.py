@@ -37,6 +37,10 @@ class Conflict(NotPossible):
     """The object is not what it was taken for any more, or is there already."""
 
 
+class TooMany(Unreachable):
+    """Not now: the server has too much to do, or a budget does not allow for one more (429)."""
+
+
 class Expired(Unreachable):
     """The server does not remember what happened since then (410 Gone)."""
 
@@ -50,11 +54,12 @@ REFUSALS: dict[int, type[RepriseError]] = {
     409: Conflict,
     410: Expired,
     422: BadInput,
+    429: TooMany,
 }
 
 
 class Right(NamedTuple):
-    """What a role may allow: a verb on a resource of an API group, "" for the core."""
+    """What a role may allow: a verb on a resource of an API group, "" for the core; on a part of it, `pods/eviction`."""
 
     verb: str
     group: str
@@ -72,13 +77,14 @@ class Api:
         with _one_by_one, _own_files() as folder:
             configuration = _configuration(where, folder)
             try:
-                tls = _tls(configuration)
+                self.tls = _tls(configuration)
             except (OSError, ssl.SSLError) as error:
                 raise BadInput(
                     f"{_named(where)}: its certificates can't be used ({error}): mend the kubeconfig"
                 ) from error
+        self.url, self._token = configuration.host.rstrip("/"), _Token(configuration)
         self._http = httpx.AsyncClient(
-            base_url=configuration.host, verify=tls, auth=_Token(configuration), timeout=TIMEOUT_S, trust_env=False
+            base_url=self.url, verify=self.tls, auth=self._token, timeout=TIMEOUT_S, trust_env=False
         )
 
     @classmethod
@@ -93,6 +99,10 @@ class Api:
 
     async def close(self) -> None:
         await self._http.aclose()
+
+    def headers(self) -> dict[str, str]:
+        """What lets us in, for who speaks to the server by other means than these."""
+        return self._token.headers()
 
     async def get(self, path: str, **params: str) -> dict[str, Any]:
         return await self._call("GET", path, params=params)
@@ -130,12 +140,14 @@ class Api:
         except httpx.HTTPError as error:
             raise self._away(error) from error
 
-    async def refused(self, rights: Iterable[Right]) -> list[Right]:
-        """Those that we have not, in our namespace."""
-        return [right for right in rights if not await self._may(right)]
+    async def refused(self, rights: Iterable[Right], everywhere: bool = False) -> list[Right]:
+        """Those that we have not, in our namespace, or in the whole cluster."""
+        return [right for right in rights if not await self._may(right, everywhere)]
 
-    async def _may(self, right: Right) -> bool:
-        asked = {"namespace": self.where.namespace, **right._asdict()}
+    async def _may(self, right: Right, everywhere: bool) -> bool:
+        resource, _, of_it = right.resource.partition("/")
+        asked = {"verb": right.verb, "group": right.group, "resource": resource, "subresource": of_it}
+        asked["namespace"] = "" if everywhere else self.where.namespace
         review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
         answer = await self.post(REVIEWS, review | {"spec": {"resourceAttributes": asked}})
         return bool(answer["status"]["allowed"])
@@ -164,9 +176,12 @@ class _Token(httpx.Auth):
     def __init__(self, configuration: "Configuration") -> None:
         self._configuration = configuration
 
+    def headers(self) -> dict[str, str]:
+        token = self._configuration.get_api_key_with_prefix("BearerToken")
+        return {"Authorization": token.strip()} if token else {}
+
     def auth_flow(self, request: httpx.Request) -> Any:
-        if token := self._configuration.get_api_key_with_prefix("BearerToken"):
-            request.headers["Authorization"] = token.strip()
+        request.headers.update(self.headers())
         yield request
 
 

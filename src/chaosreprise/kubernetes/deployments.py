@@ -46,3 +46,25 @@ def is_ready(pod: Object) -> bool:
     """It serves, and has not been told to end."""
     conditions = {one["type"]: one["status"] for one in pod["status"].get("conditions") or []}
     return conditions.get("Ready") == "True" and "deletionTimestamp" not in pod["metadata"]
+
+
+def selects(selector: Object | None, labels: dict[str, str]) -> bool:
+    """Whether a LabelSelector selects what has these labels; none selects nothing."""
+    if selector is None:
+        return False
+    wanted = (selector.get("matchLabels") or {}).items()
+    return wanted <= labels.items() and all(_meets(one, labels) for one in selector.get("matchExpressions") or [])
+
+
+def _meets(expression: Object, labels: dict[str, str]) -> bool:
+    key, values = expression["key"], expression.get("values") or []
+    match expression["operator"]:
+        case "In":
+            return labels.get(key) in values
+        case "NotIn":
+            return labels.get(key) not in values
+        case "Exists":
+            return key in labels
+        case "DoesNotExist":
+            return key not in labels
+    raise NotPossible(f"a selector says {expression['operator']!r} of {key}: it is not known what that means")

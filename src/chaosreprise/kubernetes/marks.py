@@ -64,12 +64,12 @@ async def take_off(api: Api, path: str, found: Object, undo: Undo) -> bool:
     return still
 
 
-async def end(api: Api, path: str, look: Callable[[], Awaitable[Object]], mark: str) -> bool | None:
+async def end(api: Api, path: str, look: Callable[[], Awaitable[Object | None]], mark: str) -> bool | None:
     """Undo what bears this mark, whatever else changes meanwhile; whether it still was as made, None when nothing bears it."""
     while True:
         found = await look()
-        undo = of(found)
-        if undo is None or undo.mark != mark:
+        undo = of(found) if found is not None else None
+        if found is None or undo is None or undo.mark != mark:
             return None
         with contextlib.suppress(Conflict):
             return await take_off(api, path, found, undo)

@@ -1,0 +1,393 @@
+"""Faults that only a cluster has: made with the rights of their own roles, proven on what is there, undone, and refused without a right.
+
+The pods are of an image with Python and `sh` that the nodes have: REPRISE_TEST_IMAGE, else any whose name says so. What was called is compared
+with the audit log of the API server where REPRISE_TEST_AUDIT_LOG says where that is.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from clusters import ACCOUNT, ON, Rule, Space, rules_of, written
+from kubernetes import client as api
+from linkwire import eventually
+
+from chaosreprise.clock import SECOND
+from chaosreprise.errors import NotAllowed, NotPossible, NotProven
+from chaosreprise.faults import client, ledger, on_pods, registry
+from chaosreprise.faults.base import Context
+from chaosreprise.kubernetes.marks import ANNOTATION
+
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(300)]
+WITH, PORT, PLATFORM = 2, 8080, "pods@here"
+READY_S = 90.0
+REVIEW = ("create", "authorization.k8s.io", "selfsubjectaccessreviews")
+AUDIT = "REPRISE_TEST_AUDIT_LOG"
+SERVES = (
+    "import http.server as h, os, signal; signal.signal(signal.SIGTERM, lambda *_: os._exit(3)); "
+    f"h.HTTPServer(('', {PORT}), h.SimpleHTTPRequestHandler).serve_forever()"
+)
+PROBE = {"tcpSocket": {"port": PORT}, "periodSeconds": 1}
+KINDS = ("evict", "rollout_restart", "kill_container", "deny_network", "drain", "taint")
+ROLES: dict[str, str] = {}
+"""Of the namespaces in which a fault had just the rights of its roles."""
+UNCALLED = {("create", "", "pods/exec")}  # asked for by newer servers beside the call itself, which is a GET
+
+
+def serving(space: Space) -> dict[str, Any]:
+    """A container that listens, ends on SIGTERM, and is of an image that is there already."""
+    nodes = space.core.list_node().items
+    there = sorted({name for node in nodes for image in node.status.images or [] for name in image.names or []})
+    wanted = os.environ.get("REPRISE_TEST_IMAGE")
+    found = [
+        one for one in there if (wanted and wanted in one) or (not wanted and ("reprise" in one or "python" in one))
+    ]
+    if not found:
+        pytest.skip(
+            f"the nodes have no image with Python ({wanted or 'REPRISE_TEST_IMAGE is not set'}): no pod could serve"
+        )
+    command = ["python3", "-c", SERVES]
+    return {"image": found[0], "command": command, "ports": [{"containerPort": PORT}], "readinessProbe": PROBE}
+
+
+@pytest.fixture(scope="module")
+def namespace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Space]:
+    """One for all of them, since pods take a while."""
+    if "KUBECONFIG" not in os.environ:
+        pytest.skip("no Kubernetes: KUBECONFIG is not set")
+    found = Space(tmp_path_factory.mktemp("namespace"), os.environ["KUBECONFIG"])
+    try:
+        found.make("k1", replicas=WITH, **serving(found))
+        yield found
+    finally:
+        found.end()
+
+
+@pytest.fixture
+def space(namespace: Space, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Space]:
+    """With a Deployment of two pods that is whole, and nothing else."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert eventually(lambda: ready(namespace) == len(pods(namespace)) == WITH, READY_S)
+    with namespace.as_admin():
+        yield namespace
+    api.PolicyV1Api(namespace.api).delete_collection_namespaced_pod_disruption_budget(namespace.name)
+    for name in {one.metadata.name for one in namespace.apps.list_namespaced_deployment(namespace.name).items} - {"k1"}:
+        namespace.delete(name)
+        for one in pods(namespace).values():
+            if one.metadata.labels["session"] == name:
+                namespace.core.delete_namespaced_pod(one.metadata.name, namespace.name, grace_period_seconds=0)
+
+
+@pytest.fixture
+def path(space: Space) -> Iterator[pathlib.Path]:
+    """A platform file; and where the API server's audit log can be read, what a fault called is what its roles allow, all of it and nothing else."""
+    log = pathlib.Path(os.environ.get(AUDIT, os.devnull))
+    began = log.stat().st_size
+    yield written(space.kubeconfig.parent, space, "session=k1")
+    if AUDIT not in os.environ or (verb := ROLES.pop(space.name, None)) is None:
+        return
+    with log.open() as lines:
+        lines.seek(began)
+        events = [json.loads(line) for line in lines if f"system:serviceaccount:{space.name}:{ACCOUNT}" in line]
+    refused = [event for event in events if event["annotations"]["authorization.k8s.io/decision"] != "allow"]
+    assert [(event["verb"], event["requestURI"]) for event in refused] == []
+    allowed = {*rules_of(verb), *rules_of(verb, "ClusterRole")}
+    assert {_call(event) for event in events} - {REVIEW} == allowed - UNCALLED
+
+
+def _call(event: dict[str, Any]) -> Rule:
+    of = event["objectRef"]
+    return event["verb"], of.get("apiGroup", ""), "/".join(filter(None, (of["resource"], of.get("subresource"))))
+
+
+@pytest.fixture
+def warden(path: pathlib.Path, tmp_path: pathlib.Path) -> Iterator[client.Warden]:
+    found = client.Warden.start(
+        run="r1",
+        platform_id=PLATFORM,
+        keeper=None,
+        history=tmp_path / "run" / "history",
+        platform_file=str(path),
+        guarded=False,
+    )
+    yield found
+    with contextlib.suppress(Exception):
+        found.close()
+
+
+def ready(space: Space) -> int:
+    return space.get("k1").status.ready_replicas or 0
+
+
+def pods(space: Space) -> dict[str, Any]:
+    return {one.metadata.uid: one for one in space.core.list_namespaced_pod(space.name).items}
+
+
+def inject(warden: client.Warden, verb: str, **args: Any) -> Any:
+    return warden.request("inject", fault="f1", kind=f"agents.{verb}", on=ON, hold_ns=30 * SECOND, args=args)["proof"]
+
+
+def undo(warden: client.Warden) -> str:
+    state = warden.request("undo", fault="f1")["state"]
+    [record] = [one for one in ledger.read(ledger.path(PLATFORM, "r1")) if one.fault == "f1"]
+    return f"{state} by {record.by}"
+
+
+def plan(path: pathlib.Path, verb: str, **args: Any) -> dict[str, Any]:
+    return asyncio.run(registry.get(f"agents.{verb}").plan(Context(None, [], {}, str(path)), ON, args))
+
+
+def with_its_role(verb: str, space: Space, path: pathlib.Path, **args: Any) -> None:
+    """From here on we may do what the roles of that fault in k8s/ allow, and nothing else."""
+    space.account(*rules_of(verb), everywhere=rules_of(verb, "ClusterRole"))
+    ROLES[space.name] = verb
+
+    def may() -> bool:
+        with contextlib.suppress(NotAllowed):
+            return bool(plan(path, verb, **args))
+        return False
+
+    assert eventually(may)
+
+
+def budget(space: Space, least: int) -> None:
+    spec = {"minAvailable": least, "selector": {"matchLabels": {"session": "k1"}}}
+    policy = api.PolicyV1Api(space.api)
+    policy.create_namespaced_pod_disruption_budget(space.name, {"metadata": {"name": "b1"}, "spec": spec})
+
+    def counted() -> bool:
+        status = policy.read_namespaced_pod_disruption_budget("b1", space.name).status
+        return bool(status.current_healthy == WITH and status.observed_generation)
+
+    assert eventually(counted)
+
+
+def test_pods_that_are_evicted_are_gone_and_others_come(
+    space: Space, path: pathlib.Path, warden: client.Warden
+) -> None:
+    with_its_role("evict", space, path)
+    before = {*pods(space)}
+    assert inject(warden, "evict") == {"pods": "gone", "count": WITH}
+    assert not {*pods(space)} & before
+    assert (undo(warden), ready(space)) == ("clean by run", WITH)
+
+
+def test_a_budget_refuses_an_eviction_before_any_pod_has_gone(
+    space: Space, path: pathlib.Path, warden: client.Warden
+) -> None:
+    before = {*pods(space)}
+    target = plan(path, "evict")
+    budget(space, 1)
+    told = r"its 2 pods can't be evicted at once: PodDisruptionBudget b1: 2 healthy, 1 needed, 1 may be disrupted now"
+    with pytest.raises(NotPossible, match=told):
+        inject(warden, "evict")
+    with pytest.raises(NotPossible, match=told):  # one that was made since it was planned
+        asyncio.run(registry.get("agents.evict").inject(Context(None, []), "r1/f2", target, 0))
+    assert {*pods(space)} == before
+
+
+def test_a_rollout_restart_makes_every_pod_a_new_one(space: Space, path: pathlib.Path, warden: client.Warden) -> None:
+    with_its_role("rollout_restart", space, path)
+    before = {*pods(space)}
+    assert inject(warden, "rollout_restart")["count"] == WITH
+    assert not {*pods(space)} & before
+    assert (undo(warden), ready(space)) == ("clean by run", WITH)
+    space.apps.patch_namespaced_deployment("k1", space.name, {"spec": {"paused": True}})
+    with pytest.raises(NotPossible, match="k1 is paused"):
+        plan(path, "rollout_restart")
+
+
+def test_a_container_is_killed_in_a_pod_that_stays(space: Space, path: pathlib.Path, warden: client.Warden) -> None:
+    with_its_role("kill_container", space, path)
+    before = pods(space)
+    assert inject(warden, "kill_container") == {"container": "main", "killed": WITH}
+    assert undo(warden) == "clean by run"
+    after = pods(space)
+    assert {*after} == {*before}
+    assert [one.status.container_statuses[0].restart_count for one in after.values()] == [1] * WITH
+    with pytest.raises(NotPossible, match=r"has no container 'other': it has main"):
+        plan(path, "kill_container", container="other")
+
+
+def test_a_container_that_no_signal_from_inside_can_end_is_refused(space: Space, path: pathlib.Path) -> None:
+    spec = serving(space) | {"command": ["sleep", "1000"], "readinessProbe": None}
+    space.make("k2", **spec)
+    assert eventually(lambda: space.get("k2").status.ready_replicas == 1, READY_S)
+    written(path.parent, space, "session=k2")
+    with pytest.raises(NotPossible, match="process 1 of main handles none of TERM, INT, QUIT"):
+        plan(path, "kill_container")
+
+
+def policies(space: Space) -> list[Any]:
+    found: list[Any] = api.NetworkingV1Api(space.api).list_namespaced_network_policy(space.name).items
+    return found
+
+
+class Network(threading.Thread):
+    """What a network that knows policies does, for pods that are reached from this machine: it drops what is denied."""
+
+    def __init__(self, space: Space) -> None:
+        super().__init__(daemon=True)
+        self._space, self._over = space, threading.Event()
+        self._addresses = [one.status.pod_ip for one in pods(space).values()]
+        self._dropped = False
+        self.start()
+
+    def run(self) -> None:
+        while not self._over.wait(0.1):
+            self._drop(bool(policies(self._space)))
+
+    def end(self) -> None:
+        self._over.set()
+        self.join()
+        self._drop(False)
+
+    def _drop(self, wanted: bool) -> None:
+        for address in self._addresses if wanted is not self._dropped else ():
+            way = ["-I" if wanted else "-D", "OUTPUT", "-d", address, "-j", "DROP"]
+            subprocess.run(["iptables", "-w", *way], check=True)
+        self._dropped = wanted
+
+
+def test_a_network_that_ignores_policies_leaves_a_denial_unproven_and_nothing_stays(
+    space: Space, path: pathlib.Path, warden: client.Warden
+) -> None:
+    with_its_role("deny_network", space, path)
+    with pytest.raises(
+        NotProven, match=f"{PORT} still accepts connections .* does this cluster's network know policies"
+    ):
+        inject(warden, "deny_network")
+    assert policies(space) == []
+
+
+def test_a_denial_that_bites_is_proven_and_its_policy_bears_its_undo(
+    space: Space, path: pathlib.Path, warden: client.Warden
+) -> None:
+    if shutil.which("iptables") is None or os.geteuid() != 0:
+        pytest.skip("no iptables, or no root: nothing here could drop what a policy denies")
+    with_its_role("deny_network", space, path)
+    network = Network(space)
+    try:
+        assert inject(warden, "deny_network") == {"connections": "denied", "port": PORT, "count": WITH}
+        [policy] = policies(space)
+        assert (policy.spec.pod_selector.match_labels, policy.spec.ingress) == ({"session": "k1"}, None)
+        assert json.loads(policy.metadata.annotations[ANNOTATION])["mark"] == "r1/f1"
+        assert undo(warden) == "clean by run"
+        assert policies(space) == []
+    finally:
+        network.end()
+
+
+def test_a_denial_that_could_not_be_tried_is_refused(space: Space, path: pathlib.Path) -> None:
+    with pytest.raises(NotPossible, match=r":1 can't be reached from here"):
+        plan(path, "deny_network", port=1)
+    space.make("k2", image=serving(space)["image"], command=["sleep", "1000"])
+    assert eventually(lambda: space.get("k2").status.ready_replicas == 1, READY_S)
+    written(path.parent, space, "session=k2")
+    with pytest.raises(NotPossible, match="its pods state no port"):
+        plan(path, "deny_network")
+
+
+def node(space: Space) -> Any:
+    [name] = {one.spec.node_name for one in pods(space).values()}
+    return space.core.read_node(name)
+
+
+@pytest.fixture
+def one_node(space: Space) -> Iterator[None]:
+    """With pods of ours on one node, which is as it was afterwards."""
+    if len({one.spec.node_name for one in pods(space).values()}) != 1:
+        pytest.skip("the pods were placed on several nodes")
+    before = node(space)
+    yield
+    after = space.core.read_node(before.metadata.name)
+    assert (after.spec.unschedulable, after.spec.taints) == (before.spec.unschedulable, before.spec.taints)
+    assert after.metadata.annotations == before.metadata.annotations
+
+
+@pytest.mark.usefixtures("one_node")
+def test_a_node_is_drained_as_budgets_allow_and_uncordoned(
+    space: Space, path: pathlib.Path, warden: client.Warden
+) -> None:
+    with_its_role("drain", space, path)
+    budget(space, 0)
+    before, name = {*pods(space)}, node(space).metadata.name
+    proof = inject(warden, "drain")
+    assert (proof["node"], proof["count"], len(proof["budgets"])) == (name, WITH, 1)
+    assert "PodDisruptionBudget b1: " in proof["budgets"][0]
+    assert not {*pods(space)} & before
+    broken = space.core.read_node(name)
+    assert broken.spec.unschedulable
+    assert json.loads(broken.metadata.annotations[ANNOTATION])["before"] == {"spec": {"unschedulable": None}}
+    assert (undo(warden), ready(space)) == ("clean by run", WITH)
+
+
+@pytest.mark.usefixtures("one_node")
+def test_a_drain_is_refused_by_a_budget_and_where_others_would_be_hit(space: Space, path: pathlib.Path) -> None:
+    budget(space, WITH)
+    with pytest.raises(NotPossible, match=r"can't be drained: PodDisruptionBudget b1: 2 healthy, 2 needed, 0 may be"):
+        plan(path, "drain")
+    space.make("k2", **serving(space))
+    assert eventually(lambda: space.get("k2").status.ready_replicas == 1, READY_S)
+    with pytest.raises(NotAllowed, match=rf"has pods of others as well: .*{space.name}/k2-.*: allow `others`"):
+        plan(path, "drain")
+    with pytest.raises(NotPossible, match=r"its pods run on .*: say which `node` it is to be"):
+        plan(path, "drain", node="another")
+
+
+@pytest.mark.usefixtures("one_node")
+def test_a_tainted_node_loses_its_pods_and_gets_them_back(
+    space: Space, path: pathlib.Path, warden: client.Warden
+) -> None:
+    name = node(space).metadata.name
+    others = space.core.list_pod_for_all_namespaces(field_selector=f"spec.nodeName={name}").items
+    if strangers := [one for one in others if one.metadata.namespace != space.name]:
+        with pytest.raises(NotAllowed, match=r"has pods of others as well: .*: allow `others`"):
+            plan(path, "taint")
+        pytest.skip(f"the node {name} has {len(strangers)} pods of others, which it would end: they were named")
+    with_its_role("taint", space, path)
+    before = {*pods(space)}
+    assert inject(warden, "taint") == {"node": name, "pods": "gone", "count": WITH}
+    assert not {*pods(space)} & before
+    assert (undo(warden), ready(space)) == ("clean by run", WITH)
+
+
+@pytest.mark.parametrize("verb", KINDS)
+def test_a_role_is_what_its_fault_asks_for(verb: str) -> None:
+    fault = registry.get(f"agents.{verb}")
+    assert isinstance(fault, on_pods.OnPods)
+    assert {*rules_of(verb)} == {tuple(right) for right in fault.needed}
+    assert {*rules_of(verb, "ClusterRole")} == {tuple(right) for right in fault.everywhere}
+
+
+def test_a_right_that_is_missing_is_named_before_anything_is_touched(space: Space, path: pathlib.Path) -> None:
+    before = {*pods(space)}
+    space.account()
+    for verb in KINDS:
+        here, everywhere = rules_of(verb), rules_of(verb, "ClusterRole")
+        for missing in (one for one in here if one not in everywhere):
+            space.allow(*(one for one in here if one != missing), everywhere=everywhere)
+            assert eventually(lambda: refused(path, verb, missing, f"namespace {space.name}")), missing  # noqa: B023
+        for missing in everywhere:
+            space.allow(*here, everywhere=[one for one in everywhere if one != missing])
+            assert eventually(lambda: refused(path, verb, missing, "cluster")), missing  # noqa: B023
+    assert {*pods(space)} == before
+
+
+def refused(path: pathlib.Path, verb: str, missing: Rule, where: str) -> bool:
+    does, group, resource = missing
+    try:
+        plan(path, verb)
+    except NotAllowed as error:
+        return str(error).startswith(f"the account may not {does} {resource}{group and '.'}{group} in the {where}: ")
+    except NotPossible:
+        pass
+    return False
