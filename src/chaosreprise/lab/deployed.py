@@ -61,7 +61,9 @@ class Deployed:
             return None
         made = await self._slot(found)
         if made.state == "up" and not made.processes:
-            await asyncio.sleep(LOOK_EVERY_S)  # who asks again and again, for each of many sessions, is a load on the server
+            await asyncio.sleep(
+                LOOK_EVERY_S
+            )  # who asks again and again, for each of many sessions, is a load on the server
         return made
 
     async def make(self, slot: str, gen: int, note: Any = None, spec: Any = None) -> Slot:
