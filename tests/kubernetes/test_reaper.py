@@ -94,6 +94,8 @@ def test_a_platform_that_is_in_no_cluster_has_no_reaper(chaos: pathlib.Path) -> 
 
 def test_its_role_is_what_it_asks_for_in_a_namespace() -> None:
     assert {*rules_of("reaper")} == {tuple(right) for right in reaping.RIGHTS if right.resource != "nodes"}
+    on_nodes = {tuple(right) for right in reaping.RIGHTS if right.resource == "nodes"}
+    assert {*rules_of("reaper-on-nodes", "ClusterRole")} == on_nodes
 
 
 @pytest.mark.thorough

@@ -44,3 +44,8 @@ def test_a_wrong_argument_of_a_step_is_refused_with_its_value(action: str, argum
 )
 def test_what_is_no_step_of_ours_is_left_to_chaos_toolkit(stated: Any) -> None:
     assert method.faults_of(stated) == []
+
+
+def test_an_action_of_the_load_is_no_fault_whatever_it_is_called() -> None:
+    found = method.faults_of([step("agents.drain", {}), step("load.drain", {})])
+    assert [one.kind for one in found] == ["agents.drain"]

@@ -59,4 +59,4 @@ def _read(name: str, text: str) -> Experiment:
 
 def _kinds(method: list[dict[str, Any]]) -> list[str]:
     named = [registry.action(step["provider"]) for step in method]
-    return [name for name in named if name is not None and name.partition(".")[2] in registry.verbs()]
+    return [name for name in named if name is not None and registry.is_fault(name)]

@@ -13,6 +13,7 @@ from chaosreprise.errors import NotPossible
 from chaosreprise.faults import kinds as package
 from chaosreprise.faults.base import Fault
 
+LOAD = "load"  # its actions break nothing
 ACTIONS = "chaosreprise.actions."
 
 
@@ -53,6 +54,12 @@ def action(provider: Any) -> str | None:
     if not module.startswith(ACTIONS):
         return None
     return f"{module.removeprefix(ACTIONS).replace('_', '-')}.{provider.get('func')}"
+
+
+def is_fault(name: str) -> bool:
+    """Whether an action of this name is a fault: `agents.drain` is one, where `load.drain` waits for what was sent."""
+    group, _, verb = name.partition(".")
+    return verb in verbs() and group != LOAD
 
 
 def group_of(component: str) -> str:

@@ -23,7 +23,7 @@ from chaosreprise.lab import defects
 from chaosreprise.lab.doors import Doors
 from chaosreprise.lab.frames import Frames
 from chaosreprise.lab.hands import Hands, LoggedSlots, Slots, order_of
-from chaosreprise.lab.lane import Lane
+from chaosreprise.lab.lane import BySession, Lane
 from chaosreprise.lab.log import LabLog
 from chaosreprise.lab.settings import Settings, load, secret
 from chaosreprise.stack.client import AsyncKeeper, read_file
@@ -44,9 +44,13 @@ class Agent:
     def __init__(self, name: str, folder: pathlib.Path, settings: Settings) -> None:
         self._name, self._folder, self._settings = name, folder, settings
         defect = defects.chosen()
-        self._hands, self._frames, self._lane = defect.of(Hands), defect.of(Frames)(), defect.of(Lane)()
+        self._hands, self._frames, self._lane = defect.of(Hands), defect.of(Frames)(), self._lane_of(defect)
         self._log = LabLog(folder)
         self._serving: set[str] = set()  # sessions that this life has brought up: a figure for the heartbeat, no more
+
+    def _lane_of(self, defect: defects.Defect) -> Lane:
+        lane = defect.of(Lane)
+        return BySession() if lane is Lane and self._settings.namespace else lane()
 
     async def run(self) -> None:
         """Stay connected for ever, to one control plane after the other; between attempts wait, longer each time, at most backoff_s."""

@@ -24,7 +24,7 @@ LABEL, KIND = "session", {"app": "streamspace-session"}
 KEPT = "chaosreprise/slot"
 VOLUME = "lab"
 SESSION_PORT = 8700
-LOOK_EVERY_S = 0.1
+LOOK_EVERY_S = 0.5
 HARDENED = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
 
 
@@ -59,7 +59,12 @@ class Deployed:
             found = await self._api.get(deployments.path(self._api, slot))
         except api.Missing:
             return None
-        return await self._slot(found)
+        made = await self._slot(found)
+        if made.state == "up" and not made.processes:
+            await asyncio.sleep(
+                LOOK_EVERY_S
+            )  # who asks again and again, for each of many sessions, is a load on the server
+        return made
 
     async def make(self, slot: str, gen: int, note: Any = None, spec: Any = None) -> Slot:
         kept = Kept(note, spec, secrets.token_hex(16), slot)

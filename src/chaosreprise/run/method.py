@@ -179,7 +179,7 @@ def faults_of(method: Any) -> list[Wanted]:
     """All faults of a method (a list of activities, its variables substituted), in its order."""
     found = []
     for action, given in _actions(method):
-        if action.rpartition(".")[2] in registry.verbs():
+        if registry.is_fault(action):
             found.append(wanted(action, given))
         elif action != SEND:
             _step(action, given)
@@ -198,7 +198,7 @@ def check_raw(method: Any) -> None:
     """Raises BadInput for what is wrong whatever its variables stand for: an argument with a `${variable}` is left out."""
     for action, given in _actions(method):
         fixed = {name: value for name, value in given.items() if not has_variable(value)}
-        if action.rpartition(".")[2] in registry.verbs():
+        if registry.is_fault(action):
             wanted(action, fixed)
         elif action == SEND:
             batch(fixed)

@@ -1,0 +1,82 @@
+"""k8s/overlays/lab as it stands, with our image: the lab's parts and its sessions are pods, and so is the run against them."""
+
+import os
+import pathlib
+import xml.etree.ElementTree
+from collections.abc import Iterator
+
+import pytest
+from clusters import Space
+from inpods import Lab, lacking
+from linkwire import eventually
+
+from chaosreprise.kubernetes import lease
+from chaosreprise.kubernetes.marks import ANNOTATION
+
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(1200)]
+RUN_S, FAULT_S = 900.0, 300.0
+
+
+@pytest.fixture
+def lab(space: Space, tmp_path: pathlib.Path, request: pytest.FixtureRequest) -> Iterator[Lab]:
+    if "KUBECONFIG" not in os.environ:
+        pytest.skip("no Kubernetes with nodes: KUBECONFIG is not set")
+    if why := lacking():
+        pytest.skip(why)
+    found = Lab(tmp_path, space, os.environ["KUBECONFIG"], getattr(request, "param", None))
+    try:
+        yield found
+    finally:
+        found.end()
+
+
+def test_a_doctor_in_a_pod_finds_nothing_wrong_and_a_second_run_is_refused_by_the_name_of_the_first(lab: Lab) -> None:
+    lab.start("doctor", "--no-version-check", "reprise", "doctor", "/etc/reprise/platform/platform.toml")
+    assert lab.ended("doctor", FAULT_S), lab.said("doctor")
+    assert "agents/a1" in lab.said("doctor")
+    lab.start("first")
+    assert eventually(lambda: "would take away" in lab.said("first"), FAULT_S), lab.said("first")
+    lab.start("second")
+    assert not lab.ended("second", FAULT_S)
+    assert f"the namespace {lab.space.name} is being tested by " in lab.said("second")
+    [first] = lab("get", "pod", "--selector=job-name=first", "--output=name").split()
+    assert f" on {first.removeprefix('pod/')}, which holds its Lease {lease.NAME}: wait for the end" in lab.said(
+        "second"
+    )
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("lab", "violated"), [(None, None), ("drop-queue", "lost")], indirect=["lab"], ids=["correct", "drop-queue"]
+)
+def test_agent_failover_runs_there_unchanged_and_its_verdict_is_in_the_volume(lab: Lab, violated: str | None) -> None:
+    lab.start("run")
+    assert lab.ended("run", RUN_S) is (violated is None), lab.said("run")
+    found = lab.verdict()
+    said = {name: one["verdict"] for name, one in found["checks"].items()}
+    if violated is None:
+        assert found["verdict"] == "true", found
+        assert {said[name] for name in ("lost", "duplicate", "phantom", "residue", "split-brain")} == {"true"}
+    else:
+        assert said[violated] == "false", found
+    suite = xml.etree.ElementTree.fromstring(lab.file("runs/latest/junit.xml"))
+    assert bool([*suite.iter("failure")]) is (violated is not None)
+    assert "agent-failover" in lab.file("runs/latest/report.html")
+
+
+@pytest.mark.thorough
+def test_the_pod_of_a_run_is_killed_while_an_agent_is_away_and_the_reaper_brings_that_back(lab: Lab) -> None:
+    lab.start("run")
+
+    def away() -> list[str]:
+        found = lab.space.apps.list_namespaced_deployment(lab.space.name).items
+        return [one.metadata.name for one in found if ANNOTATION in (one.metadata.annotations or {})]
+
+    assert eventually(away, RUN_S), lab.said("run")
+    [broken] = away()
+    lab("delete", "pod", "--selector=job-name=run", "--grace-period=0", "--force")
+    assert eventually(lambda: not away(), FAULT_S)
+    lab("rollout", "status", f"deployment/{broken}", "--timeout=60s")
+    assert lab("get", "deployment", broken, "--output=jsonpath={.spec.replicas}") == "1"
+    assert f"deployments/{broken}: fault " in lab("logs", "deployment/reprise-reaper")
+    assert not lab.ended("run", FAULT_S), "a Job is not tried again"

@@ -1,0 +1,109 @@
+"""The lab of k8s/overlays/lab in a namespace of a cluster, and runs that are started there as its CronJob would."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+from typing import Any
+
+from clusters import BASE, Space
+from linkwire import eventually
+
+IMAGE = "REPRISE_IMAGE"
+K8S = BASE.parent
+CALLED = "reprise-lab"  # as the overlay calls its namespace, and the folder of the node
+READY_S = 240
+CLEANER = {
+    "spec": {
+        "restartPolicy": "Never",
+        "volumes": [{"name": "tmp", "hostPath": {"path": "/var/tmp"}}],
+        "containers": [
+            {"name": "rm", "imagePullPolicy": "IfNotPresent", "volumeMounts": [{"name": "tmp", "mountPath": "/there"}]}
+        ],
+    }
+}
+
+
+def lacking() -> str | None:
+    if shutil.which("kubectl") is None:
+        return "no kubectl on the PATH"
+    if IMAGE not in os.environ:
+        return f"no image: {IMAGE} is not set to one that the cluster's nodes have (scripts/image makes it)"
+    return None
+
+
+class Lab:
+    """`defect`: the one that its agents and its control plane have."""
+
+    def __init__(self, folder: pathlib.Path, space: Space, kubeconfig: str, defect: str | None = None) -> None:
+        self.space, self._kubeconfig = space, kubeconfig
+        self.overlay = folder / "k8s" / "overlays" / "lab"
+        shutil.copytree(K8S, folder / "k8s")
+        name, _, tag = os.environ[IMAGE].rpartition(":")
+        for file in self.overlay.iterdir():
+            text = file.read_text().replace(CALLED, space.name)
+            file.write_text(
+                text.replace("newName: reprise", f"newName: {name}").replace('newTag: "1"', f"newTag: {tag}")
+            )
+        self("apply", "-k", str(self.overlay))
+        if defect:
+            self(
+                "set",
+                "env",
+                "deployment/control-plane",
+                "deployment/agent-a1",
+                "deployment/agent-a2",
+                f"REPRISE_LAB_DEFECT={defect}",
+            )
+        self("rollout", "status", "deployment", f"--timeout={READY_S}s")
+
+    def __call__(self, *arguments: str) -> str:
+        command = ["kubectl", "--kubeconfig", self._kubeconfig, "--namespace", self.space.name, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, (arguments, done.stderr)
+        return done.stdout
+
+    def start(self, name: str, *arguments: str) -> None:
+        """A Job of the CronJob; `arguments` instead of its own."""
+        made = json.loads(self("create", "job", "--from=cronjob/reprise", name, "--dry-run=client", "--output=json"))
+        if arguments:
+            made["spec"]["template"]["spec"]["containers"][0]["args"] = [*arguments]
+        file = self.overlay / f"{name}.json"
+        file.write_text(json.dumps(made))
+        self("create", "--filename", str(file))
+
+    def said(self, name: str) -> str:
+        done = subprocess.run(
+            ["kubectl", "--kubeconfig", self._kubeconfig, "--namespace", self.space.name, "logs", f"job/{name}"],
+            capture_output=True, text=True,
+        )  # fmt: skip
+        return done.stdout
+
+    def ended(self, name: str, within_s: float) -> bool:
+        """Whether it ended well. Waits for that."""
+        assert eventually(lambda: self._conditions(name), within_s), self.said(name)
+        return "Complete" in self._conditions(name)
+
+    def _conditions(self, name: str) -> str:
+        told = self("get", "job", name, '--output=jsonpath={.status.conditions[?(@.status=="True")].type}')
+        return told if "Complete" in told or "Failed" in told else ""
+
+    def file(self, path: str) -> str:
+        """Of the lab's volume."""
+        return self("exec", "deployment/database", "--", "cat", f"/lab/{path}")
+
+    def verdict(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.file("runs/latest/verdict.json"))
+        return found
+
+    def end(self) -> None:
+        """Nothing stays on the node."""
+        cleaner = json.loads(json.dumps(CLEANER))
+        cleaner["spec"]["containers"][0] |= {
+            "image": os.environ[IMAGE],
+            "command": ["rm", "-rf", f"/there/{self.space.name}"],
+        }
+        self("scale", "deployment", "--all", "--replicas=0")
+        self("run", "cleaner", f"--image={os.environ[IMAGE]}", "--restart=Never", f"--overrides={json.dumps(cleaner)}")
+        self("wait", "pod/cleaner", "--for=jsonpath={.status.phase}=Succeeded", f"--timeout={READY_S}s")
