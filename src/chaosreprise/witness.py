@@ -17,6 +17,7 @@ import json
 import os
 import pathlib
 import re
+import select
 import signal
 import socket
 import sys
@@ -81,10 +82,6 @@ def kept_in(home: pathlib.Path | None, boot: str) -> int | None:
         return None
 
 
-class Told(Exception):
-    """This process was asked to end: it is not beside whatever comes after it."""
-
-
 class Witness:
     """`beat` makes a report, `send` gives what waits to the sink. Each in a thread of its own."""
 
@@ -100,20 +97,19 @@ class Witness:
         self._line: io.BufferedRWPair | None = None
         self._said = ""
 
-    def live(self) -> None:
-        """Beats until it is told to end, and says that it is."""
+    def live(self, asked: int | None = None) -> None:
+        """Beats until something can be read from `asked`, and says that it ends."""
         sender = threading.Thread(target=self._serve, daemon=True)
         sender.start()
-        try:
-            due = time.monotonic()
-            while True:
-                self.beat()
-                due = max(due + EVERY_S, time.monotonic())
-                time.sleep(max(0.0, due - time.monotonic()))
-        except Told:
-            self._ending = True
+        due = time.monotonic()
+        told = False
+        while not told:
             self.beat()
-            sender.join(LAST_WORDS_S)
+            due = max(due + EVERY_S, time.monotonic())
+            told = bool(select.select([] if asked is None else [asked], [], [], max(0.0, due - time.monotonic()))[0])
+        self._ending = True
+        self.beat()
+        sender.join(LAST_WORDS_S)
 
     def beat(self) -> None:
         with self._lock:
@@ -215,11 +211,14 @@ def start(session: str, home: str) -> None:
     threading.Thread(target=witness.live, daemon=True).start()
 
 
-def end(number: int, frame: object) -> None:
-    del number, frame
-    for each in ENDING:
-        signal.signal(each, signal.SIG_IGN)
-    raise Told
+def asked_to_end() -> int:
+    """Readable once this process was asked to end. No handler does anything, so no report is cut in two."""
+    reads, writes = os.pipe()
+    os.set_blocking(writes, False)
+    signal.set_wakeup_fd(writes, warn_on_full_buffer=False)
+    for number in ENDING:
+        signal.signal(number, lambda *_: None)
+    return reads
 
 
 def main() -> None:
@@ -238,9 +237,7 @@ def main() -> None:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         parser.error(f"--sink {options.sink!r}: expected a URL such as http://10.0.0.7:9470/, here or in {SINK}")
     witness = Witness(options.sink, token(), options.session, options.pod, options.home)
-    for number in ENDING:
-        signal.signal(number, end)
-    witness.live()
+    witness.live(asked_to_end())
 
 
 if __name__ == "__main__":
