@@ -10,14 +10,14 @@ The answers of the sink carry its time. The last one goes back with the next rep
 moments of its own clock each report was made: the two clocks need not agree.
 """
 
-import argparse
 import collections
 import contextlib
-import http.client
+import io
 import json
 import os
 import pathlib
 import re
+import select
 import signal
 import socket
 import sys
@@ -28,6 +28,7 @@ import urllib.parse
 EVERY_S = 0.25
 BUFFER = 4096  # reports: 17 minutes without a sink
 AT_ONCE = 500  # reports in one request
+LONGEST = 65536  # bytes of an answer
 PATIENCE_S = 2.0  # for one answer
 LAST_WORDS_S = 0.5  # an end that is asked for does not wait for a sink
 LEDGER = ".reprise-witness"
@@ -81,10 +82,6 @@ def kept_in(home: pathlib.Path | None, boot: str) -> int | None:
         return None
 
 
-class Told(Exception):
-    """This process was asked to end: it is not beside whatever comes after it."""
-
-
 class Witness:
     """`beat` makes a report, `send` gives what waits to the sink. Each in a thread of its own."""
 
@@ -97,23 +94,22 @@ class Witness:
         self._ending = False
         self._wake, self._lock = threading.Event(), threading.Lock()
         self._echo: list[object] | None = None
-        self._connection: http.client.HTTPConnection | None = None
+        self._line: io.BufferedRWPair | None = None
         self._said = ""
 
-    def live(self) -> None:
-        """Beats until it is told to end, and says that it is."""
+    def live(self, asked: int | None = None) -> None:
+        """Beats until something can be read from `asked`, and says that it ends."""
         sender = threading.Thread(target=self._serve, daemon=True)
         sender.start()
-        try:
-            due = time.monotonic()
-            while True:
-                self.beat()
-                due = max(due + EVERY_S, time.monotonic())
-                time.sleep(max(0.0, due - time.monotonic()))
-        except Told:
-            self._ending = True
+        due = time.monotonic()
+        told = False
+        while not told:
             self.beat()
-            sender.join(LAST_WORDS_S)
+            due = max(due + EVERY_S, time.monotonic())
+            told = bool(select.select([] if asked is None else [asked], [], [], max(0.0, due - time.monotonic()))[0])
+        self._ending = True
+        self.beat()
+        sender.join(LAST_WORDS_S)
 
     def beat(self) -> None:
         with self._lock:
@@ -136,8 +132,8 @@ class Witness:
             reports = [*self._waiting][:AT_ONCE]
         try:
             self._post(reports)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            self._drop_connection()
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            self._hang_up()
             self._tell(f"the sink does not take it: {error!r}")
             return False
         with self._lock:
@@ -146,35 +142,54 @@ class Witness:
         return True
 
     def _post(self, reports: list[tuple[int, int]]) -> None:
-        connection = self._connected()
-        body = {**self._about, "now": now(), "echo": self._echo, "ending": self._ending, "reports": reports}
-        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._token}"}
-        connection.request("POST", self._url.path or "/", json.dumps(body), headers)
-        answer = connection.getresponse()
-        said = answer.read(65536)
-        if answer.status != 200:
-            raise ValueError(f"{answer.status} {said[:200].decode(errors='replace')}")
-        told = json.loads(said)
+        """Who is asked listens since before the moment of the request: its `now` is read once there is a connection."""
+        line = self._line = self._line or _connected(self._url)
+        said = json.dumps({**self._about, "now": now(), "echo": self._echo, "ending": self._ending, "reports": reports})
+        head = f"POST {self._url.path or '/'} HTTP/1.1\r\nHost: {self._url.netloc}\r\nAuthorization: Bearer {self._token}\r\n"
+        line.write(f"{head}Content-Type: application/json\r\nContent-Length: {len(said)}\r\n\r\n{said}".encode())
+        line.flush()
+        status, answer = _answered(line)
+        if status != 200:
+            raise ValueError(f"{status} {answer[:200].decode(errors='replace')}")
+        told = json.loads(answer)
         self._echo = [str(told["life"]), int(told["t"]), now()]
         self._tell("the sink takes it")
 
-    def _connected(self) -> http.client.HTTPConnection:
-        """What is asked now is asked of who listens now: the moment of the request is later than that it began to listen."""
-        if self._connection is None:
-            kind = http.client.HTTPSConnection if self._url.scheme == "https" else http.client.HTTPConnection
-            self._connection = kind(self._url.hostname or "", self._url.port, timeout=PATIENCE_S)
-            self._connection.connect()
-        return self._connection
-
-    def _drop_connection(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+    def _hang_up(self) -> None:
+        line, self._line = self._line, None
+        if line is not None:
+            with contextlib.suppress(OSError):
+                line.close()
 
     def _tell(self, what: str) -> None:
         if what != self._said:
             self._said = what
             tell(what)
+
+
+def _connected(url: urllib.parse.SplitResult) -> io.BufferedRWPair:
+    """By hand, since the library for it takes as long to load as a session to start."""
+    secure = url.scheme == "https"
+    line = socket.create_connection((url.hostname or "", url.port or (443 if secure else 80)), PATIENCE_S)
+    if secure:
+        import ssl  # noqa: PLC0415
+
+        line = ssl.create_default_context().wrap_socket(line, server_hostname=url.hostname)
+    with line:  # it stays open for as long as the file does
+        return line.makefile("rwb")
+
+
+def _answered(line: io.BufferedRWPair) -> tuple[int, bytes]:
+    """Status and body of an answer that says how long it is, as the sink's do."""
+    status = line.readline(LONGEST).split()
+    length = -1
+    while (header := line.readline(LONGEST).strip()) != b"":
+        name, _, value = header.partition(b":")
+        if name.lower() == b"content-length":
+            length = int(value)
+    if not 0 <= length <= LONGEST:
+        raise ValueError("it hung up, or its answer has no length")
+    return int(status[1]), line.read(length)
 
 
 def tell(what: str) -> None:
@@ -187,7 +202,7 @@ def token() -> str:
     if file := os.environ.get(TOKEN_FILE):
         with contextlib.suppress(OSError):
             return pathlib.Path(file).read_text().strip()
-    return os.environ.get(TOKEN, "")
+    return os.environ.get(TOKEN, "").strip()
 
 
 def start(session: str, home: str) -> None:
@@ -196,14 +211,19 @@ def start(session: str, home: str) -> None:
     threading.Thread(target=witness.live, daemon=True).start()
 
 
-def end(number: int, frame: object) -> None:
-    del number, frame
-    for each in ENDING:
-        signal.signal(each, signal.SIG_IGN)
-    raise Told
+def asked_to_end() -> int:
+    """Readable once this process was asked to end. No handler does anything, so no report is cut in two."""
+    reads, writes = os.pipe()
+    os.set_blocking(writes, False)
+    signal.set_wakeup_fd(writes, warn_on_full_buffer=False)
+    for number in ENDING:
+        signal.signal(number, lambda *_: None)
+    return reads
 
 
 def main() -> None:
+    import argparse  # noqa: PLC0415 - a session of the lab starts without
+
     pod = socket.gethostname()
     parser = argparse.ArgumentParser(prog="python -m chaosreprise.witness", description="A witness of one session.")
     parser.add_argument(
@@ -217,9 +237,7 @@ def main() -> None:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         parser.error(f"--sink {options.sink!r}: expected a URL such as http://10.0.0.7:9470/, here or in {SINK}")
     witness = Witness(options.sink, token(), options.session, options.pod, options.home)
-    for number in ENDING:
-        signal.signal(number, end)
-    witness.live()
+    witness.live(asked_to_end())
 
 
 if __name__ == "__main__":

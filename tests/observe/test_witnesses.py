@@ -1,5 +1,6 @@
 """Witnesses and their sink: real processes that report over real sockets, are stopped, killed, doubled and cut off."""
 
+import ast
 import asyncio
 import collections
 import contextlib
@@ -7,6 +8,7 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -23,6 +25,8 @@ from chaosreprise.clock import SystemClock
 from chaosreprise.history import Coverage, Observe, Sign, Timed
 from chaosreprise.observe.witnesses import WitnessSource
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SERVICE = ROOT / "k8s" / "witness" / "service.yaml"
 TOKEN = "shown-by-witnesses"
 SECOND = 1_000_000_000
 FILE = str(pathlib.Path(witness.__file__))
@@ -324,6 +328,23 @@ def test_a_session_is_known_by_what_its_deployment_says(monkeypatch: pytest.Monk
     assert witness.session_of(pod) == "told"
     monkeypatch.setenv(witness.HOME, str(tmp_path))
     assert witness.home_of() is None  # nothing is mounted there: a container's own layer is kept by nobody
+
+
+def test_an_image_needs_this_file_alone():
+    tree = ast.parse(pathlib.Path(FILE).read_text())
+    names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    assert {name.partition(".")[0] for name in names} <= sys.stdlib_module_names
+    dockerfile = (ROOT / "k8s" / "witness" / "Dockerfile").read_text()
+    [(source, target)] = re.findall(r"^COPY (\S+) (\S+)$", dockerfile, re.MULTILINE)
+    assert (ROOT / source).samefile(FILE)
+    [entry] = re.findall(r"^ENTRYPOINT (.+)$", dockerfile, re.MULTILINE)
+    assert json.loads(entry) == ["python3", "-I", "-S", target]
+    told = re.findall(r"(REPRISE_WITNESS_\w+)=", dockerfile)
+    assert told == [witness.SINK, witness.TOKEN, witness.HOME]
+    [sink] = re.findall(r"^ARG SINK=(.+)$", dockerfile, re.MULTILINE)
+    assert sink == "http://reprise-witness:9470/"
+    assert "name: reprise-witness\nspec:\n  ports:\n    - name: http\n      port: 9470\n" in SERVICE.read_text()
 
 
 def test_a_witness_without_a_sink_says_what_it_needs():

@@ -13,6 +13,7 @@ EMBEDDED = 'version = 1\nkind = "embedded"\nname = "x"\n'
 REMOTE = 'version = 1\nkind = "streamspace"\nname = "x"\n'
 CONTROL = '[control]\nurl = "http://127.0.0.1:1"\nuser = "u"\npassword = { env = "P" }\ntemplate = "t"\n'
 TIMING = "[timing]\nsettle = { backoff_s = 1, reconcile_s = 1, slowest_s = 1 }\n"
+WITNESS = '[evidence.w]\nkind = "witness"\n'
 USERS = '[budget]\nusers = ["a"]\n'
 
 
@@ -55,6 +56,25 @@ USERS = '[budget]\nusers = ["a"]\n'
             "components.database.admin: expected a secret by reference",
         ),
         (REMOTE + '[control]\nurl = "localhost:80"', 'control.url = "localhost:80": expected a URL'),
+        (
+            REMOTE + WITNESS + 'listen = "9470"',
+            'evidence.w.listen = "9470": expected an address of this machine and a port',
+        ),
+        (
+            REMOTE + WITNESS + 'listen = "x:65536"',
+            'evidence.w.listen = "x:65536": expected an address of this machine and a port',
+        ),
+        (REMOTE + WITNESS + 'listen = "x:1"\ntoken = "t"', "evidence.w.token: expected a secret by reference"),
+        (REMOTE + CONTROL + TIMING + USERS + WITNESS, 'evidence.w: kind = "witness", listen and token go together: give all three or none'),
+        (
+            REMOTE
+            + CONTROL
+            + TIMING
+            + USERS
+            + WITNESS.replace(".w]", ".slots]")
+            + 'listen = "x:1"\ntoken = { env = "P" }',
+            'evidence.slots.kind = "witness" goes only with kind = "streamspace", and not as slots',
+        ),
         (REMOTE + '[budget]\nusers = ["a", 3]', "budget.users[1] = 3: expected a text"),
         (REMOTE + "[allow]\nshare = 2", "allow.share = 2: expected a share from above 0 to 1"),
         (

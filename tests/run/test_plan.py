@@ -124,3 +124,26 @@ def test_a_fault_by_sql_needs_no_process(tmp_path: pathlib.Path) -> None:
 def test_a_fault_on_a_process_needs_one(tmp_path: pathlib.Path) -> None:
     with pytest.raises(NotPossible, match="database: no process of it is running"):
         planned(tmp_path, "database.crash", ADMIN)
+
+
+WITNESS = '[evidence.witness]\nkind = "witness"\nlisten = "127.0.0.1:9470"\ntoken = { env = "P" }\n'
+
+
+def test_sessions_that_speak_for_themselves_stand_for_a_ledger_of_processes_and_for_nothing_else(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("P", "x")
+    lacks = {}
+    for name, more in (("silent", ""), ("speaking", WITNESS)):
+        (tmp_path / name).write_text(DATABASE.format(admin="") + more)
+        platform = file.load(str(tmp_path / name))
+        said = adapter.make(platform, "r1").describe()
+        lacks[name] = [plan.lacking(check, platform, said) for check in ("split-brain", "lost")]
+    assert lacks == {"silent": ["evidence.slots is missing"] * 2, "speaking": [None, "evidence.slots is missing"]}
+
+
+def test_an_experiment_on_sessions_that_speak_is_refused_where_they_do_not(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "platform.toml").write_text(DATABASE.format(admin=""))
+    arguments = contract.Arguments(name="x", require=[], needs=contract.Needs(witness=True))
+    with pytest.raises(NotPossible, match='no evidence is of kind = "witness", which this experiment needs'):
+        plan.check_needs(arguments, file.load(str(tmp_path / "platform.toml")), [])
