@@ -58,6 +58,12 @@ def test_each_run_has_its_seed_and_the_table_is_over_all(
     lines = output.splitlines()
     assert [line.split()[:3] for line in lines[:2]] == [["1/2", "seed", "11"], ["2/2", "seed", "12"]]
     assert any(line.startswith("drained") and line.endswith("2 of 2") for line in lines)
+    compared = subprocess.run([CHAOS, "reprise", "compare", "--json"], cwd=tmp_path, env=CLEAN, capture_output=True)
+    (told,) = json.loads(compared.stdout)["compared"]
+    assert (told["platform"], len(told["runs"]), told["not_compared"]) == ("embedded", 2, {})
+    exposed = [json.loads((tmp_path / run["directory"] / "verdict.json").read_text())["exposure"] for run in runs]
+    assert told["exposure"]["stop"]["commands"] == sum(kinds["stop"]["happened"] for kinds in exposed) > 0
+    assert compared.returncode == {"true": 0, "false": 1, "unknown": 2}[runs[-1]["verdict"]]
 
 
 @pytest.mark.thorough

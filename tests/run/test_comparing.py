@@ -57,7 +57,7 @@ def test_it_says_how_much_slower_and_ends_with_1(quiet: pathlib.Path):
     done = compare(quiet)
     assert done.returncode == 1, done.stderr
     assert "next start elsewhere 2.20 s -> 6.80 s: beyond noise in 2 of the last 3 runs" in done.stdout
-    assert "0 lost of 220 stop in 11 runs (below 1.4 %)" in done.stdout
+    assert "0 lost of 220 stop (below 1.4 %), at 95 %, in 11 runs" in done.stdout
 
 
 def test_a_quiet_store_ends_with_0_in_each_form(quiet: pathlib.Path):

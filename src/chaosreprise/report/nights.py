@@ -1,9 +1,9 @@
 """Runs of one experiment on one platform, night after night: is it slower than it was, and what do all of them exclude together?
 
 *Slower* is a figure that in N of the last M runs lies beyond the noise of those before: more than 4 deviations above their median (of
-the median absolute deviation, times 1.4826: Hampel 1974, JASA 69, 383), a tenth above that and above the highest of them (from 10 on the
-second highest, so that one bad night hides nothing), and by more than the figures may be off. Of noise of any shape that takes less than 5 in
-100 for a rise, mostly less than 1 (tests/report/test_nights.py draws it). With fewer than LEAST earlier runs nothing is judged.
+the median absolute deviation, times 1.4826: Hampel 1974, JASA 69, 383), by a tenth of it, a tenth of a second, and more than the figures may be
+off; and a tenth above the highest of them, from 10 on the second highest, so that one bad night hides nothing. Of noise of any shape that takes
+less than 5 in 100 for a rise, mostly less than 1 (tests/report/test_nights.py draws it). With fewer than LEAST earlier runs nothing is judged.
 
 *Exposure* adds up over runs that found nothing lost and were true. A loss begins the sum anew: 0 of all since then is what is left to say.
 Runs are only put together where experiment, platform, settings and the definitions of the checks are the same.
@@ -27,7 +27,7 @@ from chaosreprise.report.spread import NOT_JUDGED, Measured
 
 LEAST = 7  # earlier runs that measured a figure
 DEVIATIONS, NORMAL = 4, 1.4826
-MARGIN = 1.1  # times what was: less is no concern
+MARGIN, MARGIN_S = 1.1, 0.1  # times what was, and seconds more: less is no concern
 WIDTH = 110
 SHOWN = 3  # witnesses of one check
 FORGIVING = 10  # earlier runs from which on the highest may be an outlier
@@ -219,7 +219,7 @@ def limit(times: Sequence[float], off: float) -> float:
     middle = statistics.median(times)
     deviation = NORMAL * statistics.median(abs(s - middle) for s in times)
     high = sorted(times)[-2 if len(times) >= FORGIVING else -1]
-    return max(middle + DEVIATIONS * deviation, MARGIN * high, MARGIN * middle, middle + 2 * off)
+    return max(middle + DEVIATIONS * deviation, MARGIN * high, MARGIN * middle, middle + max(MARGIN_S, 2 * off))
 
 
 def _exposure(same: Sequence[Night]) -> tuple[dict[str, Excluded], str]:
@@ -307,9 +307,10 @@ def _told(found: Compared) -> Iterator[tuple[str, str]]:
             f"{', '.join(few)}: it takes {LEAST} true runs that measured them, before the last {last.of}",
         )
     if found.exposure:
-        told = [_exposed(op, one) for op, one in found.exposure.items()]
+        told = ", ".join(_exposed(op, one) for op, one in found.exposure.items())
+        runs = max(one.runs for one in found.exposure.values())
         since = f", since {found.since_loss} lost some" if found.since_loss else ""
-        yield "exposed", f"{', '.join(told)}, at 95 %{since}"
+        yield "exposed", f"0 lost {told}, at 95 %, in {runs} run{'s' if runs > 1 else ''}{since}"
     elif found.since_loss:
         yield "exposed", f"no rate of loss is excluded: {found.since_loss} lost some, and no true run came after it"
     for why, n in found.not_compared.items():
@@ -322,4 +323,4 @@ def _exposed(op: str, one: Excluded) -> str:
     """The rate is rounded up, to two digits."""
     digits = 1 - math.floor(math.log10(one.excludes_above * 100))
     rate = math.ceil(one.excludes_above * 100 * 10**digits - 1e-9) / 10**digits
-    return f"0 lost of {one.commands:,} {op} in {one.runs} run{'s' if one.runs > 1 else ''} (below {rate:g} %)"
+    return f"of {one.commands:,} {op} (below {rate:g} %)"

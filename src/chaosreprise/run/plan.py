@@ -8,7 +8,6 @@ import collections
 import hashlib
 import random
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import msgspec
 
@@ -283,8 +282,9 @@ def contract_event(
     arguments: Arguments, plan: RunPlan, description: Description, platform: Platform, known: list[Known]
 ) -> Contract:
     """The first event of a history: what this run must show and what the platform promises."""
+    unseeded = msgspec.structs.replace(arguments.workload, seed=None)
     wanted = [fault.wanted for fault in plan.faults]
-    stated: list[Any] = msgspec.to_builtins([arguments, wanted, plan.batches])
+    stated = msgspec.to_builtins([msgspec.structs.replace(arguments, workload=unseeded), wanted, plan.batches])
     return Contract(
         sha=hashlib.sha256(msgspec.json.encode(stated, order="sorted")).hexdigest(),
         seed=plan.load.seed,
