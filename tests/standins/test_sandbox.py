@@ -110,9 +110,19 @@ def test_a_platform_that_keeps_its_contract_passes_with_all_that_this_leaves_ope
     assert ran.code == 0, ran.told()
     assert unproven("sandbox-agent-crash", ran.verdict()) == set()
     assert ran.verdict()["checks"]["unrecorded"]["verdict"] == "true", ran.told()
+    kept = [one["what"] for one in ran.verdict()["not_tested"] if one["what"].startswith("left behind: ")]
+    assert len(kept) == 1, kept
+    assert kept[0].endswith(f"workspaces in {tmp_path}/workspaces")
     assert made, "there were others"
     events = history.load(ran.directory / "history").events
     assert not {one.id for one in events if isinstance(one, history.Report)} & {*made}, "they are no business of ours"
+
+
+@pytest.mark.thorough
+def test_interpreters_that_outlive_their_sessions_are_told(tmp_path: pathlib.Path) -> None:
+    ran = run(standins.sandbox(tmp_path, "keeps-running"), "sandbox-agent-crash")
+    assert ran.code == 0, ran.told()
+    assert any("interpreters that still run" in one["what"] for one in ran.verdict()["not_tested"]), ran.told()
 
 
 @pytest.mark.thorough
