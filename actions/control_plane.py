@@ -64,8 +64,10 @@ def restart(
     return inject("control-plane.restart", **locals())
 
 
-def pause(which: str = "", count: int | str = 1, hold_s: float = 60.0, at: At = None) -> list[dict[str, Any]]:
-    """Freeze the control plane until `resume`."""
+def pause(
+    which: str = "", count: int | str = 1, hold_s: float = 60.0, in_flight: bool = False, at: At = None
+) -> list[dict[str, Any]]:
+    """Freeze the control plane until `resume`. `in_flight`: with commands under way, as `crash`."""
     return inject("control-plane.pause", **locals())
 
 

@@ -52,8 +52,8 @@ def restart(in_flight: bool = False, at: At = None) -> list[dict[str, Any]]:
     return inject("data-plane.restart", **locals())
 
 
-def pause(hold_s: float = 60.0, at: At = None) -> list[dict[str, Any]]:
-    """Freeze the data plane until `resume`."""
+def pause(hold_s: float = 60.0, in_flight: bool = False, at: At = None) -> list[dict[str, Any]]:
+    """Freeze the data plane until `resume`. `in_flight`: with steps under way, as `crash`."""
     return inject("data-plane.pause", **locals())
 
 

@@ -20,7 +20,9 @@ KINDS = {
     "sandbox-agent-freeze": {"agents.pause"},
     "sandbox-answer-lost": {"links.reset", "links.flap"},
     "sandbox-control-plane-crash": {"control-plane.crash"},
+    "sandbox-control-plane-freeze": {"control-plane.pause"},
     "sandbox-data-plane-crash": {"data-plane.crash"},
+    "sandbox-data-plane-freeze": {"data-plane.pause"},
     "sandbox-database-hangs": {"database.hang"},
     "sandbox-database-refuses": {"database.refuse"},
     "sandbox-interpreter-crash": {"sessions.crash"},
@@ -32,6 +34,8 @@ MORE = {
 }
 HOLD_S = {
     "sandbox-agent-freeze": 12.0,  # longer than one attempt of the data plane
+    "sandbox-control-plane-freeze": 2.0,  # longer than what is planted takes for gone
+    "sandbox-data-plane-freeze": 2.0,
     "sandbox-database-hangs": 4.0,  # longer than the lab's control plane waits for its database
 }
 THOROUGH = (
@@ -50,6 +54,8 @@ GUARD = {"name": "nobody is let in without a token", "signal": "health.guarded",
 FOUND = [
     ("no-step-row", "sandbox-database-refuses", "unrecorded"),
     ("registers-anew", "sandbox-agent-crash", "state-loss"),
+    pytest.param("asks-again-when-it-wakes", "sandbox-control-plane-freeze", "duplicate", marks=pytest.mark.thorough),
+    pytest.param("begins-anew-when-it-wakes", "sandbox-data-plane-freeze", "state-loss", marks=pytest.mark.thorough),
     pytest.param("silent-restart", "sandbox-interpreter-crash", "state-loss", marks=pytest.mark.thorough),
     pytest.param("registry-lost-begun-anew", "sandbox-registry-cut", "state-loss", marks=pytest.mark.thorough),
     pytest.param("runs-for-who-has-gone", "sandbox-answer-lost", "duplicate", marks=pytest.mark.thorough),
@@ -68,7 +74,7 @@ def sandbox() -> Iterator[starter.Stack]:
 
 def run(name: str, platform: pathlib.Path, begin: Begin, **env: str) -> Ran:
     stated = json.loads((ROOT / "experiments" / f"{name}.json").read_text())["configuration"]
-    given = {"hold_s": HOLD_S.get(name), "health_s": LATE_S if "health_s" in stated else None}
+    given = {"hold_s": HOLD_S.get(name)} | {key: LATE_S for key in ("health_s", "away_s") if key in stated}
     variables = [text for key, value in given.items() if value for text in ("--var", f"{key}:float={value}")]
     return begin(
         platform, *variables, *MORE.get(name, []), experiment=ROOT / "experiments" / f"{name}.json", **env

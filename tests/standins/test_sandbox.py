@@ -12,9 +12,11 @@ import httpx
 import pytest
 import standins
 from runs import ROOT, Ran, unproven
+from toystack import free_port
 
 from chaosreprise import history
 from chaosreprise.platform import file, sandbox_rows
+from chaosreprise.run import initial
 
 SHORT = ("--var", "baseline_s:float=0.2", "--var", "quiet_s:float=0.2", "--var", "exposure:int=2")
 
@@ -70,6 +72,27 @@ def test_the_flow_and_the_doctor_start_what_a_run_would_and_end_it(tmp_path: pat
     assert not (file.load(str(platform)).stack / "keeper.json").exists()
 
 
+def test_who_fills_in_the_template_has_his_own_programs_started(tmp_path: pathlib.Path) -> None:
+    before, _, rest = initial.template("sandbox").partition("[components.agents]")
+    _, begin, rest = rest.partition('# [components."agents/a1"]')
+    own, end, after = rest.partition("\n# The interpreters of sessions")
+    lines = [line for line in (begin + own).splitlines() if not line.startswith(("# folder", '# after = ["database"]'))]
+    text = before + "\n".join(line.removeprefix("# ") for line in lines) + end + after
+    for what, said in (
+        ("<name>", "mine"), ("<host>", standins.HOST), ("<url>", "http://127.0.0.1:8080"), ("<workspaces>", "workspaces"),
+        ('kind = "sql" ', 'kind = "sqlite" '), ('dsn = { env = "SANDBOX_DSN" }', 'path = "control-plane.db"'),
+        ("/srv/workspaces", str(tmp_path / "workspaces")), *((port, str(free_port())) for port in ("9000", "8081", "8080", "8090")),
+        *((f'["bin/{name}"]', f'["{standins.PYTHON}", "{standins.STANDINS}/sandbox/{name.replace("-", "_")}.py"]')
+          for name in ("session-agent", "data-plane", "control-plane")),
+    ):  # fmt: skip
+        assert what in text
+        text = text.replace(what, said)
+    (tmp_path / "workspaces").mkdir()
+    (tmp_path / "mine.toml").write_text(text)
+    flow = standins.chaos(tmp_path, "reprise", "flow", "mine.toml")
+    assert (flow.returncode, flow.stdout.count(" ok ")) == (0, 8), flow.stdout + flow.stderr
+
+
 def test_a_folder_of_ledgers_that_comes_with_the_first_session_is_asked_for(tmp_path: pathlib.Path) -> None:
     platform = standins.sandbox(tmp_path)
     (tmp_path / "workspaces").rmdir()
@@ -87,9 +110,19 @@ def test_a_platform_that_keeps_its_contract_passes_with_all_that_this_leaves_ope
     assert ran.code == 0, ran.told()
     assert unproven("sandbox-agent-crash", ran.verdict()) == set()
     assert ran.verdict()["checks"]["unrecorded"]["verdict"] == "true", ran.told()
+    kept = [one["what"] for one in ran.verdict()["not_tested"] if one["what"].startswith("left behind: ")]
+    assert len(kept) == 1, kept
+    assert kept[0].endswith(f"workspaces in {tmp_path}/workspaces")
     assert made, "there were others"
     events = history.load(ran.directory / "history").events
     assert not {one.id for one in events if isinstance(one, history.Report)} & {*made}, "they are no business of ours"
+
+
+@pytest.mark.thorough
+def test_interpreters_that_outlive_their_sessions_are_told(tmp_path: pathlib.Path) -> None:
+    ran = run(standins.sandbox(tmp_path, "keeps-running"), "sandbox-agent-crash")
+    assert ran.code == 0, ran.told()
+    assert any("interpreters that still run" in one["what"] for one in ran.verdict()["not_tested"]), ran.told()
 
 
 @pytest.mark.thorough

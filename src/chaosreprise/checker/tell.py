@@ -3,7 +3,7 @@
 import hashlib
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -22,8 +22,8 @@ from chaosreprise.checker.verdict import (
     Verdict,
     Watched,
 )
-from chaosreprise.history import History
-from chaosreprise.history.events import Contract, Level, Phase
+from chaosreprise.history import History, Observe
+from chaosreprise.history.events import LEFT, Contract, Level, Phase
 
 FAMILIES = ("agents", "control plane", "database", "network", "sessions")
 """What a platform of this kind can lose; a fault's family is its kind up to the dot."""
@@ -91,7 +91,14 @@ def not_tested(case: Case, verdict: Verdict) -> list[NotTested]:
     broken = {fault.kind.partition(".")[0].replace("_", " ") for fault in verdict.faults if fault.proven is not None}
     if others := [family for family in FAMILIES if family not in broken]:
         found.append(NotTested(what=f"faults of {', '.join(others)}", why="none in this run"))
-    return found
+    return [*found, *_left(case)]
+
+
+def _left(case: Case) -> Iterator[NotTested]:
+    for event in case.history.events:
+        if isinstance(event, Observe) and (event.source, event.signal) == ("owner", LEFT):
+            told = event.value if isinstance(event.value, list) else []
+            yield from (NotTested(what=f"left behind: {what}", why="nothing says that it must go") for what in told)
 
 
 def why(verdict: Verdict) -> list[str]:

@@ -28,6 +28,7 @@ AWAY = ("take_away", "pause", "refuse", "hang")
 INTERRUPTED = "interrupted"  # signal of `owner`: what broke the run off
 MOMENT = "moment"
 """Signal of `owner`: what a batch of commands waits for; {batch, victims, moment}, the last an `Awaited`."""
+LEFT = "left"  # signal of `owner`: what of the run stays on the platform, a list of sentences
 UNMADE = "unmade"  # signal of `owner`: a fault that the method asked for could not be made; {kind, why}
 STALLED = "stalled"  # signal of `load`: it stood still from `lo` to `hi`
 HALT = "halt"  # signal of `warden`: somebody ended the run before its time; {by, why}

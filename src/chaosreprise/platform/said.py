@@ -35,6 +35,13 @@ class Examines(Protocol):
 
 
 @runtime_checkable
+class Leaves(Protocol):
+    def left(self) -> list[str]:
+        """What of this run stays on the platform once everything was told to end, a few words each: the report tells it."""
+        ...
+
+
+@runtime_checkable
 class Refuses(Protocol):
     def impossible(self) -> dict[str, Operation]:
         """Operations that the platform must refuse whatever its state, such as a create that asks for nonsense, by what they are.

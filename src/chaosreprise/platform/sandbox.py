@@ -16,7 +16,7 @@ from chaosreprise.errors import BadInput, NotPossible, Unreachable
 from chaosreprise.history import Answer
 from chaosreprise.history.events import Attribution
 from chaosreprise.observe import FolderSource, Source
-from chaosreprise.platform import calls, keepers, links, proxies
+from chaosreprise.platform import calls, interpreters, keepers, links, proxies
 from chaosreprise.platform.adapter import SECONDS, Component, Description, Held, Operation
 from chaosreprise.platform.file import Platform
 from chaosreprise.platform.ledgers import LEDGER_FILE, workspaces_parser
@@ -24,6 +24,7 @@ from chaosreprise.platform.made import Made
 from chaosreprise.platform.sandbox_answers import GONE, REFUSALS, judged
 from chaosreprise.platform.sandbox_health import HEALTH, HealthSource
 from chaosreprise.platform.steps import step_code
+from chaosreprise.procs import Incarnation
 
 TIMEOUT_S = 45.0  # longer than the data plane tries: 10 s an attempt, three of them, and pauses between
 AGENTS = "agents/"
@@ -199,6 +200,25 @@ class Sandbox:
         finally:
             await self.close()
         return stopped
+
+    def left(self) -> list[str]:
+        """For `said.Leaves`: nothing deletes a workspace, and an interpreter may go on though its session has ended."""
+        known, found = self._made.known(), []
+        if known.left:
+            found.append(f"{len(known.left)} sessions that could not be ended, such as {known.left[0]}")
+        if known.nameless:
+            found.append(
+                f"perhaps {known.nameless} sessions that nobody can name, since their creates had no clear answer"
+            )
+        inc = {one.name: Incarnation(*one.inc) if one.inc else None for one in self.components()}
+        alive = [one.session for one in interpreters.of(self._platform, inc) if one.session in known.made]
+        if alive:
+            found.append(f"{len(alive)} interpreters that still run, such as that of {alive[0]}")
+        for entry in self._platform.file.evidence.values():
+            root = self._platform.folder / (entry.path or "")
+            if entry.kind == "files" and (kept := sum((root / name).is_dir() for name in known.made)):
+                found.append(f"{kept} workspaces in {root}")
+        return found
 
     def _request(self, operation: Operation) -> tuple[str, dict[str, Any]]:
         control, data = self._at.control_plane.rstrip("/"), self._at.data_plane.rstrip("/")

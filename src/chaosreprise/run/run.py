@@ -22,7 +22,7 @@ from chaosreprise.faults import client as faults
 from chaosreprise.faults import facts
 from chaosreprise.history import Answer, Observe, Phase, Report, Submit, Tail, Writer
 from chaosreprise.history import load as load_history
-from chaosreprise.history.events import INTERRUPTED, UNMADE
+from chaosreprise.history.events import INTERRUPTED, LEFT, UNMADE
 from chaosreprise.kubernetes.forwarding import forwarded
 from chaosreprise.kubernetes.pod_logs import PodLogs
 from chaosreprise.moments import words
@@ -30,6 +30,7 @@ from chaosreprise.moments.commands import agent_of
 from chaosreprise.moments.needs import wants_frames
 from chaosreprise.platform import adapter, commands, keepers
 from chaosreprise.platform.file import Lab, Platform, load
+from chaosreprise.platform.said import Leaves
 from chaosreprise.run import known, litter, locking, logs, stopping
 from chaosreprise.run import plan as planning
 from chaosreprise.run.batches import Batches
@@ -276,8 +277,16 @@ class Run:
         with self._told("tidy up"):
             if line := litter.stop(self.platform, self.directory.run):
                 log.info(f"tidied    {line}")
+            self._tell_left()
             if self._starts_answered():
                 self._litter.unlink()
+
+    def _tell_left(self) -> None:
+        speaker = adapter.make(self.platform, self.directory.run)
+        if isinstance(speaker, Leaves) and (left := speaker.left()):
+            now = time.monotonic_ns()
+            self._writer.write(Observe(lo=now, hi=now, source="owner", signal=LEFT, value=left), at_once=True)
+            log.info(f"left      {'; '.join(left)}")
 
     @property
     def _outlived(self) -> bool:

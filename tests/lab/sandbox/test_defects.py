@@ -18,7 +18,8 @@ from sandboxes import Beside, marks, until, waiting
 from chaosreprise.errors import BadInput
 from chaosreprise.lab.sandbox import agent, agents, control, data, defects, guard, hosted, interpreter, registry, rows
 from chaosreprise.lab.sandbox.defects.agent import READING_S
-from chaosreprise.lab.sandbox.prepare import AGENT, DATA, Options
+from chaosreprise.lab.sandbox.defects.standstill import LONG_S
+from chaosreprise.lab.sandbox.prepare import AGENT, CONTROL, DATA, Options
 from chaosreprise.lab.sandbox.tokens import sign
 
 LIMIT_S = 2.0
@@ -210,6 +211,29 @@ def run_again(platform):
     return platform.ledger(session).count("s b") > 1
 
 
+def asked_again(platform):
+    """The control plane stands still while its step is answered."""
+    session = platform.session()
+    step = Beside(platform.step, session, waiting("s"))
+    platform.begun(session, "s")
+    platform.send(CONTROL, signal.SIGSTOP)
+    platform.go(session)
+    time.sleep(1.5 * LONG_S)
+    platform.send(CONTROL, signal.SIGCONT)
+    step.status()
+    return platform.ledger(session).count("s b") > 1
+
+
+def begun_anew_awake(platform):
+    session = platform.session()
+    platform.data_step(session, "x = 5")
+    platform.send(DATA, signal.SIGSTOP)
+    time.sleep(1.5 * LONG_S)
+    platform.send(DATA, signal.SIGCONT)
+    answers = [platform.data_step(session, "print(x)").json() for _ in range(3)]  # it has noticed by the second one
+    return any("NameError" in answer["stderr"] for answer in answers)
+
+
 GUARDED = {"authentication": True}
 SCENES = {
     "step-run-twice": (ran_twice, {"limit_s": LIMIT_S}),
@@ -221,6 +245,8 @@ SCENES = {
     "registers-anew": (registered_anew, {}),
     "registry-lost-begun-anew": (begun_anew, {"registry": "file"}),
     "runs-for-who-has-gone": (run_again, {}),
+    "asks-again-when-it-wakes": (asked_again, {}),
+    "begins-anew-when-it-wakes": (begun_anew_awake, {}),
     "no-step-row": (no_step_row, {}),
     "no-session-row": (no_session_row, {}),
     "silence-is-yes": (silent_database, {"database": "postgres"}),
@@ -234,7 +260,7 @@ SCENES = {
     "slow-to-return": (late_again, {}),
     "agent-any-token": (any_token, GUARDED),
 }
-SLOW = {"silence-is-yes", "slow-to-return"}
+SLOW = {"asks-again-when-it-wakes", "begins-anew-when-it-wakes", "silence-is-yes", "slow-to-return"}
 NAMES = [pytest.param(name, marks=[pytest.mark.thorough] if name in SLOW else []) for name in SCENES]
 
 

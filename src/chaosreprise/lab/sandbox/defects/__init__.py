@@ -4,6 +4,7 @@ $REPRISE_LAB_DEFECT names one for all three processes; the one that has its seam
 of the check that looks for that.
 
     control   rows, ids and doors        data   routes and attempts        agent   what runs where, and what is answered
+    standstill   what a plane takes for gone when it stood still
 """
 
 import os
@@ -76,6 +77,18 @@ ALL = (
         "a step whose client has gone before its answer was there runs once more, for when that client asks again",
         {"Api": "control.RunsAgain"},
         "sandbox-answer-lost",
+    ),
+    _defect(
+        "asks-again-when-it-wakes", "duplicate",
+        "a control plane that stood still takes what was answered meanwhile for lost, and has those steps run again",
+        {"Sessions": "standstill.AsksAgain"},
+        "sandbox-control-plane-freeze",
+    ),
+    _defect(
+        "begins-anew-when-it-wakes", "state-loss",
+        "a data plane that stood still takes its sessions for expired, and begins each anew without a word: its variables are gone",
+        {"Runner": "standstill.BeginsAllAnew"},
+        "sandbox-data-plane-freeze",
     ),
     _defect(
         "no-step-row", "unrecorded",
