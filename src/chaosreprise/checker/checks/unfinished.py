@@ -74,6 +74,8 @@ def _tally(case: Case) -> Tally:
             tally.overtaken.append(row)
         elif reports[-1].state == FAILED:
             tally.wrong.append((row, "reported"))
+        elif case.stage not in ("clean", "end"):
+            continue  # a row that is open may still be closed: that is judged when all is over
         elif case.watch.gaps(reports[-1].source, reports[-1].lo, until):
             tally.open.append(row)
         else:
