@@ -47,6 +47,12 @@ def test_a_row_that_says_failed_is_reported_and_one_that_stays_open_is_stuck():
     assert {one.cmd for one in found.witnesses} == {failed, stuck}
 
 
+def test_a_row_that_is_still_open_is_judged_when_all_is_over():
+    made = world()
+    end_as(made, "hibernate", 1.5, "sent")
+    assert (unfinished(made, "baseline").count, unfinished(made).labels) == ((0, 0), {"stuck": 1})
+
+
 def test_what_failed_before_anything_was_broken_is_the_baseline():
     made = world()
     end_as(made, "hibernate", 1.5, "failed")

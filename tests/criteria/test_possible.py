@@ -74,7 +74,8 @@ def test_without_a_ledger_of_effects_no_experiment_that_requires_it_can_be_run()
     levels = criteria.levels_of({"rows"}, [], GIVEN)
     assert {"lost", "duplicate", "residue"} & set(levels) == set()
     assert {"denied", "misassigned", "lifecycle", "dishonest"} <= set(levels)
-    assert found(levels=levels)["SI-3.2"].why == "agent-failover: lost can't be judged"
+    assert found(levels=levels)["SI-3.1"].why == "agent-crash: lost can't be judged"
+    assert found(levels=levels)["SI-3.2"].by == ["agent-failover-by-rows"], "which goes by rows and answers"
 
 
 def test_a_check_whose_evidence_is_only_optional_is_missed_where_it_proves_the_criterion():
@@ -93,10 +94,14 @@ def test_the_weakest_kind_of_command_decides_what_a_check_can_judge():
 
 @pytest.mark.parametrize(
     ("given", "lacks"),
-    [(("states", "quota"), "dishonest"), (("claims", "quota"), "lifecycle"), (("states", "claims"), "quota")],
+    [
+        (("states", "quota"), "dishonest"),
+        (("claims", "quota"), "contradicted lifecycle"),
+        (("states", "claims"), "quota"),
+    ],
 )
 def test_a_check_is_missed_where_the_adapter_does_not_state_what_it_judges(given, lacks):
-    assert set(ALL_LEVELS) - set(criteria.levels_of(LEDGERS, ATTRIBUTION, given)) == {lacks}
+    assert set(ALL_LEVELS) - set(criteria.levels_of(LEDGERS, ATTRIBUTION, given)) == {*lacks.split()}
 
 
 def test_it_is_said_in_one_line():

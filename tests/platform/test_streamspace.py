@@ -5,6 +5,7 @@ import json
 import pathlib
 import socket
 
+import msgspec
 import pytest
 
 from chaosreprise.errors import BadInput, Unreachable
@@ -82,7 +83,13 @@ def http(status: int, body: object = "", text: str | None = None) -> bytes:
         ("hibernate", http(202, {"commandId": "cmd-1"}), "ok", None),
         ("hibernate", http(202, text="not json"), "info", None),
         ("hibernate", http(409, {"error": "x"}), "fail", "wrong-state"),
-        ("hibernate", http(404), "fail", "not-found"),
+        ("hibernate", http(404, {"error": "Session not found"}), "fail", "not-found"),
+        ("hibernate", http(404, text="<html>default backend - 404</html>"), "fail", "nothing-there"),
+        ("hibernate", http(302), "info", None),
+        ("hibernate", http(202, []), "info", None),
+        ("hibernate", http(202, text="null"), "info", None),
+        ("hibernate", http(200, text="<html>please log in</html>"), "info", None),
+        ("hibernate", http(502, text="<html>Bad Gateway</html>"), "info", None),
         ("hibernate", http(401), "fail", "no-token"),
         ("hibernate", http(500), "info", None),
         ("hibernate", http(503, {"error": "No agents available"}), "info", None),
@@ -132,17 +139,76 @@ def test_a_create_carries_its_key_and_its_answer_names_the_session_and_the_comma
     assert body["tags"] == ["reprise", "reprise-r1"]
 
 
-def test_a_login_that_is_refused_names_the_settings_to_check(tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        ("cmd-0a1b2c3d", "cmd-0a1b2c3d"),
+        ("7c9e6679-7425-40de-944b-e07fc1f90ae7", "7c9e6679-7425-40de-944b-e07fc1f90ae7"),
+    ],
+)
+def test_ids_may_be_numbers_or_whole_uuids_and_whatever_else_may_be_null(
+    tmp_path: pathlib.Path, command: str, named: str
+) -> None:
+    status = {"message": f"Session provisioning in progress (agent: a1, command: {command})", "url": None}
+    answer, _ = ask(tmp_path, http(202, {"status": status, "name": 17, "tags": None, "resources": None}), "start")
+    assert (answer.session, answer.id) == ("17", named)
+    assert msgspec.json.decode(msgspec.json.encode(answer), type=Answer) == answer, "a history can be read again"
+    bare, _ = ask(tmp_path, http(202, {"name": "s1", "status": None}), "start")
+    assert (bare.outcome, bare.session, bare.id) == ("ok", "s1", None)
+    counted, _ = ask(tmp_path, http(202, {"name": "s1", "commandId": 42, "message": None}))
+    assert counted.id == "42"
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "seconds"),
+    [
+        ("Retry-After: 7", "", 7.0),
+        ("Retry-After: 0", "", 0.0),
+        ("Retry-After: 1000000", "", 600.0),
+        ("Retry-After: Thu, 01 Jan 1970 00:00:00 GMT", "", 0.0),
+        ("Retry-After: soon", "", 1.0),
+        ("Retry-After: nan", "", 1.0),
+        ("X-Other: 1", '{"error": "x", "details": "y", "retryAfter": 60}', 60.0),
+        ("X-Other: 1", "<html>slow down</html>", 1.0),
+        ("X-Other: 1", "[]", 1.0),
+    ],
+)
+def test_a_limit_of_rates_is_a_refusal_that_says_how_long_to_wait(
+    tmp_path: pathlib.Path, head: str, body: str, seconds: float
+) -> None:
+    reply = http(429, text=body).replace(b"Content-Type: application/json", head.encode())
+    answer, _ = ask(tmp_path, reply, "start")
+    assert (answer.outcome, answer.rule, answer.retry_s) == ("fail", "rate-limited", seconds)
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "says"),
+    [
+        (http(401), BadInput, r"refused with 401: check control.user and control.password"),
+        (
+            http(301).replace(b"Content-Type", b"Location: https://space.example.org/\r\nContent-Type"),
+            BadInput,
+            r"it leads to https://space.example.org/: set control.url to where",
+        ),
+        (http(429, {"retryAfter": 60}), Unreachable, r"takes no login for 60 s, by its limit of rates"),
+        (http(503, text="<html>no upstream</html>"), Unreachable, r"answered with 503: is the platform up\?"),
+        (http(200, text="<html>welcome</html>"), BadInput, r"has no token: check that this is the control plane"),
+        (http(200, ["t"]), BadInput, r"has no token"),
+    ],
+)
+def test_a_login_that_is_no_login_says_what_to_do(
+    tmp_path: pathlib.Path, reply: bytes, kind: type[Exception], says: str
+) -> None:
     async def main() -> None:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.readuntil(b"\r\n\r\n")
-            writer.write(http(401))
+            writer.write(reply)
             writer.close()
 
         async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
             await speaker(tmp_path, server.sockets[0].getsockname()[1]).open()
 
-    with pytest.raises(BadInput, match=r"refused with 401: check control.user and control.password"):
+    with pytest.raises(kind, match=says):
         asyncio.run(main())
 
 

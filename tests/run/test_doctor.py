@@ -130,7 +130,7 @@ SAID = {  # what is not ok, where, in which words
     CONTROL_AWAY: ("control plane", "is the platform up?"),
     DATABASE_AWAY: (
         "evidence",
-        "take [evidence.rows] out of the platform file: dishonest, fail-open, lifecycle, misassigned",
+        "take [evidence.rows] out of the platform file: contradicted, dishonest, fail-open, lifecycle, misassigned",
     ),
     NO_SECRET: ("evidence", "secrets/nowhere: the secret can't be read"),
     ANOTHER: ("identity", "another platform than the file was written for"),

@@ -24,6 +24,7 @@ FILLED = {
     "url": "http://127.0.0.1:8000",
     "user": "admin",
     "template": "python",
+    "agent": "east-1",
     "keeper": "keeper.json",
     "user-of-sessions": "user01",
     "workspaces": "workspaces",
@@ -138,6 +139,18 @@ def test_every_commented_example_has_a_value_of_its_type(kind: str) -> None:
     if kind != "embedded":
         del raw["guard"]["promql"]["below"]  # one of the two
     assert msgspec.convert(raw, PlatformFile).kind == kind
+
+
+def test_what_is_left_to_be_filled_in_is_named(tmp_path: pathlib.Path) -> None:
+    text = _without_prose(initial.template("streamspace"))
+    names = ["user", "template", "agent", "user-of-sessions"]
+    for left in names:
+        path = tmp_path / f"{left}.toml"
+        path.write_text(
+            re.sub(r"<([a-z-]+)>", lambda one, left=left: one[0] if one[1] == left else FILLED[one[1]], text)
+        )
+        with pytest.raises(BadInput, match=f"<{left}>.*: fill it in, or take it out"):
+            file.load(str(path))
 
 
 def test_no_secret_stands_in_a_template() -> None:

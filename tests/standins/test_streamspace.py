@@ -95,6 +95,18 @@ def test_what_the_doctor_says_of_the_shipped_experiments_is_what_they_do_where_t
     assert (refused.code, reason.removeprefix("could not run: ") in refused.output) == (1, True), refused.output
 
 
+def test_what_a_contract_leaves_open_is_no_fault_of_a_platform(tmp_path: pathlib.Path, space_database: str) -> None:
+    """Limits of rates, lists in parts, ids of another form, nulls, and fields that nobody knows, in another order."""
+    ran = run_shipped(standin_space.written(tmp_path, space_database, "limits,pages,uuids,nulls,extras"))
+    assert (ran.code, ran.verdict()["verdict"]) == (0, "true"), ran.told()
+    lines = [json.loads(line) for line in (ran.directory / "history" / "load.jsonl").read_text().splitlines()]
+    waited = [line["value"] for line in lines if line.get("signal") == "rate_limited"]
+    assert waited[0] > 0
+    assert waited[0] == sum("retry_s" in line for line in lines if line["type"] == "answer")
+    with psycopg.connect(space_database) as connection:
+        assert connection.execute("select distinct state from sessions").fetchall() == [("terminated",)]
+
+
 @pytest.mark.parametrize(
     ("bug", "check", "label"),
     [

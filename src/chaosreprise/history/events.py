@@ -146,7 +146,8 @@ class Answer(Timed, tag="answer"):
     """`lo` is when the first byte had left at the earliest, `hi` when the answer was read.
 
     `session` is the session that a start made, `id` the platform's own id of the command. `rule` is the entry of the
-    refusal table behind a `fail`, or `unconnected`. `listed` are the sessions of a list that was whole.
+    refusal table behind a `fail`, or `unconnected`. `listed` are the sessions of a list that was whole. `retry_s`: how long the
+    platform wants to be left alone, of a call beyond its limit of rates: no failure, but the budget of its user.
     """
 
     cmd: str
@@ -158,6 +159,7 @@ class Answer(Timed, tag="answer"):
     error: str | None = None
     result: str | None = None
     listed: list[str] | None = None
+    retry_s: float | None = None
 
 
 class Effect(Timed, tag="effect"):

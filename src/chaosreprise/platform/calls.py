@@ -4,6 +4,7 @@ Nothing happened if no connection was made, or if the answer stands in the refus
 nothing: the call may have had its effect, or may have it yet.
 """
 
+import email.utils
 import re
 import time
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from chaosreprise.history.events import Refusal
 from chaosreprise.platform.adapter import UNCONNECTED, Operation
 
 SHOWN = 200
+TOO_MANY = 429
+RETRY_S, RETRY_AT_MOST_S = 1.0, 600.0
 
 
 async def attempt(
@@ -48,6 +51,23 @@ def accepted(refusals: Sequence[Refusal], operation: Operation, status: int, tex
             said.outcome, said.rule = "fail", rule.id
             break
     return False
+
+
+def retry_s(answer: httpx.Response) -> float | None:
+    """For how long who answers so wants to be left alone: `Retry-After` in seconds or as a date, else `retryAfter` of the body."""
+    if answer.status_code != TOO_MANY:
+        return None
+    said = answer.headers.get("retry-after", "")
+    try:
+        if parsed := email.utils.parsedate_tz(said):
+            return _bounded(email.utils.mktime_tz(parsed) - time.time())
+        return _bounded(float(said or answer.json()["retryAfter"]))
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return RETRY_S
+
+
+def _bounded(seconds: float) -> float:
+    return min(max(seconds, 0.0), RETRY_AT_MOST_S) if seconds == seconds else RETRY_S  # noqa: PLR0124 - not a number
 
 
 async def ask(http: httpx.AsyncClient, url: str) -> httpx.Response:

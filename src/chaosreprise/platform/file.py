@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 import tomllib
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -310,6 +311,7 @@ DESCENDANTS, KUBERNETES, WITNESS = "descendants", "kubernetes", "witness"
 SEVERAL = ("agents", SESSIONS)
 OF_KINDS = {"streamspace": "control", "sandbox": "sandbox"}  # the table that says where a platform of this kind is
 URLS = ("url", "steps", "control_plane", "data_plane", "agent")
+PLACEHOLDER = re.compile(r"<[a-z-]+>")
 KEEPER_FILE = "keeper.json"
 LINK = re.compile(r"clients|database|data-plane|sessions|agents/[A-Za-z0-9._-]{1,63}")
 COMPONENT = re.compile(r"(control-plane|agents|sessions)(/[A-Za-z0-9._-]{1,63})?|data-plane|database")
@@ -324,9 +326,22 @@ def load(where: str) -> Platform:
     """
     if where == "embedded":
         return EMBEDDED
-    file = convert(where, _toml(where), PlatformFile)
+    told = _toml(where)
+    file = convert(where, told, PlatformFile)
+    if left := next(_placeholders(told), None):
+        raise BadInput(f"{where}: {left}: it still stands there as in the template: fill it in, or take it out")
     _check(where, file)
     return Platform(where, pathlib.Path(where).absolute().parent, file)
+
+
+def _placeholders(told: Any, at: str = "") -> Iterator[str]:
+    """What a template wants to be filled in, `<url>`, and is not."""
+    if isinstance(told, dict):
+        for name, value in told.items():
+            yield from [f"{at}{name}"] if PLACEHOLDER.search(name) else _placeholders(value, f"{at}{name}.")
+    for value in told if isinstance(told, list) else [told]:
+        if isinstance(value, str) and PLACEHOLDER.fullmatch(value):
+            yield f'{at.removesuffix(".")} = "{value}"'
 
 
 def _toml(where: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import httpx
 
 from chaosreprise.errors import BadInput, RepriseError, Unreachable
 from chaosreprise.hidden import hide
+from chaosreprise.platform.calls import retry_s
 from chaosreprise.platform.file import Platform
 
 REFUSED = 401
@@ -79,6 +80,17 @@ class Bearer(httpx.Auth):
             raise Unreachable(
                 f"{control.url}: the control plane does not answer ({error}): is the platform up?"
             ) from error
+        if answer.is_redirect:
+            to = answer.headers.get("location", "somewhere else")
+            raise BadInput(
+                f"{control.url}: it leads to {to}: set control.url to where the control plane itself answers"
+            )
+        if (wait_s := retry_s(answer)) is not None:
+            raise Unreachable(
+                f"{control.url}: it takes no login for {wait_s:g} s, by its limit of rates: try again then"
+            )
+        if answer.status_code >= 500:
+            raise Unreachable(f"{control.url}: a login was answered with {answer.status_code}: is the platform up?")
         if answer.status_code != 200:
             raise BadInput(
                 f"{control.url}: login as {control.user} was refused with {answer.status_code}: check control.user and control.password"

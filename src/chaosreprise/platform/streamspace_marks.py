@@ -26,9 +26,10 @@ class Marks(NamedTuple):
 
     def on(self, session: dict[str, Any]) -> bool:
         """Whether a session bears them, as it comes over HTTP."""
-        if tags := session.get("tags"):
+        if isinstance(tags := session.get("tags"), list) and tags:
             return self.tag in tags
-        return self.key((session.get("resources") or {}).get("memory")) is not None
+        asked = session.get("resources")
+        return isinstance(asked, dict) and self.key(asked.get("memory")) is not None
 
 
 def of(run: str) -> Marks:

@@ -25,15 +25,15 @@ FINAL = {"command": ("completed", "failed"), "session": ("terminated", "failed")
 QUERIES = {
     "agent": """
         select a.agent_id, a.status, a.agent_id, d.doc->>'control_plane', d.doc->>'cluster_id', d.doc->>'region', d.doc->>'platform'
-        from agents a cross join lateral (select to_jsonb(a) as doc) d where a.approval_status = 'approved' and not a.agent_id = any(%(final)s)""",
+        from agents a cross join lateral (select to_jsonb(a) as doc) d where a.approval_status = 'approved' and not a.agent_id::text = any(%(final)s)""",
     "session": """
-        select s.id, s.state, a.agent_id, s.memory, s.user_id, null
+        select s.id::text, s.state::text, a.agent_id, s.memory, s.user_id::text, null
         from sessions s left join agents a on s.agent_id::text in (a.id::text, a.agent_id)
-        where %(tag)s = any(s.tags) and not s.id = any(%(final)s)""",
+        where %(tag)s = any(s.tags) and not s.id::text = any(%(final)s)""",
     "command": """
-        select c.command_id, c.status, a.agent_id, c.session_id, c.action, c.error_message
-        from agent_commands c join sessions s on s.id = c.session_id left join agents a on c.agent_id::text in (a.id::text, a.agent_id)
-        where %(tag)s = any(s.tags) and not c.command_id = any(%(final)s)
+        select c.command_id::text, c.status::text, a.agent_id, c.session_id::text, c.action::text, c.error_message
+        from agent_commands c join sessions s on s.id::text = c.session_id::text left join agents a on c.agent_id::text in (a.id::text, a.agent_id)
+        where %(tag)s = any(s.tags) and not c.command_id::text = any(%(final)s)
         order by c.created_at""",
 }
 COLUMNS = {

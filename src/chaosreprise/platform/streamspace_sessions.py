@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from chaosreprise.errors import NotPossible, Unreachable
+from chaosreprise.platform.calls import retry_s
 from chaosreprise.platform.file import Platform
 from chaosreprise.platform.links import OF_AGENTS
 from chaosreprise.platform.streamspace_login import login
@@ -47,7 +48,10 @@ class Sessions:
         try:
             left = await self._ours({"terminating", *ENDED})
             for name in left:
-                await self._http.delete(f"/api/v1/sessions/{name}")
+                answer = await self._http.delete(f"/api/v1/sessions/{name}")
+                while (wait_s := retry_s(answer)) is not None:
+                    await asyncio.sleep(wait_s)
+                    answer = await self._http.delete(f"/api/v1/sessions/{name}")
             await self._until_gone()
         except (httpx.TransportError, ValueError, KeyError, TypeError) as error:
             raise Unreachable(
@@ -106,9 +110,10 @@ class Sessions:
         try:
             answer = await self._http.get("/api/v1/sessions")
             said = answer.json()
-            if answer.status_code != 200 or len(said["sessions"]) != said["total"]:
+            listed = said["sessions"] or []  # null, where there is none
+            if answer.status_code != 200 or len(listed) != said["total"]:
                 raise ValueError(f"status {answer.status_code}, or a list that is not whole")
-            others = [one for one in said["sessions"] if not self._marks.on(one)]
+            others = [one for one in listed if not self._marks.on(one)]
             name = component.removeprefix(SESSIONS) if component.startswith(SESSIONS) else None
             return sum(one["state"] not in ENDED and name in (None, one["name"]) for one in others)
         except (httpx.TransportError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -116,8 +121,24 @@ class Sessions:
             raise Unreachable(f"the control plane does not list its sessions: {error!r}") from error
 
     async def _ours(self, but: set[str]) -> list[str]:
-        sessions = (await self._http.get("/api/v1/sessions")).json()["sessions"]
+        """Out of the whole list; where it comes in parts, out of that of each user of ours."""
+        sessions, whole = await self._listed({})
+        if not whole:
+            parts = [await self._listed({"user": user}) for user in self._platform.file.budget.users]
+            if not all(whole for _, whole in parts):
+                raise ValueError("a list of sessions that is not whole, even for one user")
+            sessions = [one for part, _ in parts for one in part]
         return [one["name"] for one in sessions if self._marks.on(one) and one["state"] not in but]
+
+    async def _listed(self, whose: dict[str, str]) -> tuple[list[dict[str, Any]], bool]:
+        """What a list shows, and whether that is all."""
+        answer = await self._http.get("/api/v1/sessions", params=whose)
+        while (wait_s := retry_s(answer)) is not None:
+            await asyncio.sleep(wait_s)
+            answer = await self._http.get("/api/v1/sessions", params=whose)
+        said = answer.json()
+        listed = said["sessions"] or []  # null, where there is none
+        return listed, len(listed) == said.get("total", len(listed))
 
     async def _until_gone(self) -> None:
         left = await self._ours(set(ENDED))

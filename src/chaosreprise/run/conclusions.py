@@ -38,7 +38,7 @@ def allowed(platform: Platform) -> list[Said]:
 def effects(there: Look) -> list[Said]:
     entries = there.description.attribution
     if not entries:
-        do = "name a ledger of effects in [evidence]"
+        do = "name a ledger of effects in [evidence]; without one, only experiments that go by rows and answers can be run"
         return [Said(about="effects", state="limited", say="no ledger shows what commands do", do=do)]
     by_level: dict[str, list[str]] = {}
     for entry in entries:

@@ -164,7 +164,7 @@ def _stream(record: Record) -> Iterator[Shown]:
     if record.held is None:
         promised = record.description.hibernates and record.description.promises.get("streams") is True
         if promised and record.sessions:
-            say = "could not be held, though promises.streams is made"
+            say = "could not be held, though promises.streams is made: take that back where streams are of a kind that is not spoken here"
             yield wrong("stream", "", say, costs)
         return
     if record.broke_early is not None:

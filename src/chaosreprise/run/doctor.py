@@ -45,7 +45,10 @@ class Examined(msgspec.Struct, kw_only=True):
         if self.can_begin:
             return Said(about="a run", say=f"can begin: {of} are possible")
         wrong = [f"{one.about} {one.name}".strip() for one in self.said if one.state == "not ok"]
-        why = ", ".join(dict.fromkeys(wrong)) or "no experiment could run"
+        if not wrong:
+            do = "see above what each experiment lacks: what is allowed, what can be broken, what shows effects"
+            return Said(about="a run", state="not ok", say="can't begin: no experiment could run", do=do)
+        why = ", ".join(dict.fromkeys(wrong))
         return Said(about="a run", state="not ok", say=f"can't begin: {why}", do="mend what is not ok above")
 
 

@@ -89,10 +89,8 @@ async def _components(platform: Platform, speaker: Adapter) -> tuple[list[Compon
             said.append(Said(about="component", name=group, say="those that a run makes"))
         elif not of_it:
             said.append(Said(about="component", name=group, state="limited", say="none is there"))
-    if not any(one.group == plan.AGENTS for one in found):
-        say = f"components.{plan.AGENTS} is not set, or shows none: the load can't be spread over agents"
-        do = "name them in the platform file"
-        said.append(Said(about="component", name=plan.AGENTS, state="not ok", say=say, do=do))
+    if not plan.named_agents(found):
+        said.append(Said(about="component", name=plan.AGENTS, state="not ok", say=plan.NO_AGENTS, do=plan.NAME_THEM))
     return found, said, await _foreign(speaker, found)
 
 

@@ -31,7 +31,7 @@ class Look(NamedTuple):
 
     @property
     def agents(self) -> list[str]:
-        return [one.name.partition("/")[2] for one in self.components if one.group == plan.AGENTS]
+        return plan.named_agents(self.components)
 
 
 async def guarded(about: str, name: str, work: Awaitable[T]) -> T | Said:

@@ -39,6 +39,10 @@ LACKING = {
     "claims": ("claims", "a signal that claims anything"),
 }
 """Lists of the contract that an adapter gives: the field of its description, and what it is, in words."""
+NO_AGENTS = f"components.{AGENTS} names no agent: the load can't be spread over agents"
+NAME_THEM = (
+    f'name each as the platform does, such as [components."{AGENTS}/NAME"], with how = "none" where it can\'t be broken'
+)
 OBSERVE_ONLY = "observe-only       nothing is broken, the same commands are sent; without REPRISE_OBSERVE it"
 
 
@@ -131,9 +135,9 @@ def make(
     check_evidence(arguments, platform, description)
     file = platform.file
     assert file.timing is not None
-    agents = [component.name.partition("/")[2] for component in components if component.group == AGENTS]
+    agents = named_agents(components)
     if not agents:
-        raise NotPossible(f"{platform.path}: components.{AGENTS} is not set: the load can't be spread over agents")
+        raise NotPossible(f"{platform.path}: {NO_AGENTS}: {NAME_THEM}")
     load = make_load(arguments, platform, agents, seed, [*faults, *batches], description.hibernates)
     load = msgspec.structs.replace(load, settle_s=file.timing.settle.seconds(load.queue))
     for wanted in faults if not observe else []:
@@ -141,6 +145,10 @@ def make(
     planned = [fault(wanted, platform, load.agents, load.seed, components) for wanted in faults]
     check_moments(platform, description, agents, [*faults, *batches])
     return RunPlan(load=load, faults=planned, observe=observe, batches=list(batches))
+
+
+def named_agents(components: Iterable[Component]) -> list[str]:
+    return [one.name.partition("/")[2] for one in components if one.group == AGENTS and "/" in one.name]
 
 
 def make_load(

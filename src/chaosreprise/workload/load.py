@@ -32,6 +32,7 @@ SLEEP: tuple[tuple[Op, str], ...] = (("hibernate", "hibernated"), ("wake", "runn
 NAP_S = 0.5  # a session that sleeps again and again is awake for up to so long
 PERSISTENT = 0.5  # the share of sessions with a persistent home, where some sleep
 OPEN_AT_MOST = 48  # steps and reads under way at once: below the connections that the adapter keeps
+ATTEMPTS = 10  # at a command that the platform refuses for its limit of rates
 AGAIN_S, SPARE = 0.5, 200  # sessions that were refused or placed unevenly are made up for: so soon, and so many
 SETTLE_TICK_S = 0.02
 SETTLE_LIMIT = 20  # x settle: a platform that is never quiet is not waited for for ever
@@ -55,6 +56,7 @@ class Load:
         self._count = 0
         self._lags: list[float] = []
         self._skipped = 0
+        self._limited, self._alone_until = 0, 0.0  # answers that asked for patience, and until when they do
         self._background: list[asyncio.Task[None]] = []
         self._under_way: set[asyncio.Task[Any]] = set()
         self._streams = Streams(adapter, writer, clock)
@@ -253,6 +255,7 @@ class Load:
         lag_ms = statistics.quantiles(self._lags, n=100)[-1] if len(self._lags) > 1 else 0.0
         self._writer.write(Observe(lo=now, hi=now, source="load", signal="lag_ms", value=round(lag_ms, 3)))
         self._writer.write(Observe(lo=now, hi=now, source="load", signal="skipped", value=self._skipped))
+        self._writer.write(Observe(lo=now, hi=now, source="load", signal="rate_limited", value=self._limited))
         self._writer.write(Coverage(lo=now, hi=now, of="load", on=False, why="done"), at_once=True)
         return {"lag_ms": lag_ms}
 
@@ -400,9 +403,25 @@ class Load:
 
     def _gives_way(self) -> bool:
         """Whether open-loop operations are left out now."""
-        return False
+        return self._seconds() < self._alone_until
 
-    async def _do(
+    async def _do(self, op: Op, session: str | None, **more: Any) -> Answer:
+        """One attempt; where the platform wants to be left alone first, another command when that time is over."""
+        for number in range(ATTEMPTS):
+            if number and op == "start":
+                more["key"] = next(self._keys)
+            while (alone := self._alone_until - self._seconds()) > 0:
+                await self._clock.sleep(alone)
+            answer = await self._attempt(op, session, **more)
+            if answer.retry_s is None:
+                break
+            self._limited += 1
+            self._alone_until = max(self._alone_until, self._seconds() + answer.retry_s)
+            if "intended" in more:
+                break  # the open loop sends nothing late
+        return answer
+
+    async def _attempt(
         self,
         op: Op,
         session: str | None,

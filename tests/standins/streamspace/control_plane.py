@@ -5,6 +5,7 @@ STANDIN_DEFECT. Built with nothing of Reprise, like a deployment of a stranger.
 """
 
 import asyncio
+import collections
 import hashlib
 import hmac
 import json
@@ -12,6 +13,7 @@ import os
 import secrets
 import sys
 import time
+import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -28,6 +30,8 @@ API = "/api/v1"
 PUBLIC = (f"{API}/auth/login", f"{API}/agents/", "/health", "/version")
 UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 ACTIVE = "state not in ('terminated', 'terminating', 'failed')"
+LIMIT, LIMIT_S = 4, 1
+LATELY: collections.deque[float] = collections.deque()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -48,12 +52,31 @@ def _user(request: web.Request) -> str | None:
     return user if good else None
 
 
+def _beyond() -> bool:
+    """Whether this call is one more than the limit of rates allows."""
+    now = time.monotonic()
+    while LATELY and LATELY[0] < now - LIMIT_S:
+        LATELY.popleft()
+    if len(LATELY) >= LIMIT:
+        return True
+    LATELY.append(now)
+    return False
+
+
 @web.middleware
 async def answers(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Authenticate, and turn what is refused or broken into its answer."""
     try:
         if not request.path.startswith(PUBLIC) and _user(request) is None:
             raise Refused(401, "Unauthorized")
+        if (
+            misbehaves("limits")
+            and request.method != "GET"
+            and request.path.startswith(f"{API}/sessions")
+            and _beyond()
+        ):
+            slow_down = {"error": "Rate limit exceeded", "details": "too many requests", "retryAfter": LIMIT_S}
+            return web.json_response(slow_down, status=429, headers={"Retry-After": str(LIMIT_S)})
         if misbehaves("echo") and request.path.startswith(f"{API}/sessions"):
             return web.Response(status=500, text=f"failed: {request.url} {dict(request.headers)}")
         return await handler(request)
@@ -131,7 +154,12 @@ class ControlPlane:
         found = [
             _shown(each) for each in await rows(f"select * from sessions {where} order by created_at desc", *values)
         ]
-        return web.json_response({"sessions": found, "total": len(found)})
+        total = len(found)
+        if misbehaves("pages"):
+            found = found[:5]
+        if misbehaves("extras"):
+            found = [{**dict(reversed(one.items())), "labels": None, "revision": 7} for one in found]
+        return web.json_response({"sessions": found or (None if misbehaves("nulls") else []), "total": total})
 
     async def _session(self, request: web.Request) -> Row:
         found = await row("select * from sessions where id = %s", request.match_info["id"])
@@ -229,7 +257,7 @@ class ControlPlane:
         )
 
     async def _command(self, agent: str, session: str, action: str, payload: dict[str, Any]) -> str:
-        key = f"cmd-{secrets.token_hex(4)}"
+        key = str(uuid.uuid4()) if misbehaves("uuids") else f"cmd-{secrets.token_hex(4)}"
         await rows(
             "insert into agent_commands (command_id, agent_id, session_id, action, payload) values (%s, %s, %s, %s, %s)",
             key, agent, session, action, json.dumps(payload),

@@ -86,6 +86,8 @@ def _file(case: Case, row: int, situation: Situation, span: Span, lag: int, tall
     if not span.lo <= commands.lo[row] <= commands.hi[row] <= span.hi:
         return False
     answer = commands.answer[row]
+    if answer is not None and answer.retry_s is not None:
+        return False  # beyond a limit of rates: that says nothing of the situation
     ended = answer.hi if answer is not None else case.watch.done_at("load")
     if ended is None:
         return False

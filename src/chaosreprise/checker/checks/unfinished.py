@@ -64,21 +64,25 @@ def _tally(case: Case) -> Tally:
         reports, until = _reports(case, row), case.settle.until(row)
         if reports and reports[-1].state == FINISHED:
             tally.done.append(row)
-        elif until is None:
-            continue  # it still may come to its end, or the run as a whole says that nothing had settled
-        elif not reports:
+        elif until is not None and not reports:
             tally.rowless.append(row)
-        elif exempt.superseded(case, row):
-            tally.exempt += 1
-        elif exempt.perhaps(case, row):
-            tally.overtaken.append(row)
-        elif reports[-1].state == FAILED:
-            tally.wrong.append((row, "reported"))
-        elif case.watch.gaps(reports[-1].source, reports[-1].lo, until):
-            tally.open.append(row)
-        else:
-            tally.wrong.append((row, "stuck"))
+        elif until is not None:  # else it may still end, or the run as a whole says that nothing had settled
+            _file(case, row, reports[-1], until, tally)
     return tally
+
+
+def _file(case: Case, row: int, last: Report, until: int, tally: Tally) -> None:
+    """File a command that is not completed. One that is open may still be closed: that is judged when all is over."""
+    if exempt.superseded(case, row):
+        tally.exempt += 1
+    elif exempt.perhaps(case, row):
+        tally.overtaken.append(row)
+    elif last.state == FAILED:
+        tally.wrong.append((row, "reported"))
+    elif case.stage in ("clean", "end"):
+        unread = case.watch.gaps(last.source, last.lo, until)
+        tally.open += [row] if unread else []
+        tally.wrong += [] if unread else [(row, "stuck")]
 
 
 def _reports(case: Case, row: int) -> list[Report]:

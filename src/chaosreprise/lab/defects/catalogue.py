@@ -355,12 +355,22 @@ UNFINISHED = (
         "a command that has waited for its agent for longer than a limit is closed as failed, and carried out all the same",
         {"Outbox": "outbox.WaitedTooLong"}, label="reported",
     ),
+    Defect(
+        "recorded-twice", "unfinished", ROWS,
+        "a hibernation is written to the archive of what was done as well, which is the table that it was taken from",
+        {"Store": "store.RecordsTwice"}, label="twice",
+    ),
 )  # fmt: skip
 CONTRADICTED = (
     Defect(
         "remembers-answers", "contradicted", ROWS,
         "what is answered of a session is remembered for a while, whatever becomes of it meanwhile",
         {"Store": "outages.RemembersAnswers"},
+    ),
+    Defect(
+        "away-is-failed", "contradicted", ROWS,
+        "what is answered of a session whose agent is not online is that it has failed",
+        {"Store": "outages.AwayIsFailed"},
     ),
 )  # fmt: skip
 UNREAD = (

@@ -110,6 +110,17 @@ class RemembersAnswers(Store):
         return found
 
 
+class AwayIsFailed(Store):
+    """A session is shown as what can be had of it now, and of an agent that is away nothing can."""
+
+    async def session(self, name: str) -> Row:
+        row = await super().session(name)
+        there = await self._database.one(
+            "select 1 as there from agents where agent_id = %s and status = 'online'", (row["agent_id"],)
+        )
+        return row if there else {**row, "state": "failed"}
+
+
 class ListsWhatIsOnline(Store):
     """A list joins the sessions with the agents that are online, and leaves out those of the others."""
 
