@@ -123,13 +123,22 @@ class Space:
         self.core.delete_namespace(self.name)
         self.api.close()
 
-    def make(self, name: str, memory: str = "134217728", replicas: int = 1, image: str = "none") -> None:
+    def make(
+        self,
+        name: str,
+        memory: str = "134217728",
+        replicas: int = 1,
+        image: str = "none",
+        **more: Any,
+    ) -> None:
+        """`more`: of its container."""
         labels = LABELS | {"session": name}
         container: dict[str, Any] = {
             "name": "main",
             "image": image,
             "imagePullPolicy": "Never",
             "resources": {"requests": {"memory": memory, "cpu": "1m"}},
+            **more,
         }
         spec = {
             "replicas": replicas,

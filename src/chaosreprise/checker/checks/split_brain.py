@@ -11,7 +11,7 @@ began B and ended A. A process that crashed and came back are two lives that do 
 
 Promise: none has to be stated. A session is one thing.
 
-Needs. A ledger that names the process of each beginning and end, covered from the first command until everything settled, and
+Needs. A ledger that names the process of each beginning and end (in a cluster that of pods), covered from the first command until everything settled, and
 in which of each kind that was sent one command had its effect.
 
 Witness. Both lives, and the last lifecycle command before the second one began.
