@@ -12,7 +12,7 @@ import certifi
 import pytest
 import yaml
 from apiservers import Server
-from clusters import Space, rules_of
+from clusters import Space, pause, rules_of
 from kubernetes import config
 from kubernetes.client import Configuration
 from linkwire import eventually
@@ -367,3 +367,75 @@ def test_a_right_on_pods_that_is_missing_is_a_gap_with_its_name(
         await task
 
     asyncio.run(main())
+
+
+def begun(watched: Watched, session: str) -> int:
+    return watched.marks(session).count("up")
+
+
+def test_pods_that_follow_each_other_are_told_from_those_that_live_at_once(
+    tmp_path: pathlib.Path, space: Space
+) -> None:
+    image = pause(space)
+
+    def steps(watched: Watched) -> Iterator[Callable[[], object]]:
+        for name in ("s1", "s2", "s3"):
+            space.make(name, image=image)
+        yield lambda: all(begun(watched, name) == 1 for name in ("s1", "s2", "s3"))
+        space.scale("s2", 2)
+        yield lambda: begun(watched, "s2") == 2
+        space.scale("s1", 0)
+        yield lambda: watched.marks("s1") == ["up", "down"]
+        space.scale("s1", 1)
+        yield lambda: begun(watched, "s1") == 2
+        for name in ("s1", "s2"):
+            space.delete(name)
+        yield lambda: all(watched.marks(name).count("down") == 2 for name in ("s1", "s2"))
+        space.core.delete_collection_namespaced_pod(space.name, label_selector="session=s3", grace_period_seconds=0)
+        yield lambda: begun(watched, "s3") == 2
+
+    watched = watch(tmp_path, space, steps, "pods")
+    assert watched.marks("s1") == ["up", "down", "up", "down"]
+    assert all(one.lo <= one.hi and one.inc and len(one.inc) == 2 for one in watched.effects())
+    assert split(watched, "s1").count == (0, 0)
+    assert split(watched, "s2").count[1] == 1, "sure only if both lived for longer than their node's clock is sharp"
+    found = split(watched, "s3")
+    assert (found.value, found.count) == ("unknown", (0, 1)), "what was deleted by force may go on"
+
+
+def test_a_container_that_its_kubelet_starts_again_is_another_process_of_the_same_pod(
+    tmp_path: pathlib.Path, space: Space
+) -> None:
+    def steps(watched: Watched) -> Iterator[Callable[[], object]]:
+        never = {"tcpSocket": {"port": 1}, "periodSeconds": 1, "failureThreshold": 1}
+        space.make("s1", image=pause(space), livenessProbe=never)
+        yield lambda: "back" in watched.marks("s1")
+
+    watched = watch(tmp_path, space, steps, "pods")
+    first, ended, second = watched.effects("s1")[:3]
+    assert [first.mark, ended.mark, second.mark] == ["up", "crash", "back"]
+    assert first.object == ended.object == second.object
+    assert first.inc == ended.inc != second.inc
+    assert split(watched, "s1").count == (0, 0)
+
+
+def split(watched: Watched, session: str) -> Finding:
+    """What `split-brain` says of one session."""
+    events = [one for one in watched.events if getattr(one, "session", session) == session]
+    zero = min(one.lo for one in watched.events) - SECOND
+    end = (max(one.hi for one in events) - zero) / SECOND + 10
+    made = Tiny(end, require=["split-brain"], processes="pods")
+    made.send(0.5, "start", None, made=session)
+    made.effect(0.9, session, "made", gen=1, key="c1")
+    made.settled(end - 1)
+    history = made.history()
+    last = watched.coverage()[-1]
+    moved = []
+    for one in events:
+        copy = type(one)(**{name: getattr(one, name) for name in one.__struct_fields__})
+        copy.lo, copy.hi = one.lo - zero, one.hi - zero
+        if one is last:  # it watched until the end
+            copy.lo = copy.hi = round(end * SECOND)
+        moved.append(copy)
+    every = sorted([*history.events, *moved], key=lambda one: (one.hi, one.lo))
+    return checker.judge(history._replace(events=every), "end").checks["split-brain"]

@@ -8,6 +8,9 @@ surely submitted after them. What is surely lost is what stays unmatched when ef
 what may be lost is what stays unmatched when unclear and exempt commands absorb them first. `state`: no effect at all in
 its session from its submission on.
 
+Where processes have a ledger of their own (in a cluster, pods), a start or a wake acted when a process of its session began: an
+object without one is no effect.
+
 Labels, by the platform's row: *silent* (says completed), *reported* (says failed), *stuck* (still open); none without a row.
 
 Needs. The ledger of the kind covered from the submission until settled, else that command is undecided; settling. Each

@@ -11,9 +11,9 @@ began B and ended A. A process that crashed and came back are two lives that do 
 
 Promise: none has to be stated. A session is one thing.
 
-Needs. A ledger that names the process of each beginning and end, covered from the first command until everything settled, and
-in which of each kind that was sent one command had its effect. Or signs, received in all that time, of each session that is reported
-to have run for 10 s.
+Needs. A ledger that names the process of each beginning and end (in a cluster that of pods), covered from the first command
+until everything settled, and in which of each kind that was sent one command had its effect. Or signs, received in all that
+time, of each session that is reported to have run for 10 s.
 
 Witness. Both lives, and the last lifecycle command before the second one began.
 
