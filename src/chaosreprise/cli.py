@@ -363,6 +363,7 @@ def lab() -> None:
     type=click.Choice(["memory", "file"]),
     help="of a sandbox's data plane",
 )
+@click.option("--witness", is_flag=True, help="sessions speak for themselves, and only that and rows are seen")
 @click.option("--users", default=12, show_default=True, type=click.IntRange(1, 1000))
 @click.option("--heartbeat-s", default=1.0, show_default=True, type=click.FloatRange(0.05, 60))
 @click.option("--reconcile-s", default=0.5, show_default=True, type=click.FloatRange(0.02, 60))

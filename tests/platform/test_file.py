@@ -65,7 +65,10 @@ USERS = '[budget]\nusers = ["a"]\n'
             'evidence.w.listen = "x:65536": expected an address of this machine and a port',
         ),
         (REMOTE + WITNESS + 'listen = "x:1"\ntoken = "t"', "evidence.w.token: expected a secret by reference"),
-        (REMOTE + CONTROL + TIMING + USERS + WITNESS, 'evidence.w: kind = "witness", listen and token go together: give all three or none'),
+        (
+            REMOTE + CONTROL + TIMING + USERS + WITNESS,
+            'evidence.w: kind = "witness", listen and token go together: give all three or none',
+        ),
         (
             REMOTE
             + CONTROL

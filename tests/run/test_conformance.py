@@ -16,7 +16,7 @@ from runs import CHAOS, CLEAN, start_lab
 
 from chaosreprise.errors import NotAllowed
 from chaosreprise.faults import ledger
-from chaosreprise.history import Answer, Effect, Report
+from chaosreprise.history import Answer, Effect, Report, Sign
 from chaosreprise.platform import file
 from chaosreprise.platform.adapter import Broken
 from chaosreprise.run import conformance, conforming, doctor, litter
@@ -186,6 +186,17 @@ def test_an_effect_that_comes_twice_or_never_or_late_is_found(lab: starter.Stack
     ]
     assert "beyond its bound" in wrong(lab, spoilt)["effect step"]
     assert {"lost", "duplicate", "late"} <= set(costs(lab, spoilt))
+
+
+def test_a_session_that_is_not_heard_of_by_its_name_is_found(lab: starter.Stack, spoilt: Record) -> None:
+    spoilt.description = msgspec.structs.replace(spoilt.description, signs=["witness"])
+    for name in spoilt.sessions:
+        spoilt.events.append(Sign(lo=1, hi=1, ledger="witness", session=name, inc=["p", "b"], number=1))
+    assert wrong(lab, spoilt) == {}
+    spoilt.events[-1].session = "x1"
+    said = f"1 of {len(spoilt.sessions)} sessions were not heard of: {spoilt.sessions[-1]}, but somebody called x1"
+    assert wrong(lab, spoilt) == {"signs witness": said}
+    assert {"split-brain", "state-loss"} <= set(costs(lab, spoilt))
 
 
 def test_a_key_that_does_not_come_back_in_a_row_is_found(lab: starter.Stack, spoilt: Record) -> None:

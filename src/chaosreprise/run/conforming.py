@@ -25,6 +25,7 @@ def shown(platform: Platform, record: Record) -> list[Shown]:
         *_creates(record),
         *_answers(record),
         *tracing.effects(record),
+        *tracing.signs(record),
         *tracing.rows(platform, record),
         *_refusals(record),
         *_nothing_done(record),

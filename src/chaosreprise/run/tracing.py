@@ -8,13 +8,14 @@ from chaosreprise.checker.automaton import ABSENT, Automaton
 from chaosreprise.checker.registry import checks
 from chaosreprise.checker.table import FINISHED
 from chaosreprise.clock import SECOND
-from chaosreprise.history import Effect
+from chaosreprise.history import Effect, Sign
 from chaosreprise.history.events import Attribution
 from chaosreprise.platform.file import Platform
 from chaosreprise.run.plan import ROWS
 from chaosreprise.run.shown import Shown, judged_by, well, wrong
 from chaosreprise.run.trial import Record, Sent
 
+OF_SIGNS = ("split-brain", "state-loss")
 ENDED = "terminated"
 
 
@@ -40,6 +41,19 @@ def effects(record: Record) -> Iterator[Shown]:
                 how = "with its key" if entry.level == "keyed" else "counted"
                 say = f"{len(sent)} in {entry.ledger}, {how}, once each, at most {max(0, slowest) / SECOND:.2f} s later"
                 yield well("effect", op, say)
+
+
+def signs(record: Record) -> Iterator[Shown]:
+    """Whether each session was heard of under its own name."""
+    for ledger in record.description.signs:
+        said = {one.session for one in record.events if isinstance(one, Sign) and one.ledger == ledger}
+        silent, others = [name for name in record.sessions if name not in said], sorted(said - {*record.sessions})
+        if silent:
+            named = f", but somebody called {others[0]}" if others else ""
+            say = f"{len(silent)} of {len(record.sessions)} sessions were not heard of: {silent[0]}{named}"
+            yield wrong("signs", ledger, say, OF_SIGNS)
+        elif record.sessions:
+            yield well("signs", ledger, f"{len(record.sessions)} sessions were heard of, each by its own name")
 
 
 def _of_keys(record: Record, entry: Attribution, sent: Sequence[Sent]) -> Iterator[tuple[str, list[int], Sent]]:
