@@ -22,6 +22,7 @@ __all__ = [
     "descriptors",
     "drain",
     "evict",
+    "interpose",
     "kill_container",
     "memory_limit",
     "pause",
@@ -215,6 +216,19 @@ def taint(
 ) -> list[dict[str, Any]]:
     """Taint the node on which agents run (NoExecute), until `relieve`. `others`: pods of others may be ended as well."""
     return inject("agents.taint", **locals())
+
+
+def interpose(
+    service: str,
+    proxy: str,
+    agent: str = "",
+    region: str = "",
+    count: int | str | None = None,
+    hold_s: float = 60.0,
+    at: At = None,
+) -> list[dict[str, Any]]:
+    """Let the Service of agents lead to the pods of a proxy, one Deployment that the labels `proxy` select, until `relieve`."""
+    return inject("agents.interpose", **locals())
 
 
 def relieve(agent: str = "") -> list[dict[str, Any]]:

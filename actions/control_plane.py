@@ -19,6 +19,7 @@ __all__ = [
     "descriptors",
     "drain",
     "evict",
+    "interpose",
     "kill_container",
     "memory_limit",
     "pause",
@@ -147,6 +148,13 @@ def taint(
 ) -> list[dict[str, Any]]:
     """Taint the node on which the control plane runs (NoExecute), until `relieve`. `others`: pods of others may be ended as well."""
     return inject("control-plane.taint", **locals())
+
+
+def interpose(
+    service: str, proxy: str, which: str = "", count: int | str = 1, hold_s: float = 60.0, at: At = None
+) -> list[dict[str, Any]]:
+    """Let the Service of the control plane lead to the pods of a proxy, one Deployment that the labels `proxy` select, until `relieve`."""
+    return inject("control-plane.interpose", **locals())
 
 
 def relieve(which: str = "") -> list[dict[str, Any]]:

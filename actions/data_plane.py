@@ -17,6 +17,7 @@ __all__ = [
     "descriptors",
     "drain",
     "evict",
+    "interpose",
     "kill_container",
     "memory_limit",
     "pause",
@@ -115,6 +116,11 @@ def rollout_restart(in_flight: bool = False, at: At = None) -> list[dict[str, An
 def taint(hold_s: float = 60.0, node: str = "", others: bool = False, at: At = None) -> list[dict[str, Any]]:
     """Taint the node on which the data plane runs (NoExecute), until `relieve`. `others`: pods of others may be ended as well."""
     return inject("data-plane.taint", **locals())
+
+
+def interpose(service: str, proxy: str, hold_s: float = 60.0, at: At = None) -> list[dict[str, Any]]:
+    """Let the Service of the data plane lead to the pods of a proxy, one Deployment that the labels `proxy` select, until `relieve`."""
+    return inject("data-plane.interpose", **locals())
 
 
 def relieve() -> list[dict[str, Any]]:
