@@ -20,7 +20,7 @@ __all__ = [
     "crash_loop",
     "deny_network",
     "descriptors",
-    "drain",
+    "drain_node",
     "evict",
     "interpose",
     "kill_container",
@@ -30,7 +30,7 @@ __all__ = [
     "restart",
     "resume",
     "rollout_restart",
-    "taint",
+    "taint_node",
     "take_away",
 ]
 
@@ -155,7 +155,7 @@ def deny_network(
     return inject("agents.deny_network", **locals())
 
 
-def drain(
+def drain_node(
     agent: str = "",
     region: str = "",
     count: int | str | None = None,
@@ -165,7 +165,7 @@ def drain(
     at: At = None,
 ) -> list[dict[str, Any]]:
     """Drain the node on which agents run, until `relieve`. `others`: pods of others on it may be evicted as well."""
-    return inject("agents.drain", **locals())
+    return inject("agents.drain_node", **locals())
 
 
 def evict(
@@ -205,7 +205,7 @@ def rollout_restart(
     return inject("agents.rollout_restart", **locals())
 
 
-def taint(
+def taint_node(
     agent: str = "",
     region: str = "",
     count: int | str | None = None,
@@ -215,7 +215,7 @@ def taint(
     at: At = None,
 ) -> list[dict[str, Any]]:
     """Taint the node on which agents run (NoExecute), until `relieve`. `others`: pods of others may be ended as well."""
-    return inject("agents.taint", **locals())
+    return inject("agents.taint_node", **locals())
 
 
 def interpose(

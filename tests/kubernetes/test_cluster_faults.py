@@ -43,7 +43,7 @@ while True:
         connection.sendall(os.uname().nodename.encode())
 """
 PROBE = {"tcpSocket": {"port": PORT}, "periodSeconds": 1}
-KINDS = ("interpose", "evict", "rollout_restart", "kill_container", "deny_network", "drain", "taint")
+KINDS = ("interpose", "evict", "rollout_restart", "kill_container", "deny_network", "drain_node", "taint_node")
 GIVEN = {"interpose": {"service": "s1", "proxy": "session=k2"}}
 ROLES: dict[str, str] = {}
 """Of the namespaces in which a fault had just the rights of its roles."""
@@ -376,10 +376,10 @@ def one_node(space: Space) -> Iterator[None]:
 def test_a_node_is_drained_as_budgets_allow_and_uncordoned(
     space: Space, path: pathlib.Path, warden: client.Warden
 ) -> None:
-    with_its_role("drain", space, path)
+    with_its_role("drain_node", space, path)
     budget(space, 0)
     before, name = {*pods(space)}, node(space).metadata.name
-    proof = inject(warden, "drain")
+    proof = inject(warden, "drain_node")
     assert (proof["node"], proof["count"], len(proof["budgets"])) == (name, WITH, 1)
     assert "PodDisruptionBudget b1: " in proof["budgets"][0]
     assert not {*pods(space)} & before
@@ -394,13 +394,13 @@ def test_a_node_is_drained_as_budgets_allow_and_uncordoned(
 def test_a_drain_is_refused_by_a_budget_and_where_others_would_be_hit(space: Space, path: pathlib.Path) -> None:
     budget(space, WITH)
     with pytest.raises(NotPossible, match=r"can't be drained: PodDisruptionBudget b1: 2 healthy, 2 needed, 0 may be"):
-        plan(path, "drain")
+        plan(path, "drain_node")
     space.make("k2", **serving(space))
     assert eventually(lambda: space.get("k2").status.ready_replicas == 1)
     with pytest.raises(NotAllowed, match=rf"has pods of others as well: .*{space.name}/k2-.*: allow `others`"):
-        plan(path, "drain")
+        plan(path, "drain_node")
     with pytest.raises(NotPossible, match=r"its pods run on .*: say which `node` it is to be"):
-        plan(path, "drain", node="another")
+        plan(path, "drain_node", node="another")
 
 
 class Kubelet(threading.Thread):
@@ -472,9 +472,9 @@ def test_a_taint_ends_the_pods_on_a_node_and_leaves_its_other_taints(
     def taints() -> set[str]:
         return {f"{one.key}:{one.effect}" for one in space.core.read_node(kubelet.node).spec.taints} - STARTING
 
-    with_its_role("taint", space, path)
+    with_its_role("taint_node", space, path)
     before = on_it()
-    assert inject(warden, "taint") == {"node": kubelet.node, "pods": "gone", "count": WITH}
+    assert inject(warden, "taint_node") == {"node": kubelet.node, "pods": "gone", "count": WITH}
     assert not on_it() & before
     assert taints() == {"reprise.test:NoSchedule", "chaosreprise/cut-off:NoExecute"}
     assert undo(warden) == "clean by run"
@@ -491,11 +491,11 @@ def test_a_tainted_node_loses_its_pods_and_gets_them_back(
     others = space.core.list_pod_for_all_namespaces(field_selector=f"spec.nodeName={name}").items
     if strangers := [one for one in others if one.metadata.namespace != space.name]:
         with pytest.raises(NotAllowed, match=r"has pods of others as well: .*: allow `others`"):
-            plan(path, "taint")
+            plan(path, "taint_node")
         pytest.skip(f"the node {name} has {len(strangers)} pods of others, which it would end: they were named")
-    with_its_role("taint", space, path)
+    with_its_role("taint_node", space, path)
     before = {*pods(space)}
-    assert inject(warden, "taint") == {"node": name, "pods": "gone", "count": WITH}
+    assert inject(warden, "taint_node") == {"node": name, "pods": "gone", "count": WITH}
     assert not {*pods(space)} & before
     assert (undo(warden), ready(space)) == ("clean by run", WITH)
 
