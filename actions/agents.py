@@ -20,8 +20,9 @@ __all__ = [
     "crash_loop",
     "deny_network",
     "descriptors",
-    "drain",
+    "drain_node",
     "evict",
+    "interpose",
     "kill_container",
     "memory_limit",
     "pause",
@@ -29,7 +30,7 @@ __all__ = [
     "restart",
     "resume",
     "rollout_restart",
-    "taint",
+    "taint_node",
     "take_away",
 ]
 
@@ -154,7 +155,7 @@ def deny_network(
     return inject("agents.deny_network", **locals())
 
 
-def drain(
+def drain_node(
     agent: str = "",
     region: str = "",
     count: int | str | None = None,
@@ -164,7 +165,7 @@ def drain(
     at: At = None,
 ) -> list[dict[str, Any]]:
     """Drain the node on which agents run, until `relieve`. `others`: pods of others on it may be evicted as well."""
-    return inject("agents.drain", **locals())
+    return inject("agents.drain_node", **locals())
 
 
 def evict(
@@ -204,7 +205,7 @@ def rollout_restart(
     return inject("agents.rollout_restart", **locals())
 
 
-def taint(
+def taint_node(
     agent: str = "",
     region: str = "",
     count: int | str | None = None,
@@ -214,7 +215,20 @@ def taint(
     at: At = None,
 ) -> list[dict[str, Any]]:
     """Taint the node on which agents run (NoExecute), until `relieve`. `others`: pods of others may be ended as well."""
-    return inject("agents.taint", **locals())
+    return inject("agents.taint_node", **locals())
+
+
+def interpose(
+    service: str,
+    proxy: str,
+    agent: str = "",
+    region: str = "",
+    count: int | str | None = None,
+    hold_s: float = 60.0,
+    at: At = None,
+) -> list[dict[str, Any]]:
+    """Let the Service of agents lead to the pods of a proxy, one Deployment that the labels `proxy` select, until `relieve`."""
+    return inject("agents.interpose", **locals())
 
 
 def relieve(agent: str = "") -> list[dict[str, Any]]:

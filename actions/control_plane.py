@@ -17,8 +17,9 @@ __all__ = [
     "crash_loop",
     "deny_network",
     "descriptors",
-    "drain",
+    "drain_node",
     "evict",
+    "interpose",
     "kill_container",
     "memory_limit",
     "pause",
@@ -26,7 +27,7 @@ __all__ = [
     "restart",
     "resume",
     "rollout_restart",
-    "taint",
+    "taint_node",
     "take_away",
 ]
 
@@ -111,11 +112,11 @@ def deny_network(
     return inject("control-plane.deny_network", **locals())
 
 
-def drain(
+def drain_node(
     which: str = "", count: int | str = 1, hold_s: float = 60.0, node: str = "", others: bool = False, at: At = None
 ) -> list[dict[str, Any]]:
     """Drain the node on which the control plane runs, until `relieve`. `others`: pods of others on it may be evicted as well."""
-    return inject("control-plane.drain", **locals())
+    return inject("control-plane.drain_node", **locals())
 
 
 def evict(
@@ -144,11 +145,18 @@ def rollout_restart(
     return inject("control-plane.rollout_restart", **locals())
 
 
-def taint(
+def taint_node(
     which: str = "", count: int | str = 1, hold_s: float = 60.0, node: str = "", others: bool = False, at: At = None
 ) -> list[dict[str, Any]]:
     """Taint the node on which the control plane runs (NoExecute), until `relieve`. `others`: pods of others may be ended as well."""
-    return inject("control-plane.taint", **locals())
+    return inject("control-plane.taint_node", **locals())
+
+
+def interpose(
+    service: str, proxy: str, which: str = "", count: int | str = 1, hold_s: float = 60.0, at: At = None
+) -> list[dict[str, Any]]:
+    """Let the Service of the control plane lead to the pods of a proxy, one Deployment that the labels `proxy` select, until `relieve`."""
+    return inject("control-plane.interpose", **locals())
 
 
 def relieve(which: str = "") -> list[dict[str, Any]]:

@@ -15,8 +15,9 @@ __all__ = [
     "cut_registry",
     "deny_network",
     "descriptors",
-    "drain",
+    "drain_node",
     "evict",
+    "interpose",
     "kill_container",
     "memory_limit",
     "pause",
@@ -24,7 +25,7 @@ __all__ = [
     "restart",
     "resume",
     "rollout_restart",
-    "taint",
+    "taint_node",
     "take_away",
 ]
 
@@ -92,9 +93,9 @@ def deny_network(hold_s: float = 60.0, port: int = 0, at: At = None) -> list[dic
     return inject("data-plane.deny_network", **locals())
 
 
-def drain(hold_s: float = 60.0, node: str = "", others: bool = False, at: At = None) -> list[dict[str, Any]]:
+def drain_node(hold_s: float = 60.0, node: str = "", others: bool = False, at: At = None) -> list[dict[str, Any]]:
     """Drain the node on which the data plane runs, until `relieve`. `others`: pods of others on it may be evicted as well."""
-    return inject("data-plane.drain", **locals())
+    return inject("data-plane.drain_node", **locals())
 
 
 def evict(in_flight: bool = False, at: At = None) -> list[dict[str, Any]]:
@@ -112,9 +113,14 @@ def rollout_restart(in_flight: bool = False, at: At = None) -> list[dict[str, An
     return inject("data-plane.rollout_restart", **locals())
 
 
-def taint(hold_s: float = 60.0, node: str = "", others: bool = False, at: At = None) -> list[dict[str, Any]]:
+def taint_node(hold_s: float = 60.0, node: str = "", others: bool = False, at: At = None) -> list[dict[str, Any]]:
     """Taint the node on which the data plane runs (NoExecute), until `relieve`. `others`: pods of others may be ended as well."""
-    return inject("data-plane.taint", **locals())
+    return inject("data-plane.taint_node", **locals())
+
+
+def interpose(service: str, proxy: str, hold_s: float = 60.0, at: At = None) -> list[dict[str, Any]]:
+    """Let the Service of the data plane lead to the pods of a proxy, one Deployment that the labels `proxy` select, until `relieve`."""
+    return inject("data-plane.interpose", **locals())
 
 
 def relieve() -> list[dict[str, Any]]:

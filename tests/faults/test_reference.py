@@ -4,10 +4,12 @@ import importlib
 import inspect
 import json
 import pathlib
+import pkgutil
 import subprocess
 
 import pytest
 
+from chaosreprise import actions
 from chaosreprise.faults import reference, registry
 from chaosreprise.run import method
 
@@ -47,3 +49,13 @@ def test_each_kind_has_an_action_with_the_arguments_and_defaults_of_the_fault(ki
         for argument in one["arguments"]
     }
     assert {name: value for name, value in given.items() if name not in shared} == wanted
+
+
+def test_no_action_that_is_no_fault_bears_the_name_of_one():
+    """Of a method, whatever bears one is taken for that fault."""
+    modules = [
+        importlib.import_module(f"{actions.__name__}.{one.name}") for one in pkgutil.iter_modules(actions.__path__)
+    ]
+    named = {f"{one.__name__.rpartition('.')[2].replace('_', '-')}.{name}" for one in modules for name in one.__all__}
+    verbs = set(registry.verbs())
+    assert {kind for kind in named if kind.partition(".")[2] in verbs} == {*registry.kinds()}

@@ -6,19 +6,21 @@ with the audit log of the API server where REPRISE_TEST_AUDIT_LOG says where tha
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
 from typing import Any
 
+import linkwire
 import pytest
 from clusters import ACCOUNT, ON, Rule, Space, rules_of, written
 from kubernetes import client as api
-from linkwire import eventually
 
 from chaosreprise.clock import SECOND
 from chaosreprise.errors import NotAllowed, NotPossible, NotProven
@@ -29,16 +31,25 @@ from chaosreprise.kubernetes.marks import ANNOTATION
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(300)]
 WITH, PORT, PLATFORM = 2, 8080, "pods@here"
 READY_S = 90.0
+eventually = functools.partial(linkwire.eventually, within_s=READY_S)
 REVIEW = ("create", "authorization.k8s.io", "selfsubjectaccessreviews")
 AUDIT = "REPRISE_TEST_AUDIT_LOG"
-SERVES = (
-    "import http.server as h, os, signal; signal.signal(signal.SIGTERM, lambda *_: os._exit(3)); "
-    f"h.HTTPServer(('', {PORT}), h.SimpleHTTPRequestHandler).serve_forever()"
-)
+SERVES = f"""
+import os, signal, socket
+signal.signal(signal.SIGTERM, lambda *_: os._exit(3))
+server = socket.create_server(("", {PORT}))
+while True:
+    with server.accept()[0] as connection:
+        connection.sendall(os.uname().nodename.encode())
+"""
 PROBE = {"tcpSocket": {"port": PORT}, "periodSeconds": 1}
-KINDS = ("evict", "rollout_restart", "kill_container", "deny_network", "drain", "taint")
+KINDS = ("interpose", "evict", "rollout_restart", "kill_container", "deny_network", "drain_node", "taint_node")
+GIVEN = {"interpose": {"service": "s1", "proxy": "session=k2"}}
 ROLES: dict[str, str] = {}
 """Of the namespaces in which a fault had just the rights of its roles."""
+RUNNING = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
+READY = {"type": "Ready", "status": "True", "reason": "Told", "lastHeartbeatTime": None, "lastTransitionTime": None}
+STARTING = {f"node.kubernetes.io/not-ready:{effect}" for effect in ("NoSchedule", "NoExecute")}  # its controller's own
 UNCALLED = {("create", "", "pods/exec")}  # asked for by newer servers beside the call itself, which is a GET
 
 
@@ -75,7 +86,7 @@ def namespace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Space]:
 def space(namespace: Space, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Space]:
     """With a Deployment of two pods that is whole, and nothing else."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    assert eventually(lambda: ready(namespace) == len(pods(namespace)) == WITH, READY_S)
+    assert eventually(lambda: ready(namespace) == len(pods(namespace)) == WITH)
     with namespace.as_admin():
         yield namespace
     api.PolicyV1Api(namespace.api).delete_collection_namespaced_pod_disruption_budget(namespace.name)
@@ -217,10 +228,11 @@ def test_a_container_is_killed_in_a_pod_that_stays(space: Space, path: pathlib.P
         plan(path, "kill_container", container="other")
 
 
+@pytest.mark.thorough
 def test_a_container_that_no_signal_from_inside_can_end_is_refused(space: Space, path: pathlib.Path) -> None:
     spec = serving(space) | {"command": ["sleep", "1000"], "readinessProbe": None}
     space.make("k2", **spec)
-    assert eventually(lambda: space.get("k2").status.ready_replicas == 1, READY_S)
+    assert eventually(lambda: space.get("k2").status.ready_replicas == 1)
     written(path.parent, space, "session=k2")
     with pytest.raises(NotPossible, match="process 1 of main handles none of TERM, INT, QUIT"):
         plan(path, "kill_container")
@@ -286,14 +298,61 @@ def test_a_denial_that_bites_is_proven_and_its_policy_bears_its_undo(
         network.end()
 
 
+@pytest.mark.thorough
 def test_a_denial_that_could_not_be_tried_is_refused(space: Space, path: pathlib.Path) -> None:
     with pytest.raises(NotPossible, match=r":1 can't be reached from here"):
         plan(path, "deny_network", port=1)
     space.make("k2", image=serving(space)["image"], command=["sleep", "1000"])
-    assert eventually(lambda: space.get("k2").status.ready_replicas == 1, READY_S)
+    assert eventually(lambda: space.get("k2").status.ready_replicas == 1)
     written(path.parent, space, "session=k2")
     with pytest.raises(NotPossible, match="its pods state no port"):
         plan(path, "deny_network")
+
+
+def service(space: Space) -> Any:
+    ports = [{"port": PORT}]
+    body = {"metadata": {"name": "s1"}, "spec": {"selector": {"session": "k1"}, "ports": ports}}
+    return space.core.create_namespaced_service(space.name, body).spec.cluster_ip
+
+
+def who(address: str) -> str:
+    """Which Deployment answers there."""
+    with contextlib.suppress(OSError), socket.create_connection((address, PORT), timeout=1) as connection:
+        return connection.recv(100).decode().partition("-")[0]
+    return ""
+
+
+@pytest.fixture
+def s1(space: Space) -> Iterator[str]:
+    """Where a Service leads to our pods; the proxy beside them is `k2`."""
+    space.make("k2", **serving(space))
+    address = service(space)
+    assert eventually(lambda: space.get("k2").status.ready_replicas == 1 and who(address) == "k1")
+    yield address
+    space.core.delete_namespaced_service("s1", space.name)
+
+
+def test_a_service_leads_to_a_proxy_and_back(space: Space, path: pathlib.Path, warden: client.Warden, s1: str) -> None:
+    with_its_role("interpose", space, path, **GIVEN["interpose"])
+    [ip] = [one.status.pod_ip for one in pods(space).values() if one.metadata.labels["session"] == "k2"]
+    assert inject(warden, "interpose", **GIVEN["interpose"]) == {"service": "s1", "leads_to": [ip]}
+    assert eventually(lambda: who(s1) == "k2")
+    left = json.loads(space.core.read_namespaced_service("s1", space.name).metadata.annotations[ANNOTATION])
+    assert left["before"] == {"spec": {"selector": {"session": "k1"}}}
+    assert undo(warden) == "clean by run"
+    assert eventually(lambda: who(s1) == "k1")
+    assert space.core.read_namespaced_service("s1", space.name).spec.selector == {"session": "k1"}
+
+
+@pytest.mark.thorough
+@pytest.mark.usefixtures("s1")
+def test_a_proxy_that_is_not_one_deployment_or_a_service_of_others_is_refused(space: Space, path: pathlib.Path) -> None:
+    for proxy, why in (("session=k9", "matches no Deployment"), ("app=streamspace-session", "matches 2 Deployments")):
+        with pytest.raises(NotPossible, match=f"proxy = .*{why}"):
+            plan(path, "interpose", service="s1", proxy=proxy)
+    space.core.patch_namespaced_service("s1", space.name, {"spec": {"selector": {"session": "k2"}}})
+    with pytest.raises(NotPossible, match="the Service s1 does not lead to agents/k1"):
+        plan(path, "interpose", service="s1", proxy="session=k2")
 
 
 def node(space: Space) -> Any:
@@ -317,10 +376,10 @@ def one_node(space: Space) -> Iterator[None]:
 def test_a_node_is_drained_as_budgets_allow_and_uncordoned(
     space: Space, path: pathlib.Path, warden: client.Warden
 ) -> None:
-    with_its_role("drain", space, path)
+    with_its_role("drain_node", space, path)
     budget(space, 0)
     before, name = {*pods(space)}, node(space).metadata.name
-    proof = inject(warden, "drain")
+    proof = inject(warden, "drain_node")
     assert (proof["node"], proof["count"], len(proof["budgets"])) == (name, WITH, 1)
     assert "PodDisruptionBudget b1: " in proof["budgets"][0]
     assert not {*pods(space)} & before
@@ -330,19 +389,100 @@ def test_a_node_is_drained_as_budgets_allow_and_uncordoned(
     assert (undo(warden), ready(space)) == ("clean by run", WITH)
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("one_node")
 def test_a_drain_is_refused_by_a_budget_and_where_others_would_be_hit(space: Space, path: pathlib.Path) -> None:
     budget(space, WITH)
     with pytest.raises(NotPossible, match=r"can't be drained: PodDisruptionBudget b1: 2 healthy, 2 needed, 0 may be"):
-        plan(path, "drain")
+        plan(path, "drain_node")
     space.make("k2", **serving(space))
-    assert eventually(lambda: space.get("k2").status.ready_replicas == 1, READY_S)
+    assert eventually(lambda: space.get("k2").status.ready_replicas == 1)
     with pytest.raises(NotAllowed, match=rf"has pods of others as well: .*{space.name}/k2-.*: allow `others`"):
-        plan(path, "drain")
+        plan(path, "drain_node")
     with pytest.raises(NotPossible, match=r"its pods run on .*: say which `node` it is to be"):
-        plan(path, "drain", node="another")
+        plan(path, "drain_node", node="another")
 
 
+class Kubelet(threading.Thread):
+    """Tells the API what a node's kubelet would of pods that are bound to a node of its own, where nothing really runs."""
+
+    def __init__(self, space: Space) -> None:
+        super().__init__(daemon=True)
+        self._space, self._over = space, threading.Event()
+        self.node = space.name
+        self.start()
+
+    def run(self) -> None:
+        while not self._over.wait(0.1):
+            for one in self._space.core.list_namespaced_pod(self._space.name).items:
+                if one.spec.node_name == self.node:
+                    with contextlib.suppress(api.ApiException):  # it is gone by now
+                        self._tell(one)
+
+    def end(self) -> None:
+        self._over.set()
+        self.join()
+
+    def _tell(self, pod: Any) -> None:
+        name = pod.metadata.name
+        if pod.metadata.deletion_timestamp is not None:
+            self._space.core.delete_namespaced_pod(name, self._space.name, grace_period_seconds=0)
+        elif not pod.status.container_statuses:
+            running = {
+                "name": "main",
+                "ready": True,
+                "restartCount": 0,
+                "image": "none",
+                "imageID": "",
+                "state": RUNNING,
+            }
+            status = {"phase": "Running", "conditions": [READY], "containerStatuses": [running]}
+            self._space.core.patch_namespaced_pod_status(name, self._space.name, {"status": status})
+
+
+@pytest.fixture
+def kubelet(space: Space) -> Iterator[Kubelet]:
+    """A node on which the scheduler places nothing, with two pods of `k2`."""
+    taint = {"key": "reprise.test", "effect": "NoSchedule"}
+    space.core.create_node({"metadata": {"name": space.name}, "spec": {"taints": [taint]}})
+    space.core.patch_node_status(space.name, {"status": {"conditions": [READY]}})
+    kubelet = Kubelet(space)
+    try:
+        space.make("k2", replicas=0)
+        bound = {"nodeName": kubelet.node}
+        space.apps.patch_namespaced_deployment("k2", space.name, {"spec": {"template": {"spec": bound}}})
+        space.scale("k2", WITH)
+        assert eventually(lambda: space.get("k2").status.ready_replicas == WITH)
+        yield kubelet
+        space.delete("k2")
+        assert eventually(lambda: not [one for one in pods(space).values() if one.spec.node_name == kubelet.node])
+    finally:
+        kubelet.end()
+        space.core.delete_node(space.name)
+
+
+def test_a_taint_ends_the_pods_on_a_node_and_leaves_its_other_taints(
+    space: Space, path: pathlib.Path, kubelet: Kubelet, warden: client.Warden
+) -> None:
+    written(path.parent, space, "session=k2")
+
+    def on_it() -> set[str]:
+        return {uid for uid, one in pods(space).items() if one.spec.node_name == kubelet.node}
+
+    def taints() -> set[str]:
+        return {f"{one.key}:{one.effect}" for one in space.core.read_node(kubelet.node).spec.taints} - STARTING
+
+    with_its_role("taint_node", space, path)
+    before = on_it()
+    assert inject(warden, "taint_node") == {"node": kubelet.node, "pods": "gone", "count": WITH}
+    assert not on_it() & before
+    assert taints() == {"reprise.test:NoSchedule", "chaosreprise/cut-off:NoExecute"}
+    assert undo(warden) == "clean by run"
+    assert taints() == {"reprise.test:NoSchedule"}
+    assert space.get("k2").status.ready_replicas == WITH
+
+
+@pytest.mark.thorough
 @pytest.mark.usefixtures("one_node")
 def test_a_tainted_node_loses_its_pods_and_gets_them_back(
     space: Space, path: pathlib.Path, warden: client.Warden
@@ -351,11 +491,11 @@ def test_a_tainted_node_loses_its_pods_and_gets_them_back(
     others = space.core.list_pod_for_all_namespaces(field_selector=f"spec.nodeName={name}").items
     if strangers := [one for one in others if one.metadata.namespace != space.name]:
         with pytest.raises(NotAllowed, match=r"has pods of others as well: .*: allow `others`"):
-            plan(path, "taint")
+            plan(path, "taint_node")
         pytest.skip(f"the node {name} has {len(strangers)} pods of others, which it would end: they were named")
-    with_its_role("taint", space, path)
+    with_its_role("taint_node", space, path)
     before = {*pods(space)}
-    assert inject(warden, "taint") == {"node": name, "pods": "gone", "count": WITH}
+    assert inject(warden, "taint_node") == {"node": name, "pods": "gone", "count": WITH}
     assert not {*pods(space)} & before
     assert (undo(warden), ready(space)) == ("clean by run", WITH)
 
@@ -385,7 +525,7 @@ def test_a_right_that_is_missing_is_named_before_anything_is_touched(space: Spac
 def refused(path: pathlib.Path, verb: str, missing: Rule, where: str) -> bool:
     does, group, resource = missing
     try:
-        plan(path, verb)
+        plan(path, verb, **GIVEN.get(verb, {}))
     except NotAllowed as error:
         return str(error).startswith(f"the account may not {does} {resource}{group and '.'}{group} in the {where}: ")
     except NotPossible:

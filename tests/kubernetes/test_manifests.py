@@ -35,8 +35,8 @@ def test_the_server_takes_the_base_under_an_overlay_of_somebodys_namespace(
     named = {
         kind: {one["metadata"]["name"] for one in objects() if one["kind"] == kind} for kind in ("Role", "ClusterRole")
     }
-    assert {"reprise-watch", "reprise-crash", "reprise-take-away", "reprise-drain"} <= named["Role"]
-    assert named["ClusterRole"] == {"reprise-drain", "reprise-taint"}
+    assert {"reprise-watch", "reprise-crash", "reprise-take-away", "reprise-drain-node"} <= named["Role"]
+    assert named["ClusterRole"] == {"reprise-drain-node", "reprise-taint-node"}
     assert made == {
         "serviceaccount/reprise",
         *(

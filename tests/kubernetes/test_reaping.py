@@ -1,15 +1,16 @@
 """What a fault has left on objects of a cluster is undone once it is older than its lease, by whoever looks, and nothing else is touched."""
 
 import asyncio
+import functools
 import pathlib
 import subprocess
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import linkwire
 import pytest
 from clusters import Space, written
-from linkwire import eventually
 
 from chaosreprise.errors import NotAllowed, Unreachable
 from chaosreprise.kubernetes import deployments, marks, reaping
@@ -17,7 +18,10 @@ from chaosreprise.kubernetes.api import Api
 from chaosreprise.kubernetes.where import Where
 
 pytestmark = pytest.mark.kubernetes
+PATIENCE_S = 90.0
 POLICY = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "spec": {"podSelector": {}}}
+
+eventually = functools.partial(linkwire.eventually, within_s=PATIENCE_S)
 
 
 @pytest.fixture
@@ -68,7 +72,7 @@ def test_what_is_seen_for_longer_than_its_lease_is_undone_and_not_before(space: 
 
 def test_who_looks_for_the_first_time_goes_by_the_servers_own_times(space: Space) -> None:
     leave(space, 1.0)
-    assert eventually(lambda: reap(space) == [("deployments/k1", "r1/f1", "undone")], 10.0)
+    assert eventually(lambda: reap(space) == [("deployments/k1", "r1/f1", "undone")])
     assert state(space) == (2, False)
 
 
@@ -89,7 +93,7 @@ def test_what_somebody_else_has_changed_since_stays_as_it_is_without_the_mark(sp
     leave(space, 0.0)
     space.scale("k1", 1)
     assert eventually(
-        lambda: reap(space) == [("deployments/k1", "r1/f1", "somebody else had undone it: its mark is taken off")], 10.0
+        lambda: reap(space) == [("deployments/k1", "r1/f1", "somebody else had undone it: its mark is taken off")]
     )
     assert state(space) == (1, False)
 
@@ -98,7 +102,7 @@ def test_an_object_that_is_the_fault_is_deleted_and_one_of_somebody_else_is_not(
     for name, annotations in (("left", marks.marked(marks.Undo("r1/f1", 0.0))), ("other", {})):
         body = POLICY | {"metadata": {"name": name, "annotations": annotations}}
         speak(space, lambda api: api.post(reaping.collection(api, "networking.k8s.io", "networkpolicies"), body))  # noqa: B023
-    assert eventually(lambda: reap(space) == [("networkpolicies/left", "r1/f1", "undone")], 10.0)
+    assert eventually(lambda: reap(space) == [("networkpolicies/left", "r1/f1", "undone")])
     left = speak(space, lambda api: api.get(reaping.collection(api, "networking.k8s.io", "networkpolicies")))
     assert [one["metadata"]["name"] for one in left["items"]] == ["other"]
 
@@ -113,7 +117,7 @@ def test_where_we_may_not_look_nothing_is_found_and_what_we_may_not_undo_is_said
     assert eventually(lambda: _refused(space))
     assert reap(space) == []
     space.allow(("list", "apps", "deployments"))
-    assert eventually(lambda: "NOT undone" in told(), 10.0)
+    assert eventually(lambda: "NOT undone" in told())
     assert "patch" in told()
     space.allow(("list", "apps", "deployments"), ("patch", "apps", "deployments"))
     assert eventually(lambda: "'undone'" in told())

@@ -124,22 +124,25 @@ class Changes(OnPods[Plan]):
     """The base of faults that stand on an object with what undoes them: `path` is where, `bearer` is that."""
 
     def __init__(self) -> None:
-        self._by: dict[
-            str, str | None
-        ] = {}  # of those that this process has made: who has undone them, if we find nothing
+        self._here: set[str] = set()
+        self._by: dict[str, str | None] = {}
 
     def path(self, api: Api, mark: str, planned: Plan) -> str:
         raise NotImplementedError
 
     def made(self, mark: str) -> None:
-        self._by[mark] = SOMEBODY
+        """By this process: if nothing of it is found later, it was somebody else who has undone it."""
+        self._here.add(mark)
+
+    def has_made(self, mark: str) -> bool:
+        return mark in self._here
 
     async def restore(self, api: Api, mark: str, planned: Plan) -> str | None:
         path = self.path(api, mark, planned)
         still = await marks.end(api, path, functools.partial(self.bearer, api, mark, planned), mark)
         if still is not None:
             self._by[mark] = None if still else SOMEBODY
-        return self._by.get(mark)
+        return self._by.get(mark, SOMEBODY if self.has_made(mark) else None)
 
 
 class Delete(OnPods[Deployed]):

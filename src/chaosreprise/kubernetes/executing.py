@@ -18,11 +18,29 @@ WITHIN_S = 10.0
 CLOSE_S = 1.0
 
 
+class Failed(NotPossible):
+    """It ended with another code than 0."""
+
+    def __init__(self, say: str, exit_code: str = "") -> None:
+        super().__init__(say)
+        self.exit_code = exit_code
+
+
+class Cause(msgspec.Struct):
+    reason: str = ""
+    message: str = ""
+
+
+class Details(msgspec.Struct):
+    causes: list[Cause] = msgspec.field(default_factory=list)
+
+
 class Status(msgspec.Struct):
     """How it ended, as the server says it."""
 
     status: str
     message: str = ""
+    details: Details = msgspec.field(default_factory=Details)
 
 
 async def execute(api: Api, pod: str, container: str, *command: str) -> str:
@@ -67,5 +85,6 @@ def _ended(pod: str, command: tuple[str, ...], printed: dict[int, bytes]) -> str
         ended = msgspec.json.decode(printed.get(ERROR, b""), type=Status)
         if ended.status == "Success":
             return printed.get(STDOUT, b"").decode(errors="replace")
-        raise NotPossible(f"{command[0]} in the pod {pod} failed: {ended.message}")
+        code = next((cause.message for cause in ended.details.causes if cause.reason == "ExitCode"), "")
+        raise Failed(f"{command[0]} in the pod {pod} failed: {ended.message}", code)
     raise Unreachable(f"exec in {pod}: it was broken off, and how {command[0]} ended is not known")

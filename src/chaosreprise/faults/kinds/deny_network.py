@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from chaosreprise.errors import NotPossible, NotProven
+from chaosreprise.errors import NotPossible, NotProven, Unreachable
 from chaosreprise.faults import base, deployed, on_pods
 from chaosreprise.faults.base import Target
 from chaosreprise.faults.deployed import Deployed
@@ -85,11 +85,27 @@ class DenyNetwork(on_pods.Changes[Reachable]):
             return await api.get(self.path(api, mark, planned))
         return None
 
+    async def restore(self, api: Api, mark: str, planned: Reachable) -> str | None:
+        by, tried_from_here = await super().restore(api, mark, planned), self.has_made(mark)
+        deadline = time.monotonic() + BITES_S
+        while tried_from_here:
+            pods = await deployments.pods(api, await deployed.look_at(api, planned))
+            addresses = [one["status"]["podIP"] for one in pods if deployments.is_ready(one)]
+            if all(await asyncio.gather(*(_accepts(address, planned.port) for address in addresses))):
+                break
+            if time.monotonic() > deadline:
+                raise Unreachable(
+                    f"{planned.component}: a pod accepts no connection {BITES_S:g} s after the denial ended"
+                )
+            await asyncio.sleep(deployed.LOOK_EVERY_S)
+        return by
+
     async def gone(self, api: Api, mark: str, planned: Reachable) -> dict[str, Any]:
         deadline = time.monotonic() + BITES_S
         while True:
             accepting = await asyncio.gather(*(_accepts(address, planned.port) for address in planned.addresses))
             if not any(accepting):
+                await _check_alive(api, planned)
                 return {"connections": "denied", "port": planned.port, "count": len(planned.addresses)}
             if time.monotonic() > deadline:
                 address = next(one for one, accepts in zip(planned.addresses, accepting, strict=True) if accepts)
@@ -98,6 +114,18 @@ class DenyNetwork(on_pods.Changes[Reachable]):
                     "does this cluster's network know policies?"
                 )
             await asyncio.sleep(deployed.LOOK_EVERY_S)
+
+
+async def _check_alive(api: Api, planned: Reachable) -> None:
+    """What is dead accepts no connection either."""
+    there = {one["metadata"]["uid"]: one for one in await deployments.pods(api, await deployed.look_at(api, planned))}
+    for name, uid in planned.pods.items():
+        pod = there.get(uid)
+        states = [one["state"] for one in (pod or {}).get("status", {}).get("containerStatuses") or []]
+        if pod is None or "deletionTimestamp" in pod["metadata"] or not all("running" in state for state in states):
+            raise NotProven(
+                f"{planned.component}: its pod {name} has ended meanwhile: whether it was denied anything is not known"
+            )
 
 
 def _name(mark: str) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from chaosreprise.errors import NotPossible, NotProven
+from chaosreprise.errors import NotPossible, NotProven, Unreachable
 from chaosreprise.faults import base, deployed, on_pods
 from chaosreprise.faults.base import Target
 from chaosreprise.faults.deployed import Deployed
@@ -21,6 +21,7 @@ from chaosreprise.kubernetes.api import Api
 SIGNALS = {"TERM": 15, "INT": 2, "QUIT": 3}
 HANDLED = 'while read -r name value; do case $name in SigCgt:) echo "$value";; esac; done < /proc/1/status'
 BY_DEFAULT = "kubectl.kubernetes.io/default-container"
+KILLED_WITH_IT = "137"  # with process 1 everything else in its namespace ends by SIGKILL
 MASK = re.compile(r"\s*([0-9a-f]{16})\s*")
 
 
@@ -69,7 +70,13 @@ class KillContainer(on_pods.OnPods[Contained]):
             if planned.containers[name][0] != _ids(pod).get(planned.container):
                 raise NotPossible(f"{name}: its container {planned.container} started anew after it was planned")
         for name, (_, signal) in planned.containers.items():
-            await executing.execute(api, name, planned.container, "sh", "-c", f"kill -s {signal} 1")
+            try:
+                await executing.execute(api, name, planned.container, "sh", "-c", f"kill -s {signal} 1")
+            except executing.Failed as error:
+                if error.exit_code != KILLED_WITH_IT:
+                    raise
+            except Unreachable:
+                pass  # it may have gone with the container: the proof tells
 
     async def gone(self, api: Api, mark: str, planned: Contained) -> dict[str, Any]:
         deadline = time.monotonic() + deployed.ENDED_S
