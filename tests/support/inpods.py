@@ -64,6 +64,15 @@ class Lab:
         assert done.returncode == 0, (arguments, done.stderr)
         return done.stdout
 
+    def shell(self, line: str) -> str:
+        """A command as somebody would type it in the checkout."""
+        line = line.replace("k8s/overlays/lab", str(self.overlay)).replace(CALLED, self.space.name)
+        done = subprocess.run(
+            line, shell=True, capture_output=True, text=True, env=os.environ | {"KUBECONFIG": self._kubeconfig}
+        )
+        assert done.returncode == 0, (line, done.stdout, done.stderr)
+        return done.stdout
+
     def start(self, name: str, *arguments: str) -> None:
         """A Job of the CronJob; `arguments` instead of its own."""
         made = json.loads(self("create", "job", "--from=cronjob/reprise", name, "--dry-run=client", "--output=json"))
