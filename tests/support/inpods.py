@@ -17,6 +17,7 @@ READY_S = 240
 CLEANER = {
     "spec": {
         "restartPolicy": "Never",
+        "securityContext": {"runAsUser": 0},
         "volumes": [{"name": "tmp", "hostPath": {"path": "/var/tmp"}}],
         "containers": [
             {"name": "rm", "imagePullPolicy": "IfNotPresent", "volumeMounts": [{"name": "tmp", "mountPath": "/there"}]}
@@ -113,6 +114,8 @@ class Lab:
             "image": os.environ[IMAGE],
             "command": ["rm", "-rf", f"/there/{self.space.name}"],
         }
+        self("delete", "job", "--all", "--wait=false")
         self("scale", "deployment", "--all", "--replicas=0")
+        self("delete", "pod", "--all", "--grace-period=1")
         self("run", "cleaner", f"--image={os.environ[IMAGE]}", "--restart=Never", f"--overrides={json.dumps(cleaner)}")
         self("wait", "pod/cleaner", "--for=jsonpath={.status.phase}=Succeeded", f"--timeout={READY_S}s")
