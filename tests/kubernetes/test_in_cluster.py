@@ -1,12 +1,13 @@
 """k8s/overlays/lab as it stands, with our image: the lab's parts and its sessions are pods, and so is the run against them."""
 
+import json
 import os
 import pathlib
 import xml.etree.ElementTree
 from collections.abc import Iterator
 
 import pytest
-from clusters import Space
+from clusters import BASE, Space
 from inpods import Lab, lacking
 from linkwire import eventually
 
@@ -14,6 +15,7 @@ from chaosreprise.kubernetes import lease
 from chaosreprise.kubernetes.marks import ANNOTATION
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(1200)]
+PAGE = BASE.parents[1] / "docs" / "kubernetes.md"
 RUN_S, FAULT_S = 900.0, 300.0
 
 
@@ -46,22 +48,32 @@ def test_a_doctor_in_a_pod_finds_nothing_wrong_and_a_second_run_is_refused_by_th
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize(
-    ("lab", "violated"), [(None, None), ("drop-queue", "lost")], indirect=["lab"], ids=["correct", "drop-queue"]
-)
-def test_agent_failover_runs_there_unchanged_and_its_verdict_is_in_the_volume(lab: Lab, violated: str | None) -> None:
-    lab.start("run")
-    assert lab.ended("run", RUN_S) is (violated is None), lab.said("run")
-    found = lab.verdict()
-    said = {name: one["verdict"] for name, one in found["checks"].items()}
-    if violated is None:
-        assert found["verdict"] == "true", found
-        assert {said[name] for name in ("lost", "duplicate", "phantom", "residue", "split-brain")} == {"true"}
-    else:
-        assert said[violated] == "false", found
+def test_what_the_page_shows_is_agent_failover_unchanged_with_its_verdict_in_the_volume(lab: Lab) -> None:
+    said = [lab.shell(line) for line in shown("The lab in a cluster")]
+    found = json.loads(said[-1])
+    assert found["verdict"] == "true", said[-2]
+    checks = {name: one["verdict"] for name, one in found["checks"].items()}
+    assert {checks[name] for name in ("lost", "duplicate", "phantom", "residue", "split-brain")} == {"true"}
     suite = xml.etree.ElementTree.fromstring(lab.file("runs/latest/junit.xml"))
-    assert bool([*suite.iter("failure")]) is (violated is not None)
+    assert not [*suite.iter("failure")]
     assert "agent-failover" in lab.file("runs/latest/report.html")
+
+
+def shown(title: str) -> list[str]:
+    """The commands in a section of docs/kubernetes.md."""
+    section = PAGE.read_text().partition(f"## {title}\n")[2].partition("\n## ")[0]
+    return [line.strip() for line in section.splitlines() if line.startswith("    ")]
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("lab", ["drop-queue"], indirect=True)
+def test_a_lab_that_loses_commands_is_found_out_there_and_its_job_has_failed(lab: Lab) -> None:
+    lab.start("run")
+    assert not lab.ended("run", RUN_S)
+    found = lab.verdict()
+    assert found["checks"]["lost"]["verdict"] == "false", found
+    suite = xml.etree.ElementTree.fromstring(lab.file("runs/latest/junit.xml"))
+    assert [*suite.iter("failure")]
 
 
 @pytest.mark.thorough

@@ -97,3 +97,13 @@ def test_the_dockerfile_is_for_nobody_who_is_root_and_pins_what_it_takes() -> No
     assert [line for line in text.splitlines() if line.startswith("USER")] == ["USER 65532:65532"]
     assert "--constraint /build/py312.txt" in text
     assert "ARG BASE=python:3.13." in text
+
+
+def test_what_can_not_be_made_into_an_image_is_refused_with_a_sentence(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "base" / "bin").mkdir(parents=True)
+    (tmp_path / "Dockerfile").write_text("FROM x\nONBUILD RUN true\n")
+    for base, why in (("nowhere", "is no root file system"), ("base", "ONBUILD is no step that this script knows")):
+        arguments = [tmp_path / base, "x:1", tmp_path / "x.tar", tmp_path / "Dockerfile"]
+        done = subprocess.run([ROOT / "scripts" / "image", *arguments], capture_output=True, text=True)
+        assert (done.returncode, why in done.stderr, (tmp_path / "x.tar").exists()) == (1, True, False), done
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["Dockerfile", "base"]

@@ -17,6 +17,7 @@ READY_S = 240
 CLEANER = {
     "spec": {
         "restartPolicy": "Never",
+        "securityContext": {"runAsUser": 0},
         "volumes": [{"name": "tmp", "hostPath": {"path": "/var/tmp"}}],
         "containers": [
             {"name": "rm", "imagePullPolicy": "IfNotPresent", "volumeMounts": [{"name": "tmp", "mountPath": "/there"}]}
@@ -64,6 +65,15 @@ class Lab:
         assert done.returncode == 0, (arguments, done.stderr)
         return done.stdout
 
+    def shell(self, line: str) -> str:
+        """A command as somebody would type it in the checkout."""
+        line = line.replace("k8s/overlays/lab", str(self.overlay)).replace(CALLED, self.space.name)
+        done = subprocess.run(
+            line, shell=True, capture_output=True, text=True, env=os.environ | {"KUBECONFIG": self._kubeconfig}
+        )
+        assert done.returncode == 0, (line, done.stdout, done.stderr)
+        return done.stdout
+
     def start(self, name: str, *arguments: str) -> None:
         """A Job of the CronJob; `arguments` instead of its own."""
         made = json.loads(self("create", "job", "--from=cronjob/reprise", name, "--dry-run=client", "--output=json"))
@@ -104,6 +114,8 @@ class Lab:
             "image": os.environ[IMAGE],
             "command": ["rm", "-rf", f"/there/{self.space.name}"],
         }
+        self("delete", "job", "--all", "--wait=false")
         self("scale", "deployment", "--all", "--replicas=0")
+        self("delete", "pod", "--all", "--grace-period=1")
         self("run", "cleaner", f"--image={os.environ[IMAGE]}", "--restart=Never", f"--overrides={json.dumps(cleaner)}")
         self("wait", "pod/cleaner", "--for=jsonpath={.status.phase}=Succeeded", f"--timeout={READY_S}s")

@@ -17,9 +17,10 @@ log = logging.getLogger("chaostoolkit")
 @contextlib.contextmanager
 def locked(platform: Platform, run: str) -> Iterator[None]:
     """Raises NotAllowed, with who has it. A Lease that is lost interrupts this process: another run may be at work there."""
-    with faults.lock(platform.id), contextlib.ExitStack() as stack:
-        if platform.cluster is not None:
+    with contextlib.ExitStack() as stack:
+        if platform.cluster is not None:  # first, since it names its holder
             stack.enter_context(lease.held(platform.cluster, f"{run} on {socket.gethostname()}", _interrupt))
+        stack.enter_context(faults.lock(platform.id))
         yield
 
 
