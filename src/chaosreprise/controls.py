@@ -165,7 +165,8 @@ def _open(experiment: dict[str, Any], configuration: dict[str, Any], arguments: 
     steps = substitute(experiment.get("method"), configuration, {})
     faults, batches = method.faults_of(steps), method.batches_of(steps)
     where = contract.platform(configuration)
-    run = Run(stated, faults, where, read_seed(stated.workload.seed), observe=observing.asked(), batches=batches)
+    seed = read_seed(stated.workload.seed)
+    run = Run(stated, faults, where, seed, observe=observing.asked(), batches=batches, method=steps)
     try:
         run.open()
     except BaseException:

@@ -53,6 +53,18 @@ def test_one_of_several_control_planes_is_named_or_drawn() -> None:
     assert (alone.components, alone.of) == (["control-plane"], 1)
 
 
+def test_what_an_experiment_states_has_one_digest_whatever_the_seed_and_another_for_another_method_or_load() -> None:
+    def digest(hold_s: float = 6.0, **workload: object) -> str:
+        stated = {"name": "e", "require": ["lost"], "exposure": {"wake": 2}, "workload": workload}
+        send = {
+            "provider": {"module": "chaosreprise.actions.commands", "func": "send", "arguments": {"seconds": hold_s}}
+        }
+        return plan.digest(contract.read(stated, ["lost"]), [send])
+
+    assert digest(seed=7) == digest(seed="8") == digest()
+    assert len({digest(), digest(hold_s=7.0), digest(reserve=2)}) == 3
+
+
 def test_what_is_restarted_in_turn_is_never_broken_together() -> None:
     for in_turn, moments in ((True, [1, 1, 1]), (False, [3])):
         wanted = method.wanted("agents.restart", {"count": "all", "one_by_one": in_turn})

@@ -8,6 +8,7 @@ import collections
 import hashlib
 import random
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -286,15 +287,19 @@ def _links_there(wanted: Wanted, there: dict[str, Component]) -> str:
     return f" (links are {', '.join(names)})" if wanted.group == LINKS else ""
 
 
+def digest(arguments: Arguments, method: Any) -> str:
+    """SHA-256 of what an experiment states, its method with variables substituted, but for the seed: only runs of the same can be compared."""
+    unseeded = msgspec.structs.replace(arguments.workload, seed=None)
+    stated = msgspec.to_builtins([msgspec.structs.replace(arguments, workload=unseeded), method], str_keys=True)
+    return hashlib.sha256(msgspec.json.encode(stated, order="sorted")).hexdigest()
+
+
 def contract_event(
-    arguments: Arguments, plan: RunPlan, description: Description, platform: Platform, known: list[Known]
+    arguments: Arguments, plan: RunPlan, description: Description, platform: Platform, known: list[Known], method: Any
 ) -> Contract:
     """The first event of a history: what this run must show and what the platform promises."""
-    unseeded = msgspec.structs.replace(arguments.workload, seed=None)
-    wanted = [fault.wanted for fault in plan.faults]
-    stated = msgspec.to_builtins([msgspec.structs.replace(arguments, workload=unseeded), wanted, plan.batches])
     return Contract(
-        sha=hashlib.sha256(msgspec.json.encode(stated, order="sorted")).hexdigest(),
+        sha=digest(arguments, method),
         seed=plan.load.seed,
         require=arguments.require,
         optional=arguments.optional,

@@ -58,8 +58,10 @@ class Run:
         seed: int,
         observe: bool = False,
         batches: Sequence[Batch] = (),
+        method: Any = None,
     ) -> None:
         self.arguments, self.wanted, self.seed, self.observe, self.batches = arguments, faults, seed, observe, batches
+        self.method = method
         self.requested = load(where)
         self.known = known.stated(arguments.known)
         self.directory: Directory = make(arguments.name)
@@ -385,7 +387,8 @@ class Run:
         self.plan.check(self.platform, asyncio.run(facts.once(self.platform, self.directory.run, self.plan.components)))
         self.directory.write_json("plan.json", msgspec.to_builtins(self.plan))
         self._writer.write(
-            planning.contract_event(self.arguments, self.plan, description, self.platform, self.known), at_once=True
+            planning.contract_event(self.arguments, self.plan, description, self.platform, self.known, self.method),
+            at_once=True,
         )
         for line in self.plan.lines():
             log.info(line)
