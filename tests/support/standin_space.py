@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pathlib
+import subprocess
 import sys
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -95,6 +96,7 @@ class Space(NamedTuple):
     file: pathlib.Path
     env: dict[str, str]
     admin: str
+    port: int
 
 
 @contextlib.contextmanager
@@ -126,11 +128,13 @@ def written(
     defect: str = "none",
     evidence: str = ROWS,
     password: str = '{ env = "SPACE_PASSWORD" }',
+    breakable: bool = True,
 ) -> Space:
-    """A platform file of it."""
+    """A platform file of it; unless its agents are breakable, it has their names alone."""
     folder.mkdir(parents=True, exist_ok=True)
     port, at = free_port(), STANDINS / "streamspace"
-    agents = "".join(AGENT.format(name=name, python=sys.executable, at=at, port=port) for name in AGENTS)
+    entry = AGENT if breakable else '[components."agents/{name}"]\nhow = "none"\n'
+    agents = "".join(entry.format(name=name, python=sys.executable, at=at, port=port) for name in AGENTS)
     file = folder / "space.toml"
     (folder / "admin.dsn").write_text(f"{dsn}\n")
     file.write_text(
@@ -154,7 +158,29 @@ def written(
         "SPACE_KEY": KEY,
         "XDG_STATE_HOME": str(folder / "state"),
     }
-    return Space(file, env, dsn)
+    return Space(file, env, dsn, port)
+
+
+@contextlib.contextmanager
+def agents_elsewhere(space: Space) -> Iterator[None]:
+    """Its agents, as processes that its platform file knows nothing of but their names."""
+    told = {"CONTROL_PLANE_URL": f"ws://127.0.0.1:{space.port}", "AGENT_API_KEY": KEY, "HEALTH_CHECK_INTERVAL": "1"}
+    command = [sys.executable, str(STANDINS / "streamspace" / "agent.py")]
+    folder = space.file.parent
+    running = [
+        subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**os.environ, **told, "AGENT_ID": name, "OBJECTS": str(folder / f"objects-{name}")},
+        )
+        for name in AGENTS
+    ]
+    try:
+        yield
+    finally:
+        for one in running:
+            one.kill()
+            one.wait()
 
 
 def environment(space: Space) -> dict[str, str]:
