@@ -82,6 +82,13 @@ def test_any_other_answer_is_a_violation(status, error, outcome):
     )
 
 
+def test_what_was_refused_for_a_limit_of_rates_says_nothing_of_the_situation():
+    made = away()
+    cmd = call(made, 6.5, status=429, error="slow down")
+    made.find(Answer, lambda e: e.cmd == cmd)[0].retry_s = 1.0
+    assert (refusal(made).value, refusal(made).count) == ("unknown", (0, 0))
+
+
 def test_the_right_answer_too_late_is_a_hang():
     made = away()
     call(made, 6.2, took=0.6)

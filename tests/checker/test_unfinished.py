@@ -53,6 +53,14 @@ def test_a_row_that_is_still_open_is_judged_when_all_is_over():
     assert (unfinished(made, "baseline").count, unfinished(made).labels) == ((0, 0), {"stuck": 1})
 
 
+def test_a_state_that_nobody_knows_is_a_doubt_and_no_violation():
+    made = world()
+    end_as(made, "wake", 5.0, "done")
+    found = unfinished(made)
+    assert (found.value, found.count) == ("unknown", (0, 1))
+    assert "the state 'done'" in found.scope[0].why
+
+
 def test_what_failed_before_anything_was_broken_is_the_baseline():
     made = world()
     end_as(made, "hibernate", 1.5, "failed")

@@ -2,7 +2,10 @@
 
 import asyncio
 import pathlib
+import shutil
 import socket
+import ssl
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -172,3 +175,89 @@ async def _a_life(platform: file.Platform) -> list[Answer]:
         return [*answers, said]
     finally:
         await speaker.close()
+
+
+def lists(folder: pathlib.Path, answers: list[tuple[int, object]]) -> tuple[list[str], list[str]]:
+    """Tidying up where a list is answered so, one after the other: whom it stopped, and all that was asked."""
+    asked: list[str] = []
+
+    async def main() -> list[str]:
+        async def any_call(request: web.Request) -> web.Response:
+            asked.append(f"{request.method} {request.path_qs}")
+            if request.path.endswith("login"):
+                return web.json_response({"token": "t", "user": {"role": "admin"}})
+            status, body = (202, {}) if request.method == "DELETE" else answers.pop(0)
+            return web.json_response(body, status=status, headers={"Retry-After": "0"} if status == 429 else {})
+
+        app = web.Application()
+        app.router.add_route("*", "/{rest:.*}", any_call)
+        return await with_server(folder, app)
+
+    return asyncio.run(main()), asked
+
+
+async def with_server(folder: pathlib.Path, app: web.Application) -> list[str]:
+    runner = web.AppRunner(app)
+    await runner.setup()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        site = web.SockSite(runner, free)
+        await site.start()
+        (folder / "password").write_text("word")
+        (folder / "p.toml").write_text(TEXT.format(port=free.getsockname()[1]))
+        try:
+            return await adapter.make(file.load(str(folder / "p.toml")), "r1").tidy()
+        finally:
+            await runner.cleanup()
+
+
+def test_who_tidies_up_asks_for_each_user_where_the_whole_list_comes_in_parts_and_waits_when_told_to(
+    tmp_path: pathlib.Path,
+) -> None:
+    ours = {"name": "s1", "state": "running", "tags": ["reprise-r1"], "resources": None}
+    part, own = {"sessions": [], "total": 9}, {"sessions": [ours], "total": 1}
+    gone = {"sessions": None, "total": 0}
+    stopped, asked = lists(tmp_path, [(200, part), (429, {}), (200, own), (200, gone)])
+    assert stopped == ["s1"]
+    assert [one for one in asked if "login" not in one] == [
+        "GET /api/v1/sessions",
+        "GET /api/v1/sessions?user=a",
+        "GET /api/v1/sessions?user=a",
+        "DELETE /api/v1/sessions/s1",
+        "GET /api/v1/sessions",
+    ]
+    with pytest.raises(Unreachable, match=r"may be left .*not whole, even for one user"):
+        lists(tmp_path, [(200, part), (200, part)])
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate")
+def test_a_certificate_of_ones_own_is_trusted_where_this_machine_is_told_to(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, cert = str(tmp_path / "key.pem"), str(tmp_path / "cert.pem")
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "2"]
+    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*command, *names], check=True, capture_output=True)
+
+    async def main() -> None:
+        trusted = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        trusted.load_cert_chain(cert, key)
+        runner = web.AppRunner(Platform(lambda _: True).application())
+        await runner.setup()
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            await web.SockSite(runner, free, ssl_context=trusted).start()
+            (tmp_path / "password").write_text("word")
+            text = TEXT.format(port=free.getsockname()[1]).replace("http:", "https:")
+            (tmp_path / "p.toml").write_text(text)
+            try:
+                speaks = adapter.make(file.load(str(tmp_path / "p.toml")), "r1")
+                await speaks.open()
+                await speaks.close()
+            finally:
+                await runner.cleanup()
+
+    with pytest.raises(Unreachable, match="CERTIFICATE_VERIFY_FAILED"):
+        asyncio.run(main())
+    monkeypatch.setenv("SSL_CERT_FILE", cert)
+    asyncio.run(main())

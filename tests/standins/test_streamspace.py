@@ -32,10 +32,10 @@ def run(space: Space, *require: str) -> Ran:
     return Ran(done.returncode, done.stdout + done.stderr, (folder / "runs" / "latest").resolve())
 
 
-def run_shipped(space: Space, name: str = "agent-failover-by-rows") -> Ran:
+def run_shipped(space: Space, name: str = "agent-failover-by-rows", **more: str) -> Ran:
     """An experiment as it is shipped, in the time that tests have."""
     folder = space.file.parent
-    env = {**space.env, "REPRISE_PLATFORM": str(space.file), "REPRISE_SEED": "7"}
+    env = {**space.env, **more, "REPRISE_PLATFORM": str(space.file), "REPRISE_SEED": "7"}
     done = standins.chaos(folder, "run", *BRIEF, str(ROOT / "experiments" / f"{name}.json"), **env)
     return Ran(done.returncode, done.stdout + done.stderr, (folder / "runs" / "latest").resolve())
 
@@ -78,7 +78,8 @@ def test_a_whole_run_passes_ends_its_sessions_and_leaves_no_secret(tmp_path: pat
 def test_what_the_doctor_says_of_the_shipped_experiments_is_what_they_do_where_there_are_only_answers_and_rows(
     tmp_path: pathlib.Path, space_database: str
 ) -> None:
-    space = standin_space.written(tmp_path, space_database)
+    """Though its calls have a limit of rates, its lists come in parts and it has ids, nulls and fields that no contract names."""
+    space = standin_space.written(tmp_path, space_database, "limits,pages,uuids,nulls,extras")
     said = doctor(space)
     assert said["experiment agent-failover-by-rows"][0]["say"] == "could run"
     assert said["criterion SS-2.1"][0]["say"] == "tested by agent-failover-by-rows"
@@ -91,26 +92,19 @@ def test_what_the_doctor_says_of_the_shipped_experiments_is_what_they_do_where_t
     assert checks["lost"]["scope"][0]["why"].startswith("no evidence of kind slots")
     assert "whether start, hibernate, wake, stop really ran, and ran exactly once" in " ".join(ran.output.split())
     assert "lost ?" in ran.output
-    refused, reason = run_shipped(space, "agent-failover"), said["experiment agent-failover"][0]["say"]
-    assert (refused.code, reason.removeprefix("could not run: ") in refused.output) == (1, True), refused.output
-
-
-def test_what_a_contract_leaves_open_is_no_fault_of_a_platform(tmp_path: pathlib.Path, space_database: str) -> None:
-    """Limits of rates, lists in parts, ids of another form, nulls, and fields that nobody knows, in another order."""
-    ran = run_shipped(standin_space.written(tmp_path, space_database, "limits,pages,uuids,nulls,extras"))
-    assert (ran.code, ran.verdict()["verdict"]) == (0, "true"), ran.told()
     lines = [json.loads(line) for line in (ran.directory / "history" / "load.jsonl").read_text().splitlines()]
     waited = [line["value"] for line in lines if line.get("signal") == "rate_limited"]
-    assert waited[0] > 0
-    assert waited[0] == sum("retry_s" in line for line in lines if line["type"] == "answer")
+    assert waited[0] == sum("retry_s" in line for line in lines if line["type"] == "answer") > 0
     with psycopg.connect(space_database) as connection:
         assert connection.execute("select distinct state from sessions").fetchall() == [("terminated",)]
+    refused, reason = run_shipped(space, "agent-failover"), said["experiment agent-failover"][0]["say"]
+    assert (refused.code, reason.removeprefix("could not run: ") in refused.output) == (1, True), refused.output
 
 
 @pytest.mark.parametrize(
     ("bug", "check", "label"),
     [
-        ("stale-reads", "contradicted", None),
+        pytest.param("stale-reads", "contradicted", None, marks=pytest.mark.thorough),
         pytest.param("forgets-when-away", "unfinished", "stuck", marks=pytest.mark.thorough),
     ],
 )
@@ -121,6 +115,21 @@ def test_a_bug_of_a_platform_without_any_ledger_is_found_by_a_shipped_experiment
     found = ran.verdict()["checks"][check]
     assert (ran.code, found["verdict"]) == (1, "false"), ran.told()
     assert label is None or label in found["labels"]
+
+
+@pytest.mark.parametrize(
+    ("bug", "verdict"), [("stale-reads", "false"), pytest.param("none", "unknown", marks=pytest.mark.thorough)]
+)
+def test_where_nothing_can_be_broken_observing_finds_what_is_wrong_even_so_and_is_never_true(
+    tmp_path: pathlib.Path, space_database: str, bug: str, verdict: str
+) -> None:
+    space = standin_space.written(tmp_path, space_database, bug, breakable=False)
+    with standin_space.agents_elsewhere(space):
+        refused = run_shipped(space)
+        assert (refused.code, 'components.agents/east-1.how = "none"' in refused.output) == (1, True), refused.output
+        ran = run_shipped(space, REPRISE_OBSERVE="1")
+    assert (ran.code, ran.verdict()["verdict"]) == (1, verdict), ran.told()
+    assert (ran.verdict()["checks"]["contradicted"]["baseline"] > 0) == (verdict == "false")
 
 
 @pytest.mark.parametrize(

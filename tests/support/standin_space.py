@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pathlib
+import subprocess
 import sys
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -125,6 +126,7 @@ class Space(NamedTuple):
     file: pathlib.Path
     env: dict[str, str]
     admin: str
+    port: int
 
 
 @contextlib.contextmanager
@@ -157,13 +159,18 @@ def written(
     evidence: str = ROWS,
     password: str = '{ env = "SPACE_PASSWORD" }',
     cluster: dict[str, str] | None = None,
+    breakable: bool = True,
 ) -> Space:
-    """A platform file of it. `cluster`: kubeconfig, namespace and image of sessions that are Deployments; what happens to these is evidence."""
+    """A platform file of it. `cluster`: kubeconfig, namespace and image of sessions that are Deployments; what happens to these is evidence.
+
+    Unless its agents are `breakable`, it has their names alone.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     port, at = free_port(), STANDINS / "streamspace"
     more = IN_CLUSTER.format(**cluster) if cluster else ""
     agent = {"python": sys.executable, "at": at, "port": port, "defect": defect, "more": more}
-    agents = "".join(AGENT.format(name=name, **agent) for name in AGENTS)
+    entry = AGENT if breakable else '[components."agents/{name}"]\nhow = "none"\n'
+    agents = "".join(entry.format(name=name, **agent) for name in AGENTS)
     if cluster:
         evidence += OBJECTS.format(**cluster)
         (folder / "workspaces").mkdir(exist_ok=True)
@@ -193,7 +200,29 @@ def written(
         "SPACE_BOOTSTRAP": BOOTSTRAP,
         "XDG_STATE_HOME": str(folder / "state"),
     }
-    return Space(file, env, dsn)
+    return Space(file, env, dsn, port)
+
+
+@contextlib.contextmanager
+def agents_elsewhere(space: Space) -> Iterator[None]:
+    """Its agents, as processes that its platform file knows nothing of but their names."""
+    told = {"CONTROL_PLANE_URL": f"ws://127.0.0.1:{space.port}", "AGENT_API_KEY": KEY, "HEALTH_CHECK_INTERVAL": "1"}
+    command = [sys.executable, str(STANDINS / "streamspace" / "agent.py")]
+    folder = space.file.parent
+    running = [
+        subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**os.environ, **told, "AGENT_ID": name, "OBJECTS": str(folder / f"objects-{name}")},
+        )
+        for name in AGENTS
+    ]
+    try:
+        yield
+    finally:
+        for one in running:
+            one.kill()
+            one.wait()
 
 
 def environment(space: Space) -> dict[str, str]:

@@ -46,7 +46,7 @@ class Examined(msgspec.Struct, kw_only=True):
             return Said(about="a run", say=f"can begin: {of} are possible")
         wrong = [f"{one.about} {one.name}".strip() for one in self.said if one.state == "not ok"]
         if not wrong:
-            do = "see above what each experiment lacks: what is allowed, what can be broken, what shows effects"
+            do = "see above what each experiment lacks; with REPRISE_OBSERVE=1 those run that lack nothing but a way to break something"
             return Said(about="a run", state="not ok", say="can't begin: no experiment could run", do=do)
         why = ", ".join(dict.fromkeys(wrong))
         return Said(about="a run", state="not ok", say=f"can't begin: {why}", do="mend what is not ok above")

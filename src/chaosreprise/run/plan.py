@@ -143,7 +143,7 @@ def make(
     load = msgspec.structs.replace(load, settle_s=file.timing.settle.seconds(load.queue))
     for wanted in faults if not observe else []:
         safety.check_kind(platform, wanted.kind)
-    planned = [fault(wanted, platform, load.agents, load.seed, components) for wanted in faults]
+    planned = [_fault(wanted, platform, load, components, observe) for wanted in faults]
     check_moments(platform, description, agents, [*faults, *batches])
     return RunPlan(load=load, faults=planned, observe=observe, batches=list(batches))
 
@@ -248,6 +248,19 @@ def shown(
         return FaultPlan(wanted=wanted, components=names, agents=chosen, of=len(agents))
     names = [name for name in others if registry.group_of(name) == wanted.group] or [wanted.group]
     return FaultPlan(wanted=wanted, components=choose(wanted, names, seed), agents=[], of=len(names))
+
+
+def _fault(
+    wanted: Wanted, platform: Platform, load: workload.Plan, components: list[Component], observe: bool
+) -> FaultPlan:
+    """Who only observes needs no way to break anything, only the names of what would be."""
+    try:
+        return fault(wanted, platform, load.agents, load.seed, components)
+    except NotPossible:
+        if not observe:
+            raise
+        names = [one.name for one in components]
+        return shown(wanted, load.agents, load.seed, names, platform.file.regions)
 
 
 def fault(wanted: Wanted, platform: Platform, agents: list[str], seed: int, components: list[Component]) -> FaultPlan:

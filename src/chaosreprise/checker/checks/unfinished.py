@@ -23,29 +23,32 @@ from dataclasses import dataclass, field
 from chaosreprise.checker import exempt, witness
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.check import Check
-from chaosreprise.checker.table import FAILED, FINISHED
+from chaosreprise.checker.table import FAILED, FINISHED, PENDING, SENT
 from chaosreprise.checker.verdict import Doubt, Finding, Label, NotTested, Witness
 from chaosreprise.history.events import LIFECYCLE, Report
+
+OPEN = (PENDING, SENT, "ack")
 
 
 @dataclass(slots=True)
 class Tally:
-    """`open`: nobody knows how they ended; `rowless`: those of which no row was seen."""
+    """`open`: nobody knows how they ended; `rowless`: those of which no row was seen; `strange`: those in states that nobody knows."""
 
     done: list[int] = field(default_factory=list)
     wrong: list[tuple[int, Label]] = field(default_factory=list)
     overtaken: list[int] = field(default_factory=list)
     open: list[int] = field(default_factory=list)
     rowless: list[int] = field(default_factory=list)
+    strange: list[tuple[int, str]] = field(default_factory=list)
     exempt: int = 0
 
 
 def judge(case: Case) -> Finding:
     tally = _tally(case)
     wrong = sorted([*tally.wrong, *_twice(case)])
-    count = len(wrong)
+    count, unsure = len(wrong), [*tally.overtaken, *tally.open, *tally.rowless, *tally.strange]
     return Finding(
-        count=(count, count + len(tally.overtaken) + len(tally.open) + len(tally.rowless)),
+        count=(count, count + len(unsure)),
         baseline=sum(_is_baseline(case, row, label) for row, label in wrong),
         labels=dict(Counter(label for _, label in wrong)),
         exempt=tally.exempt,
@@ -79,6 +82,8 @@ def _file(case: Case, row: int, last: Report, until: int, tally: Tally) -> None:
         tally.overtaken.append(row)
     elif last.state == FAILED:
         tally.wrong.append((row, "reported"))
+    elif last.state not in OPEN:
+        tally.strange.append((row, last.state))
     elif case.stage in ("clean", "end"):
         unread = case.watch.gaps(last.source, last.lo, until)
         tally.open += [row] if unread else []
@@ -128,6 +133,9 @@ def _doubts(case: Case, tally: Tally) -> Iterator[Doubt]:
     if tally.open:
         why = f"how {len(tally.open)} accepted commands ended is not known: their rows were not read to the end"
         yield Doubt(what="rows", why=why, do="see logs/recorder.log for why the rows could not be read, and run again")
+    for state in sorted({state for _, state in tally.strange}):
+        why = f"rows end in the state {state!r}, of which nobody knows whether it is a good end"
+        yield Doubt(what="states", why=why, do="see in the platform's own terms what it means")
     if tally.overtaken:
         why = f"{len(tally.overtaken)} accepted commands may have been dropped for a later one"
         yield Doubt(what="unfinished", why=why, do="take `coalesce` out of the promises if the platform drops none")
