@@ -46,6 +46,8 @@ LIMITS = (
 LONGEST_TOKEN_S = 1_000_000
 LEAST_DISK_MIB = 128  # a new cluster takes 40, its log grows to some 80
 EVERYTHING = 100  # more faults at once than a run makes
+FIGURES_HZ = 10
+USED = ("database", "sessions")  # the links that a control plane uses
 GROUPS = ("agents", "sessions", "control-plane", "database")
 MADE = (
     "secrets",
@@ -258,6 +260,7 @@ def _stack(folder: pathlib.Path, lab: Settings, through: Links, way: postgres.Wa
 
 def platform_file(lab: Settings, through: Links) -> str:
     """platform.toml, which is all that Reprise is told of a lab. Its paths are relative to it."""
+    known = ", ".join(f'"127.0.0.1:{port}"' for name in USED for port in lab.links[name])
     return f"""\
 version = 1
 kind = "streamspace"
@@ -288,6 +291,16 @@ hz = 50
 kind = "files"
 path = "workspaces"
 hz = 50
+
+[evidence.processes]
+kind = "processes"
+hz = {FIGURES_HZ}
+known = [{known}]
+
+[evidence.statistics]
+kind = "statistics"
+dsn = {{ file = "secrets/reader.dsn" }}
+hz = {FIGURES_HZ}
 
 {_components()}{links.tables(lab, through)}{_regions(lab)}
 {_limits(lab)}"""

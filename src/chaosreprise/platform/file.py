@@ -112,10 +112,15 @@ class Kubernetes(Strict, frozen=True):
 
 
 class Evidence(Strict, frozen=True):
-    kind: Literal["sql", "sqlite", "files", "kubernetes"]
+    """`known`: of kind "processes", where the processes of its control plane may connect to, beside which each end is told."""
+
+    kind: Literal["sql", "sqlite", "files", "kubernetes", "processes", "statistics"]
     hz: Hertz = 1.0
     dsn: Hidden | None = None
     path: Path | None = None
+    known: list[
+        Annotated[str, Meta(pattern=r"^[^:]+:[0-9]{1,5}\Z", description="a host and a port, such as 10.0.0.5:5432")]
+    ] = msgspec.field(default_factory=list)
 
 
 class Components(Strict, frozen=True):
@@ -336,7 +341,9 @@ def _check(where: str, file: PlatformFile) -> None:
         raise BadInput(f'{where}: [timing] is missing: kind = "{file.kind}" needs it')
     if not file.budget.users and file.kind == "streamspace":
         raise BadInput(f"{where}: budget.users = []: name the users whose sessions may be made")
-    _check_needs(where, "evidence", {"sql": "dsn", "sqlite": "path", "files": "path"}, "kind", file.evidence)
+    _check_needs(
+        where, "evidence", {"sql": "dsn", "sqlite": "path", "files": "path", "statistics": "dsn"}, "kind", file.evidence
+    )
     _check_kubernetes(where, file)
     _check_components(where, file.components)
     _check_links(where, file.links)

@@ -15,6 +15,7 @@ from chaosreprise.history.events import Attribution
 from chaosreprise.history.statements import Claim
 from chaosreprise.observe import FileSource, FolderSource, Source
 from chaosreprise.platform import (
+    figures,
     frames,
     keepers,
     links,
@@ -139,6 +140,8 @@ class StreamSpace:
             if evidence.kind == "sql":
                 assert evidence.dsn is not None
                 found.append(RowSource(name, evidence.hz, Rows(evidence.dsn.read(self._platform.folder), self.tag)))
+            elif evidence.kind in figures.KINDS:
+                found.append(figures.source(self._platform, name))
             elif evidence.kind == "kubernetes":
                 found.append(streamspace_objects.source(self._platform, name, self._key_of))
             elif path.is_dir():
