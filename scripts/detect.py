@@ -44,6 +44,12 @@ STRICT = {"answered_s": 4.0, "noticed_s": 3.0}
 HELD = {"exposure": 4}
 # Of more stops the last is later than the platform's bound.
 MORE = {
+    "one-at-a-time": {  # few, for a busy machine
+        "steps_per_s": 18.0,
+        "reads_per_s": 1.0,
+        "creates": 6,
+        "requests_per_s": 15.0,
+    },
     "later-stops": {"exposure": 5},
     "second-connection": {"exposure": 5, "hold_s": 4.0, "noticed_s": 10.0},  # of a lab that takes longer to notice
     "written-off-at-the-end": {"exposure": 2},  # its reserve is shared among three restarts
@@ -52,6 +58,13 @@ HEARTBEAT_S = 0.5
 DEFECTS = {name: defect for name, defect in (OF_STREAMSPACE | OF_SANDBOXES).items() if defect.experiment}
 LONGER = {
     "sandbox-agent-freeze": {"hold_s": 12.0},  # than one attempt of the data plane
+    "capacity": {
+        "baseline_s": 4.0,
+        "steps_per_s": 15.0,
+        "requests_per_s": 5.0,
+        "sessions_least": 18,
+        "statement_ms": 500.0,
+    },
     "latency-slo": {"baseline_s": 4.0, "steps_per_s": 15.0, "reads_per_s": 15.0},  # for the quantiles that it states
 }
 # Where commands have to get stuck after the proof, and before the control plane gives the agent up.
@@ -196,7 +209,9 @@ def _variables(experiment: pathlib.Path, defect: Defect | None) -> list[str]:
     if (
         defect and "reserve" not in known and defect.name in OF_STREAMSPACE
     ):  # a crash catches what is under way: that is never so many
-        values |= HELD | MORE.get(defect.name, {})
+        values |= HELD
+    if defect:
+        values |= MORE.get(defect.name, {})
     return [
         text
         for name, value in values.items()

@@ -47,7 +47,7 @@ def block(language: str) -> str:
 
 def test_what_an_experiment_states_there_is_read():
     found = contract.read(json.loads(block("json")), registry.known())
-    assert (len(found.objectives), len(found.refusals), found.known) == (4, 1, "known.toml")
+    assert (len(found.objectives), len(found.refusals), found.known) == (5, 1, "known.toml")
 
 
 def test_the_known_violation_there_is_read(tmp_path):

@@ -7,7 +7,7 @@ from histories import UNDONE, Made, complete, ns
 
 from chaosreprise import checker
 from chaosreprise.checker import figures
-from chaosreprise.history import Answer, Coverage, Effect, Fault, Observe, Report
+from chaosreprise.history import Answer, Coverage, Effect, Fault, Observe, Phase, Report
 from chaosreprise.history.statements import Objective
 
 FAST = Objective(name="fast steps", latency="answer", op="step", quantile=0.9, max=0.05)
@@ -61,6 +61,38 @@ def test_a_quantile_that_nothing_lies_beyond_is_unknown_unless_the_rest_would_no
 def test_so_many_are_needed_that_one_lies_beyond_a_quantile(quantile: float | None, need: int):
     assert figures.needed(quantile) == need
     assert quantile in (None, 1.0) or math.ceil(quantile * need) < need <= math.ceil(quantile * (need - 1)) + 1
+
+
+RATE = Objective(name="enough steps", rate="step", phase="baseline", min=9.0)
+
+
+def rated(made: Made, unanswered: int = 0, held_up: int = 0, sent: int = 10) -> checker.Finding:
+    """A baseline of a second with so many steps."""
+    steps = made.commands("step")
+    begin = steps[0].lo
+    for phase in made.find(Phase, lambda e: e.name == "baseline"):
+        phase.lo = phase.hi = begin - 1 if phase.edge == "begin" else begin + 10**9
+    for number, submit in enumerate(steps):
+        submit.lo = submit.hi = begin + (number * 10**8 if number < sent else 2 * 10**9)
+        answer = made.find(Answer, lambda e, cmd=submit.cmd: e.cmd == cmd)[0]
+        answer.lo = answer.hi = submit.hi + (10**7 if number >= unanswered else 5 * 10**9)
+    at = begin + 5 * 10**8
+    made.events += [Observe(lo=at, hi=at, source="load", signal="held_up", value="step")] * held_up
+    return objective(made)
+
+
+@pytest.mark.parametrize(
+    ("scene", "value"),
+    [
+        ({}, "true"),
+        ({"unanswered": 2}, "false"),
+        ({"sent": 5}, "unknown"),
+        ({"sent": 5, "held_up": 5}, "false"),
+    ],
+    ids=["enough", "answered too late", "too few asked for", "not sent since too many were unanswered"],
+)
+def test_a_rate_is_missed_only_where_as_many_were_asked_for(scene: dict[str, int], value: str):
+    assert rated(run(RATE), **scene).value == value
 
 
 def test_without_a_quantile_each_one_must_keep_the_limit():

@@ -22,6 +22,7 @@ KINDS = {
     "agent-latency": {"links.latency"},
     "agent-zombie": {"agents.pause"},
     "all-agents-away": {"agents.take_away"},
+    "capacity": {"agents.take_away"},
     "control-plane-crash": {"agents.pause", "control-plane.crash"},
     "control-plane-crash-queued": {"agents.take_away", "control-plane.crash"},
     "database-away": {"database.take_away"},
@@ -73,7 +74,18 @@ HOLD_S = {  # longer than the lab of these tests waits for an agent, or for its 
     "database-hangs": 5.0,
     "placement": 1.5,
 }
-LONG = {"latency-slo": {"baseline_s": 4.0, "hold_s": 4.0, "steps_per_s": 15.0, "reads_per_s": 15.0}}  # 20 of each
+LONG: dict[str, dict[str, float]] = {
+    "capacity": {
+        "baseline_s": 3.0,
+        "creates": 6,
+        "steps_per_s": 15.0,
+        "reads_per_s": 15.0,
+        "requests_per_s": 5.0,
+        "sessions_least": 9,
+        "statement_ms": 3000.0,
+    },
+    "latency-slo": {"baseline_s": 4.0, "hold_s": 4.0, "steps_per_s": 15.0, "reads_per_s": 15.0},  # 20 of each
+}
 REFUSED = 401
 NARROW = ("agent-dies-before-effect",)
 AWAY = ("agent-blackhole", "agent-freeze", "agent-zombie")

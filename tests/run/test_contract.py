@@ -36,11 +36,11 @@ REFUSED = {"name": "no agent", "when": "no-agent-online", "ops": ["start"], "all
         ),
         (
             {"objectives": [{"name": "x", "max": 1}]},
-            'objectives[0] "x": none of signal, latency, recovery: expected exactly one',
+            'objectives[0] "x": none of signal, latency, recovery, rate: expected exactly one',
         ),
         (
             {"objectives": [{**FAST, "signal": "a.b"}]},
-            'objectives[0] "fast": signal, latency of signal, latency, recovery: ',
+            'objectives[0] "fast": signal, latency of signal, latency, recovery, rate: ',
         ),
         ({"objectives": [{**FAST, "max": None}]}, 'objectives[0] "fast": max and min are missing'),
         ({"objectives": [{**FAST, "min": 2}]}, 'objectives[0] "fast": max = 1 is below min = 2'),

@@ -14,7 +14,7 @@ from chaosreprise.checker import exempt, exposure, outcome, recovered, stalls, w
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.table import number
 from chaosreprise.checker.verdict import Doubt, Moment
-from chaosreprise.history.events import Observe
+from chaosreprise.history.events import HELD_UP, Observe
 from chaosreprise.history.statements import Objective
 
 SHOWN = 3
@@ -37,6 +37,8 @@ def measure(case: Case, objective: Objective) -> tuple[list[Figure], list[Doubt]
     if window is None:
         why = f"the phase {objective.phase!r} did not take place"
         return [], [doubt(objective, why, "see the journal for the step of the method that failed")]
+    if objective.rate:
+        return _rate(case, objective, *window)
     figures, doubts = (_samples if objective.signal else _latencies)(case, objective, *window)
     if not figures:
         what = f"sample of {objective.signal}" if objective.signal else f"{objective.op} that counts"
@@ -127,6 +129,35 @@ def _latencies(case: Case, objective: Objective, lo: int, hi: int) -> tuple[list
         if span is not None:
             figures.append(_latency(case, row, *span))
     return figures, []
+
+
+def _rate(case: Case, objective: Objective, lo: int, hi: int) -> tuple[list[Figure], list[Doubt]]:
+    """How many a second were answered with success. Where too few were asked for, nobody knows whether it could have been more;
+    what was not sent since as many answers were still to come as may be was asked for in vain."""
+    commands, seconds = case.commands, (hi - lo) / 1e9
+    asked = [
+        row
+        for row, op in enumerate(commands.op)
+        if objective.rate in ("any", op) and lo <= commands.lo[row] <= commands.hi[row] <= hi
+    ]
+    held_up = sum(
+        (event.source, event.signal) == ("load", HELD_UP)
+        and objective.rate in ("any", event.value)
+        and lo <= event.lo <= event.hi <= hi
+        for event in case.table.observed
+    )
+    wanted = (len(asked) + held_up) / seconds if seconds > 0 else 0.0
+    if not asked or not wanted:
+        return [], [doubt(objective, "nothing of the kind was asked for", "ask for some in `workload`")]
+    answers = [(commands.outcome[row], commands.answer[row]) for row in asked]
+    sure = sum(outcome == "ok" and answer is not None and answer.hi <= hi for outcome, answer in answers)
+    maybe = sum(outcome != "fail" and (answer is None or answer.lo <= hi) for outcome, answer in answers)
+    if objective.min is not None and maybe / seconds < objective.min and wanted < objective.min:
+        why = f"only {wanted:.3g} a second were asked for"
+        return [], [doubt(objective, why, "ask for more in `workload`, or from a machine that can send them in time")]
+    what = f"{sure} of {len(asked)} answered with success in {seconds:.3f} s"
+    at = case.seconds(hi)
+    return [Figure(sure / seconds, maybe / seconds, [Moment(lo=at, hi=at, what=what, bad=True)], len(asked))], []
 
 
 def _until_answer(case: Case, row: int) -> tuple[int, int | None] | None:

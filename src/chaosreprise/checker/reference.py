@@ -47,6 +47,7 @@ A mistake in it is refused in one sentence before anything is broken.
     {{"name": "reads are fast again", "latency": "answer", "op": "read", "quantile": 0.99, "phase": "quiet", "max": 0.5}},
     {{"name": "starts take effect", "latency": "effect", "op": "start", "quantile": 0.95, "max": 30}},
     {{"name": "noticed in time", "recovery": "noticed_s", "max": 60}},
+    {{"name": "enough is answered", "rate": "any", "phase": "baseline", "min": 100}},
     {{"name": "the load was punctual", "signal": "load.lag_ms", "max": 100}}
   ],
   "refusals": [

@@ -31,6 +31,7 @@ MOMENT = "moment"
 LEFT = "left"  # signal of `owner`: what of the run stays on the platform, a list of sentences
 UNMADE = "unmade"  # signal of `owner`: a fault that the method asked for could not be made; {kind, why}
 STALLED = "stalled"  # signal of `load`: it stood still from `lo` to `hi`
+HELD_UP = "held_up"  # of the load: a call was not sent, since too many of the platform\'s answers were still to come
 HALT = "halt"  # signal of `warden`: somebody ended the run before its time; {by, why}
 LIFECYCLE: tuple[Op, ...] = ("start", "hibernate", "wake", "stop")
 

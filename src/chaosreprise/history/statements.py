@@ -23,12 +23,13 @@ When = Literal[
 
 
 class Objective(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """A figure and its limits: of a sampled `signal` (`source.signal`), of a `latency`, or of a `recovery`; in seconds, a signal in its own unit."""
+    """A figure and its limits: of a sampled `signal` (`source.signal`), of a `latency`, of a `recovery`, or a `rate`; in seconds, a signal in its own unit."""
 
     name: Text
     signal: str = ""
     latency: Literal["", "answer", "effect"] = ""
     recovery: Literal["", "noticed_s", "elsewhere_s", "first_success_s", "drained_s", "normal_s"] = ""
+    rate: Literal["", "any", Op] = ""
     op: Literal["", Op] = ""
     quantile: Quantile | None = None
     phase: Literal["", "baseline", "method", "quiet", "drain", "clean", "close"] = ""

@@ -52,6 +52,8 @@ LEAST_DISK_MIB = 128  # a new cluster takes 40, its log grows to some 80
 EVERYTHING = 100  # more faults at once than a run makes
 DATABASE = "database"
 DATABASE_PORT, CONTROL_PORT = 5432, 8000  # of pods
+FIGURES_HZ = 10
+USED = ("database", "sessions")  # the links that a control plane uses
 GROUPS = ("agents", "sessions", "control-plane", "database")
 MADE = (
     "secrets",
@@ -325,7 +327,23 @@ def _evidence(lab: Settings) -> str:
         return f"\n{rows}[evidence.witness]\n{sink}"
     slots = '[evidence.slots]\nkind = "files"\npath = "slots.jsonl"\nhz = 50\n\n'
     workspaces = '[evidence.workspaces]\nkind = "files"\npath = "workspaces"\nhz = 50\n\n'
-    return f'steps = "{lab.url("clients")}"\n\n{rows}{slots}{workspaces}'
+    return f'steps = "{lab.url("clients")}"\n\n{rows}{slots}{workspaces}{_figures(lab)}'
+
+
+def _figures(lab: Settings) -> str:
+    known = ", ".join(f'"127.0.0.1:{port}"' for name in USED for port in lab.links[name])
+    return f"""\
+[evidence.processes]
+kind = "processes"
+hz = {FIGURES_HZ}
+known = [{known}]
+
+[evidence.statistics]
+kind = "statistics"
+dsn = {{ file = "secrets/reader.dsn" }}
+hz = {FIGURES_HZ}
+
+"""
 
 
 def _components() -> str:

@@ -86,6 +86,7 @@ def new_database(passwords: dict[str, str], users: list[str], admin_hash: str, a
         f"""('{TEMPLATE}', 'Python', 'A Python interpreter', 'Development', '{{"spec": {{"baseImage": "python", "ports": []}}}}');"""
     )
     before = [*roles, f"alter role {READER} set default_transaction_read_only = on;"]
+    before += [f"grant pg_read_all_stats to {READER};"]  # how long statements of others have been running
     before += [f"grant create, usage on schema public to {OWNER};", f"set role {OWNER};"]
     return "\n\n".join([*before, TABLES.strip(), template, *people, *agents, RIGHTS.strip()]) + "\n\n"
 

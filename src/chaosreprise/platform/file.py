@@ -122,14 +122,19 @@ class Kubernetes(Strict, frozen=True):
 
 
 class Evidence(Strict, frozen=True):
-    """`listen`: where a run receives what the sessions' own processes say, who show `token`."""
+    """`listen`: where a run receives what the sessions' own processes say, who show `token`. `known`: of kind "processes", where the
+    processes of its control plane may connect to, beside which each end is told.
+    """
 
-    kind: Literal["sql", "sqlite", "files", "kubernetes", "witness"]
+    kind: Literal["sql", "sqlite", "files", "kubernetes", "witness", "processes", "statistics"]
     hz: Hertz = 1.0
     dsn: Hidden | None = None
     path: Path | None = None
     listen: Listen | None = None
     token: Hidden | None = None
+    known: list[
+        Annotated[str, Meta(pattern=r"^[^:]+:[0-9]{1,5}\Z", description="a host and a port, such as 10.0.0.5:5432")]
+    ] = msgspec.field(default_factory=list)
 
 
 class Components(Strict, frozen=True):
@@ -371,7 +376,8 @@ def _check(where: str, file: PlatformFile) -> None:
         raise BadInput(f'{where}: [timing] is missing: kind = "{file.kind}" needs it')
     if not file.budget.users and file.kind == "streamspace":
         raise BadInput(f"{where}: budget.users = []: name the users whose sessions may be made")
-    _check_needs(where, "evidence", {"sql": "dsn", "sqlite": "path", "files": "path"}, "kind", file.evidence)
+    dsn_or_path = {"sql": "dsn", "sqlite": "path", "files": "path", "statistics": "dsn"}
+    _check_needs(where, "evidence", dsn_or_path, "kind", file.evidence)
     _check_witnesses(where, file)
     _check_kubernetes(where, file)
     _check_components(where, file.components)

@@ -16,7 +16,7 @@ from chaosreprise.errors import BadInput, NotPossible, Unreachable
 from chaosreprise.history import Answer
 from chaosreprise.history.events import Attribution
 from chaosreprise.observe import FolderSource, Source
-from chaosreprise.platform import calls, interpreters, keepers, links, proxies
+from chaosreprise.platform import calls, figures, interpreters, keepers, links, proxies
 from chaosreprise.platform.adapter import SECONDS, Component, Description, Held, Operation
 from chaosreprise.platform.file import Platform
 from chaosreprise.platform.ledgers import LEDGER_FILE, workspaces_parser
@@ -157,6 +157,8 @@ class Sandbox:
             if evidence.kind == "files":
                 path = self._platform.folder / (evidence.path or "")
                 found.append(FolderSource(name, path, LEDGER_FILE, evidence.hz, workspaces_parser(self._run)))
+            elif evidence.kind in figures.KINDS:
+                found.append(figures.source(self._platform, name))
             else:
                 found.append(source(name, evidence, self._platform.folder, self._agent, self._made.sessions))
         return found

@@ -18,6 +18,7 @@ from chaosreprise.history.events import Attribution
 from chaosreprise.history.statements import Claim
 from chaosreprise.observe import FileSource, FolderSource, Source
 from chaosreprise.platform import (
+    figures,
     frames,
     keepers,
     links,
@@ -146,6 +147,8 @@ class StreamSpace:
                 found.append(RowSource(name, evidence.hz, Rows(evidence.dsn.read(self._platform.folder), self.tag)))
             elif evidence.kind == WITNESS:
                 found.append(_sink(name, evidence, self._platform.folder))
+            elif evidence.kind in figures.KINDS:
+                found.append(figures.source(self._platform, name))
             elif evidence.kind == "kubernetes":
                 found += streamspace_objects.sources(self._platform, name, self._key_of)
             elif path.is_dir():

@@ -13,9 +13,6 @@ from chaosreprise.platform.streamspace_login import login
 if TYPE_CHECKING:
     import psycopg
 
-CONNECT_S = 2
-READ_ONLY = "-c statement_timeout=2000 -c default_transaction_read_only=on"
-
 
 async def entered(platform: Platform, http: httpx.AsyncClient) -> bool:
     """Logged in; why not is said once, by who examines that."""
@@ -52,6 +49,8 @@ def field(answer: httpx.Response, name: str) -> Any:
 async def reading(platform: Platform, evidence: str) -> AsyncIterator["psycopg.AsyncConnection[tuple[Any, ...]]"]:
     """A connection to the platform's database that can't write. Raises Unreachable, also for what is asked on it."""
     import psycopg  # noqa: PLC0415 - 0.15 s, which the load would pay for nothing
+
+    from chaosreprise.platform.statistics import CONNECT_S, READ_ONLY  # noqa: PLC0415
 
     dsn = platform.file.evidence[evidence].dsn
     assert dsn is not None

@@ -14,13 +14,14 @@ from typing import Any
 import psycopg
 from psycopg.rows import tuple_row
 
-from chaosreprise.clock import Clock
+from chaosreprise.clock import SECOND, Clock
 from chaosreprise.errors import Unreachable
-from chaosreprise.history import Report
+from chaosreprise.history import Observe, Report
 from chaosreprise.observe import Emit, sample
 
 STATEMENT_TIMEOUT_MS = 2000
 UNSEEN_S = STATEMENT_TIMEOUT_MS / 1000  # no longer than the slowest look: what rows said for a shorter time may escape
+RUNNING, EVERY_S = "running", 0.5  # a signal: how many of our sessions are
 FINAL = {"command": ("completed", "failed"), "session": ("terminated", "failed"), "agent": ()}
 QUERIES = {
     "agent": """
@@ -80,6 +81,10 @@ class Rows:
                         self._final[about].append(row[0])
                     yield _report(source, about, row, since, now)
 
+    def running(self) -> int:
+        """How many of our sessions are, as far as the last look has shown."""
+        return sum(row[1] == RUNNING for row in self._known["session"].values())
+
     async def close(self) -> None:
         if self._connection is not None:
             await self._connection.close()
@@ -110,11 +115,15 @@ class RowSource:
 
     def __init__(self, name: str, hz: float, rows: Rows) -> None:
         self.name, self._hz, self._rows = name, hz, rows
+        self._told = 0
 
     async def run(self, clock: Clock, emit: Emit, stop: asyncio.Event) -> None:
         async def look(since: int, last: bool) -> None:
             async for report in self._rows.changes(self.name, since, full=last):
                 emit(report)
+            if clock.now() - self._told > EVERY_S * SECOND:
+                self._told = clock.now()
+                emit(Observe(lo=since, hi=self._told, source=self.name, signal=RUNNING, value=self._rows.running()))
 
         try:
             await sample(self.name, self._hz, clock, emit, stop, look, UNSEEN_S)

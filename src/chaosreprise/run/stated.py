@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from chaosreprise.errors import BadInput, shown
 from chaosreprise.history.statements import Allowed, Objective, Situation
 
-KINDS = ("signal", "latency", "recovery")
-NOT_RECOVERY = ("phase", "quantile")
+KINDS = ("signal", "latency", "recovery", "rate")
+NOT_WITH = {"recovery": ("phase", "quantile"), "rate": ("quantile",)}
 
 
 class StatedObjective(Objective, forbid_unknown_fields=True):
@@ -55,9 +55,9 @@ def _wrong_objective(stated: Objective) -> Iterator[str]:
         yield "a read has no effect: ask for the latency of its answer"
     if stated.op and not stated.latency:
         yield f"op = {shown(stated.op)} goes only with latency: leave it out"
-    for name in NOT_RECOVERY:
-        if stated.recovery and getattr(stated, name):
-            yield f"{name} = {shown(getattr(stated, name))} does not go with recovery: leave it out"
+    beside = [(kind, name) for kind in given for name in NOT_WITH.get(kind, ()) if getattr(stated, name)]
+    for kind, name in beside:
+        yield f"{name} = {shown(getattr(stated, name))} does not go with {kind}: leave it out"
     if stated.signal and not re.fullmatch(r"[^.\s]+\.\S+", stated.signal):
         yield f"signal = {shown(stated.signal)}: expected a source and a signal, such as load.lag_ms"
 

@@ -6,6 +6,7 @@ from chaosreprise import criteria
 from chaosreprise.checker.attribution import STRENGTH
 from chaosreprise.criteria.experiments import experiments
 from chaosreprise.history.events import LIFECYCLE, Level
+from chaosreprise.platform import figures
 from chaosreprise.platform.file import Platform
 from chaosreprise.platform.said import Said
 from chaosreprise.run import plan
@@ -37,7 +38,10 @@ def _levels(there: Look) -> dict[str, Level]:
     described = there.description
     ops = LIFECYCLE if described.hibernates else ["step"]
     given = [name for name in criteria.GIVEN if getattr(described, name)]
-    ledgers = {plan.ROWS if entry.kind != "files" else name for name, entry in there.blind.file.evidence.items()}
+    evidence = there.blind.file.evidence.items()
+    ledgers = {
+        plan.ROWS if entry.kind != "files" else name for name, entry in evidence if entry.kind not in figures.KINDS
+    }
     if any(entry.level in STRENGTH and entry.level != "none" for entry in described.attribution):
         ledgers.add(plan.SLOTS)
     able = criteria.levels_of(ledgers, described.attribution, given, ops)

@@ -17,7 +17,7 @@ from typing import Any
 from chaosreprise.clock import SECOND, Clock
 from chaosreprise.errors import RunBroken
 from chaosreprise.history import Answer, Coverage, Observe, Recording, Submit
-from chaosreprise.history.events import Op, Place
+from chaosreprise.history.events import HELD_UP, Op, Place
 from chaosreprise.platform.adapter import Adapter, Operation
 from chaosreprise.platform.links import crossed
 from chaosreprise.workload.asks import Asks
@@ -392,10 +392,12 @@ class Load:
             await self._clock.sleep(max(0.0, (intended - self._clock.now()) / SECOND))
             if self._gives_way():
                 continue
-            if self._clock.now() - intended > SECOND or len(self._under_way) >= OPEN_AT_MOST:
-                self._skipped += 1
-                continue
             op: Op = "step" if name == "step" else "read"
+            if (now := self._clock.now()) - intended > SECOND or len(self._under_way) >= OPEN_AT_MOST:
+                self._skipped += 1
+                if now - intended <= SECOND:
+                    self._writer.write(Observe(lo=now, hi=now, source="load", signal=HELD_UP, value=op))
+                continue
             session = None if name == "list" else self._random.choice(self._steppers)
             task = asyncio.create_task(self._do(op, session, intended=intended))
             self._under_way.add(task)

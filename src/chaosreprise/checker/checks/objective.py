@@ -2,8 +2,9 @@
 
 Definition (design, section 4: "a predicate over a sampled signal or a latency quantile in a phase does not hold"). A figure
 is each sample of a signal, the latency of each command of a kind (from its submission to its answer or to its effect), one
-quantile of either (nearest rank), or a figure of the recovery from each proven fault. It must not be above `max` nor below
-`min`. With a phase, only what was sampled or submitted in it counts.
+quantile of either (nearest rank), a figure of the recovery from each proven fault, or a rate: how many commands of a kind, or
+of `any`, were answered with success per second of a phase. It must not be above `max` nor below `min`. With a phase, only
+what was sampled or submitted in it counts.
 
 Promise: what the experiment states.
 
@@ -12,7 +13,8 @@ commands count as nothing; one without a clear answer, or without its effect, co
 
 Needs. For a signal its source covered throughout the phase, and at least one sample: an absent series is unknown, never 0.
 For a latency at least one command. For a quantile so many that one lies beyond it, as 20 for 0.95: of fewer it is false where it
-would be whatever the others were, and else unknown. For a recovery what the report says of it.
+would be whatever the others were, and else unknown. For a recovery what the report says of it. For a rate that as many were asked
+for: of a platform that was asked for less nobody knows what it takes.
 
 Witness. The figure, its limit, and the commands or samples that are farthest beyond it.
 
@@ -128,7 +130,8 @@ def _name(objective: Objective) -> str:
     phase = f" in the phase {objective.phase!r}" if objective.phase else ""
     if objective.recovery:
         return objective.recovery
-    what = objective.signal or f"{objective.op} to its {objective.latency}"
+    of = f"rate of {'all calls' if objective.rate == 'any' else objective.rate}" if objective.rate else ""
+    what = of or objective.signal or f"{objective.op} to its {objective.latency}"
     return f"{quantile}{what}{phase}"
 
 
@@ -141,7 +144,8 @@ def _range(figure: Figure) -> str:
 def _limits(objective: Objective) -> str:
     parts = [] if objective.max is None else [f"at most {objective.max:g}"]
     parts += [] if objective.min is None else [f"at least {objective.min:g}"]
-    return " and ".join(parts) + ("" if objective.signal else " s")
+    unit = "" if objective.signal else " a second" if objective.rate else " s"
+    return " and ".join(parts) + unit
 
 
 CHECK = Check(
@@ -154,5 +158,5 @@ CHECK = Check(
     judge=judge,
     asks="objectives",
     baseline=False,
-    criteria=("SS-8.2", "SS-10.1", "SI-3.3", "SI-4.1", "SX-1"),
+    criteria=("SS-8.2", "SS-10.1", "SI-3.3", "SI-4.1", "SI-4.2", "SS-2.5", "SX-1"),
 )

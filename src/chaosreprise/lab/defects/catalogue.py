@@ -8,6 +8,7 @@ from chaosreprise.lab.defects.defect import Defect
 AWAY, ALL_AWAY = "agent-failover", "all-agents-away"
 SLEEPS = "hibernate-wake"
 ROWS = "agent-failover-by-rows"
+CAPACITY = "capacity"
 REFUSES, HANGS = "database-refuses", "database-hangs"
 
 LOST = (
@@ -260,6 +261,21 @@ OBJECTIVE = (
         "online-for-ever", "objective", AWAY,
         "an agent without a connection, and without a heartbeat, still counts as online: nobody notices that it is gone",
         {"Roster": "roster.OnlineForEver"}, also=("dishonest",),
+    ),
+    Defect(
+        "asks-kubernetes", "objective", CAPACITY,
+        "each create asks the API server of a cluster by itself, beside what its agent does there",
+        {"Store": "store.AsksKubernetes"},
+    ),
+    Defect(
+        "counts-everything", "objective", CAPACITY,
+        "each create has the database go through all that there ever was: what takes a second is said to be counting",
+        {"Store": "store.CountsEverything"},
+    ),
+    Defect(
+        "one-at-a-time", "objective", CAPACITY,
+        "the steps of all sessions stand in one line: each alone is quick, and many at once wait for each other",
+        {"Steps": "steps.OneAtATime"},
     ),
 )  # fmt: skip
 FAIL_OPEN = (

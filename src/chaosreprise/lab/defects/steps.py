@@ -11,6 +11,7 @@ from chaosreprise.lab.steps import Steps
 
 GROWS_BY_S, LONGEST_S = 0.15, 6.0
 MIXED = 5
+IN_LINE_S = 0.25
 SPARED = 3  # every so many steps: a process for each would keep the machine busy with nothing else
 
 
@@ -27,6 +28,19 @@ class GrowingSteps(Steps):
         said = await super().run(session, endpoint, number, command)
         await asyncio.sleep(looking_s)
         return said
+
+
+class OneAtATime(Steps):
+    """Steps wait for each other, also those of different sessions."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        super().__init__(folder)
+        self._line = asyncio.Lock()
+
+    async def run(self, session: str, endpoint: Row, number: str, command: str) -> Said:
+        async with self._line:
+            await asyncio.sleep(IN_LINE_S)
+            return await super().run(session, endpoint, number, command)
 
 
 class LastAnswer(Steps):

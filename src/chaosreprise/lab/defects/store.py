@@ -1,6 +1,7 @@
 """Defects in what a call decides: where a session goes, how it is refused, what is left of it, how a command is named."""
 
 import asyncio
+import contextlib
 import time
 import zlib
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from chaosreprise.lab.store import INSERT_COMMAND, PLACEMENT_LOCK, Change, Comma
 NO_AGENTS = 503
 TRIES, TRY_AGAIN_S = 24, 0.25
 SWEEPS, SWEEP_S = 6, 3.0
+COUNTING_S = 1.0
 KEPT_S = 0.04  # for each session that there ever was
 AT_ONCE_S = 1.0  # what took longer was no accident
 _PLACE = """
@@ -90,6 +92,37 @@ class SweepsInLine(Store):
         if self._creates % SWEEPS == 0:
             await asyncio.sleep(SWEEP_S)
         return await super().create(request, asked, connected)
+
+
+class AsksKubernetes(Store):
+    """The API server of a cluster is asked before each create, over a connection that is kept. There is none here: we play it."""
+
+    _talk: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+    _lock = asyncio.Lock()
+
+    async def create(self, request: Create, asked: quota.Size, connected: Sequence[str]) -> tuple[Row, Command]:
+        async with self._lock:
+            if self._talk is None:
+                server = await asyncio.start_server(_answer_as_kubernetes, "127.0.0.1", 0)
+                self._talk = await asyncio.open_connection(*server.sockets[0].getsockname())
+            reader, writer = self._talk
+            writer.write(b"GET /apis/stream.space/v1alpha1/templates HTTP/1.1\r\nHost: kubernetes\r\n\r\n")
+            await reader.readuntil(b"{}")
+        return await super().create(request, asked, connected)
+
+
+async def _answer_as_kubernetes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(asyncio.IncompleteReadError):
+        while await reader.readuntil(b"\r\n\r\n"):
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+
+class CountsEverything(Store):
+    """What is counted for a create is counted by a statement that takes a second."""
+
+    async def count(self, connection: Connection, user: str, asked: quota.Size) -> None:
+        await connection.execute("select pg_sleep(%s)", (COUNTING_S,))
+        await super().count(connection, user, asked)
 
 
 class KeepsForEver(Store):
