@@ -336,4 +336,5 @@ coalesce = false
 files = true
 memory = false
 placement = true
+states = true
 """
