@@ -83,6 +83,28 @@ def test_a_late_report_of_an_old_command_that_overwrites_a_newer_one_is_seen():
     assert "terminated to hibernated: there is no such way" in lifecycle(made).witnesses[0].say
 
 
+@pytest.mark.parametrize(
+    ("after", "value"), [("terminated", "true"), ("terminating", "true"), ("hibernating", "false"), (None, "false")]
+)
+def test_a_late_word_on_an_older_command_is_passed_over_unless_it_stays(after, value):
+    made = run()
+    for op, at in (("hibernate", 8.0), ("stop", 8.2)):
+        made.answer(made.submit(op, "s-a1-stepper", at), at + 0.05, "ok")
+    made.session("s-a1-stepper", "terminating", 8.3)
+    made.session("s-a1-stepper", "hibernated", 8.4)
+    made.drop(Report, lambda e: e.id == "s-a1-stepper" and e.state == "terminated")
+    if after is not None:
+        made.session("s-a1-stepper", after, 8.6)
+    if after == "terminating":
+        made.session("s-a1-stepper", "terminated", 8.8)
+    found = lifecycle(made)
+    assert found.value == value, found.witnesses
+    made.contract.promises = {"states": True}
+    assert lifecycle(made).value == "false", "what is promised"
+    if value == "false":
+        assert "terminating to hibernated, and it stayed so" in found.witnesses[0].say
+
+
 def test_states_that_nobody_looked_at_are_passed_unseen():
     made = run()
     made.drop(Report, lambda e: e.about == "session" and e.state == "pending")
@@ -342,7 +364,7 @@ def test_it_agrees_with_brute_force_on_small_histories(seed):
             seen.append(
                 (at, chance.choice(["running", "hibernating", "hibernated", "waking", "terminating", "terminated"]))
             )
-    made = Made(require=["lifecycle"], states=STATES, bounds={})
+    made = Made(require=["lifecycle"], states=STATES, bounds={}, promises={"states": True})
     for of in ("recorder", "rows", "load"):
         made.cover(of, 0.0)
         made.cover(of, 99.0, on=False)

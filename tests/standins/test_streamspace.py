@@ -143,11 +143,21 @@ def test_where_nothing_can_be_broken_observing_finds_what_is_wrong_even_so_and_i
 def test_a_bug_shows_in_rows_alone_and_is_called_baseline_if_nothing_was_broken(
     tmp_path: pathlib.Path, space_database: str, bug: str, baseline: bool
 ) -> None:
-    ran = run(standin_space.written(tmp_path, space_database, bug), "lifecycle")
+    space = standin_space.written(tmp_path, space_database, bug)
+    space.file.write_text(f"{space.file.read_text()}\n[promises]\nstates = true\n")
+    ran = run(space, "lifecycle")
     found = ran.verdict()["checks"]["lifecycle"]
     assert (ran.code, found["verdict"]) == (1, "false"), ran.told()
     assert (found["baseline"] > 0) == baseline, ran.told()
     assert ("all in the baseline, before anything was broken" in ran.output) == baseline
+
+
+@pytest.mark.thorough
+def test_a_late_word_that_does_not_stay_is_no_bug_where_nothing_else_is_promised(
+    tmp_path: pathlib.Path, space_database: str
+) -> None:
+    ran = run(standin_space.written(tmp_path, space_database, "late-status"), "lifecycle")
+    assert ran.code == 0, ran.told()
 
 
 def test_a_check_without_its_evidence_is_refused_before_anything_is_broken(

@@ -390,4 +390,5 @@ coalesce = false
 files = true
 memory = false
 placement = true
+states = true
 """

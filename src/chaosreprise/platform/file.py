@@ -213,6 +213,7 @@ class Promises(Strict, frozen=True):
     files: bool = True
     memory: bool | None = None
     placement: bool = False
+    states: bool = False
     takeover_s: Seconds | None = None
 
     def stated(self) -> dict[str, Any]:

@@ -58,6 +58,7 @@ class SimulatedAdapter:
                 "at_most_once": True,
                 "order": True,
                 "streams": True,
+                "states": True,
                 "coalesce": self._control.scenario.coalesces,
             },
             bounds=dict.fromkeys(BOUNDED, round(BOUND_S * SECOND)),

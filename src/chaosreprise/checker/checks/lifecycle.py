@@ -8,6 +8,10 @@ there must be a way, and each change by a command on it takes one command of its
 change, refused by nobody and taken by no other change. Commands without a clear answer may be taken or not. A command that
 shows no change is no violation here: `lost` asks for effects.
 
+Where `states` is not promised an agent's word on an older command may come after a newer one was accepted: a state that the older
+one leads to is passed over while the platform is about to leave another one, if that one, or what it leads to by itself, is
+reported next and in time. What stays is a violation.
+
 A state that the platform leaves by itself passes. It must be left within the bound of the kind of command that leads there,
 from when it was surely reached, or from the heal of a fault on the session's path (`due`).
 
@@ -36,7 +40,8 @@ from chaosreprise.checker import witness
 from chaosreprise.checker.automaton import ABSENT, Automaton, Needs, add, cheapest
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.check import Check
-from chaosreprise.checker.passing import stays
+from chaosreprise.checker.due import due
+from chaosreprise.checker.passing import EVERY_PATH, stays
 from chaosreprise.checker.verdict import Doubt, Finding, Moment, NotTested, Witness
 from chaosreprise.history.events import LIFECYCLE, Report
 
@@ -95,10 +100,10 @@ def judge(case: Case) -> Finding:
 
 def _explain(case: Case, automaton: Automaton, session: str, reports: Sequence[Report], tally: Tally) -> None:
     """Follow the reports of one source; `taken` is what each way so far has used up."""
-    moments = _moments(case, session)
-    at = ABSENT if moments["start"] else reports[0].state
+    moments, late_words = _moments(case, session), not case.contract.promises.get("states")
+    at = before = ABSENT if moments["start"] else reports[0].state
     taken: list[Needs] = [()]
-    for report in reports:
+    for number, report in enumerate(reports):
         if report.hi > case.known_effects_until:
             return  # the command behind it may not be in the history yet
         if report.state not in automaton.states:
@@ -112,6 +117,19 @@ def _explain(case: Case, automaton: Automaton, session: str, reports: Sequence[R
         if possible:
             taken = possible
             tally.explained += 1
+        elif late_words and _is_late_word(automaton, before, at, report, taken, moments):
+            after = next((one for one in reports[number:] if one.state != report.state), None)
+            if after is None and case.live:
+                return  # it may be taken back yet
+            if (
+                after is not None
+                and () in automaton.ways(at, after.state)
+                and _in_time(case, automaton, at, report, after)
+            ):
+                continue
+            tally.breaks.append(
+                Break(session, report, at, f"{_called(at)} to {report.state}, and it stayed so", report.hi)
+            )
         elif _could_have_died(case, session, report.hi) and any(
             _there(used, {**moments, CRASH: [0] * dict(used).get(CRASH, 0)}, report.hi) for used in further
         ):
@@ -120,7 +138,22 @@ def _explain(case: Case, automaton: Automaton, session: str, reports: Sequence[R
         else:
             say = _why_not(at, report.state, ways)
             tally.breaks.append(Break(session, report, at, say, report.hi))
-        at = report.state
+        before, at = at, report.state
+
+
+def _is_late_word(
+    automaton: Automaton, before: str, at: str, report: Report, taken: Sequence[Needs], moments: dict[str, list[int]]
+) -> bool:
+    """Whether the way to a state that passes by itself could have been overtaken by what an older command, or none, leads to."""
+    ways = automaton.ways(before, report.state) if at in automaton.passing else []
+    return any(_there(add(used, needs), moments, report.hi) for used in taken for needs in ways)
+
+
+def _in_time(case: Case, automaton: Automaton, at: str, report: Report, after: Report) -> bool:
+    """Whether what was passed over may have been taken back by when the state that it overwrote was due to be left."""
+    bounds = [bound for op in automaton.passing[at] if (bound := case.contract.bounds.get(op)) is not None]
+    limit = due(case, report.hi, max(bounds), EVERY_PATH, report.id) if bounds else None
+    return limit is None or after.lo <= limit
 
 
 def _moments(case: Case, session: str) -> dict[str, list[int]]:
