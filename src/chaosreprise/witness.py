@@ -30,7 +30,7 @@ BUFFER = 4096  # reports: 17 minutes without a sink
 AT_ONCE = 500  # reports in one request
 LONGEST = 65536  # bytes of an answer
 PATIENCE_S = 2.0  # for one answer
-LAST_WORDS_S = 0.5  # an end that is asked for does not wait for a sink
+LAST_WORDS_S = 5.0  # an end that is asked for waits no longer for a sink, and for none that does not answer
 LEDGER = ".reprise-witness"
 SINK, TOKEN, TOKEN_FILE, SESSION, HOME = (
     f"REPRISE_WITNESS_{name}" for name in ("SINK", "TOKEN", "TOKEN_FILE", "SESSION", "HOME")
@@ -121,12 +121,14 @@ class Witness:
         while True:
             self._wake.wait()
             self._wake.clear()
-            while self._waiting and not self._ended_saying():
+            while self._waiting and not self._said_it():
+                if self._ending:
+                    return
                 time.sleep(EVERY_S)
             if self._ending and not self._waiting:
                 return
 
-    def _ended_saying(self) -> bool:
+    def _said_it(self) -> bool:
         """Whether the sink took what waits, as much as one request holds; else try again later, when the next is made."""
         with self._lock:
             reports = [*self._waiting][:AT_ONCE]

@@ -26,7 +26,7 @@ def forgotten(
     case: Case, promised: Sequence[Label], bare: Collection[str], said_lost: Callable[[Case, str, int, int], bool]
 ) -> Iterator[Forgot]:
     """The first of each session and kind."""
-    for session, each in case.once(processes).items():
+    for session, each in sorted(case.once(processes).items()):
         for label in promised:
             if label == "files" and session in bare:
                 continue
@@ -52,7 +52,7 @@ def _is_lost(label: Label, earlier: Sign, later: Sign) -> bool:
 
 def heard_across(case: Case, moment: int, promised: Collection[str]) -> Iterator[str]:
     """Sessions that spoke of what is promised before and after it."""
-    for session, each in case.once(processes).items():
+    for session, each in sorted(case.once(processes).items()):
         signs = [sign for own in each for sign in own if "memory" in promised or sign.kept is not None]
         if any(sign.hi < moment for sign in signs) and any(sign.lo > moment for sign in signs):
             yield session
