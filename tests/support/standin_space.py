@@ -53,7 +53,7 @@ PORT = "{port}"
 DATABASE_URL = {{ env = "SPACE_DATABASE" }}
 ADMIN_PASSWORD = {{ env = "SPACE_PASSWORD" }}
 JWT_SECRET = {{ env = "SPACE_JWT" }}
-AGENT_TIMEOUT_S = "5"
+AGENT_TIMEOUT_S = "{silent_s}"
 AGENT_BOOTSTRAP_KEY = {{ env = "SPACE_BOOTSTRAP" }}
 STANDIN_DEFECT = "{defect}"
 WORKSPACES = "workspaces"
@@ -189,6 +189,7 @@ def written(
             password=password,
             control=f'steps = "http://127.0.0.1:{port}/steps"\n' if cluster else "",
             timing=OF_PODS if cluster else QUICK,
+            silent_s=30 if cluster else 5,  # who is taken for dead while it works is given its commands again
         )
     )
     env = {

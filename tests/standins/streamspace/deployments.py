@@ -79,7 +79,7 @@ class Deployments:
             except client.ApiException as error:
                 if error.status != 404:
                     raise
-        return self._gone(name) if not misbehaves("two-deployments") else ""
+        return self._gone(name)
 
     def _make(self, name: str, session: str, payload: dict[str, Any]) -> None:
         labels = _labels(payload)
@@ -113,7 +113,8 @@ class Deployments:
         return list(self._core.list_namespaced_pod(self._where, label_selector=f"session={name}").items)
 
     def _gone(self, name: str) -> str:
-        self._until(lambda: misbehaves("hasty") or not self._pods(name))
+        hasty = misbehaves("hasty") or misbehaves("two-deployments")  # of which one stays
+        self._until(lambda: hasty or not self._pods(name))
         return ""
 
     def _ready(self, name: str, count: int = 1) -> str:
