@@ -31,7 +31,7 @@ FILLED = {
 }
 COMMENTED = re.compile(r"^# (?=\[|[a-z_0-9]+ = )", re.MULTILINE)
 OF_STREAMSPACE = {"evidence.*.listen", "evidence.*.token"}  # its sessions are processes that speak for themselves
-OWN_NAMES = ("evidence", "components", "links")  # tables whose entries somebody names
+OWN_NAMES = ("evidence", "components", "links", "forward")  # tables whose entries somebody names
 
 
 def filled(kind: str) -> str:
