@@ -16,6 +16,7 @@ from chaosreprise.errors import NotAllowed, Unreachable
 from chaosreprise.kubernetes import deployments, marks, reaping
 from chaosreprise.kubernetes.api import Api
 from chaosreprise.kubernetes.where import Where
+from chaosreprise.run import healing
 
 pytestmark = pytest.mark.kubernetes
 PATIENCE_S = 90.0
@@ -182,3 +183,11 @@ def test_heal_undoes_in_the_cluster_of_a_platform_file_what_nobody_here_knows_of
     )
     assert (done.returncode, state(space)) == (0, (2, False)), done
     assert "deployments/k1: fault r1/f1 was left, " in done.stdout
+
+
+def test_a_platform_file_that_is_not_there_stops_no_other_healing(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (told, well), (last, _) = healing.lines(str(tmp_path / "none.toml"))
+    assert ("can't be looked for" in told, well, last) == (True, False, "1 things could not be repaired: see above")

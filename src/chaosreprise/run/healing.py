@@ -19,20 +19,16 @@ from chaosreprise.stack import starter
 
 
 def lines(platform: str = "embedded") -> list[tuple[str, bool]]:
-    """What was found and done, a line each, and whether that is well; the last one says whether anything is left.
-
-    Raises BadInput when the platform file can't be read.
-    """
-    where = load(platform).cluster
-    return list(_healed(where))
+    """What was found and done, a line each, and whether that is well; the last one says whether anything is left."""
+    return list(_healed(platform))
 
 
-def _healed(where: Where | None) -> Iterator[tuple[str, bool]]:
+def _healed(platform: str) -> Iterator[tuple[str, bool]]:
     left = 0
     for one in client.heal_all():
         left += one.state == "leaked"
         yield str(one), one.state != "leaked"
-    for line, well in _reaped(where) if where is not None else ():
+    for line, well in _reaped(platform):
         left += not well
         yield line, well
     for folder in starter.sweep():
@@ -44,13 +40,16 @@ def _healed(where: Where | None) -> Iterator[tuple[str, bool]]:
     yield (f"{left} things could not be repaired: see above", False) if left else ("clean", True)
 
 
-def _reaped(where: Where) -> Iterator[tuple[str, bool]]:
-    async def look() -> list[reaping.Reaped]:
+def _reaped(platform: str) -> Iterator[tuple[str, bool]]:
+    """Whatever is wrong with the platform file or its cluster stops no other healing."""
+
+    async def look(where: Where) -> list[reaping.Reaped]:
         async with await Api.to(where) as api:
             return await reaping.reap(api, time.monotonic())
 
     try:
-        for one in asyncio.run(look()):
+        where = load(platform).cluster
+        for one in asyncio.run(look(where)) if where is not None else ():
             yield str(one), one.well
     except RepriseError as error:
-        yield f"faults in the namespace {where.namespace} can't be looked for: {error}", False
+        yield f"faults in the cluster of {platform} can't be looked for: {error}", False
