@@ -92,10 +92,12 @@ def test_what_could_be_done_is_what_the_plans_of_faults_and_experiments_say(whol
     limited = {one.name: one.say for one in told(whole, "fault") if one.state != "ok"}
     assert "is on no small file system of its own" in limited.pop("database.disk_full")
     assert limited.pop("database.disk_read_only")
+    of_clusters = {kind for kind, why in limited.items() if "kubernetes" in why}
+    assert {"agents.evict", "agents.drain_node"} <= of_clusters
     assert all(
         "components.data-plane is not set" in limited[kind] for kind in limited if kind.startswith("data-plane.")
     )
-    others = [kind for kind in limited if not kind.startswith("data-plane.")]
+    others = [kind for kind in limited if not kind.startswith("data-plane.") and kind not in of_clusters]
     assert [kind for kind in others if not kind.endswith((".memory_limit", ".disk_slow", ".clock_skew"))] == []
     assert states(whole, "experiment", "agent-failover") == {"ok"}
     assert "1 of 2 control-plane are there" in says(whole, "experiment", "two-control-planes")
@@ -199,7 +201,7 @@ def test_each_column_that_is_said_to_be_needed_is_and_no_other() -> None:
 def test_what_is_limited_is_said_and_a_run_can_begin_all_the_same(edited: Edited) -> None:
     """A role that may write, a share that one agent exceeds, a kind that is none, a promise that is not made."""
     path = edited(
-        ("secrets/reader.dsn", "secrets/control.dsn"),
+        ('kind = "sql"\ndsn = { file = "secrets/reader.dsn"', 'kind = "sql"\ndsn = { file = "secrets/control.dsn"'),
         ("share = 1.0", "share = 0.34"),
         ('faults = ["', 'faults = ["agents.crsh", "'),
         ('[components.database]\nhow = "process"\nkeeper = "keeper.json"', '[components.database]\nhow = "none"'),
