@@ -287,7 +287,7 @@ def test_after_a_kill_heal_stops_the_sessions_of_that_run_and_stop_finds_no_run(
     healed = reprise(state, "heal")
     assert healed.returncode == 0, healed
     tidied, last = healed.stdout.splitlines()
-    assert re.fullmatch(rf"run {name}: \d+ sessions left on lab-\w+@\S+ -> stopped", tidied)
+    assert re.fullmatch(rf"lab-\w+@\S+: \d+ sessions of run {name} were left: stopped", tidied)
     assert last == "clean"
     assert running_slots(lab) == set()
     assert reprise(state, "heal").stdout == "clean\n"
