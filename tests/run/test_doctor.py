@@ -199,7 +199,7 @@ def test_each_column_that_is_said_to_be_needed_is_and_no_other() -> None:
 def test_what_is_limited_is_said_and_a_run_can_begin_all_the_same(edited: Edited) -> None:
     """A role that may write, a share that one agent exceeds, a kind that is none, a promise that is not made."""
     path = edited(
-        ("secrets/reader.dsn", "secrets/control.dsn"),
+        ('"sql"\ndsn = { file = "secrets/reader.dsn" }', '"sql"\ndsn = { file = "secrets/control.dsn" }'),
         ("share = 1.0", "share = 0.34"),
         ('faults = ["', 'faults = ["agents.crsh", "'),
         ('[components.database]\nhow = "process"\nkeeper = "keeper.json"', '[components.database]\nhow = "none"'),
