@@ -68,6 +68,7 @@ FEWER = {
 HOLD_S = {  # longer than the lab of these tests waits for an agent, or for its database
     "agent-and-database": 2.0,
     "agent-blackhole": 1.5,
+    "agent-dies-before-ack": 2.5,  # so many that hibernations come after the first wake, too
     "agent-freeze": 1.5,
     "agent-zombie": 3.0,  # and for as long as it may be called online all the same
     "burst-of-creates": 6.0,
