@@ -62,7 +62,7 @@ class Sessions:
     async def foreign(self, component: str) -> int:
         """Sessions without our tag that have not ended and may be on this component. Raises what keeps them from being counted."""
         for evidence in self._platform.file.evidence.values():
-            if evidence.dsn is not None:
+            if evidence.kind == "sql" and evidence.dsn is not None:
                 return await self._count_rows(evidence.dsn.read(self._platform.folder), component)
         return await self._count_listed(component)
 
