@@ -18,7 +18,7 @@ SOME = (
     "newest-first",
     pytest.param("refused-but-queued", marks=pytest.mark.thorough),
     pytest.param("replay-twice", marks=pytest.mark.thorough),
-    "brings-up-again",
+    pytest.param("brings-up-again", marks=pytest.mark.thorough),
 )
 FEW = ["--var=sleepers:int=1"]
 SPEAKS = "sessions-speak"  # of whose lab nothing is seen but rows and what sessions say of themselves

@@ -52,7 +52,7 @@ RUNTIMES = [
 LATE_S = 60.0  # within which a service answers again, however busy this machine is
 GUARD = {"name": "nobody is let in without a token", "signal": "health.guarded", "min": 1}
 FOUND = [
-    ("no-step-row", "sandbox-database-refuses", "unrecorded"),
+    pytest.param("no-step-row", "sandbox-database-refuses", "unrecorded", marks=pytest.mark.thorough),
     ("registers-anew", "sandbox-agent-crash", "state-loss"),
     pytest.param("asks-again-when-it-wakes", "sandbox-control-plane-freeze", "duplicate", marks=pytest.mark.thorough),
     pytest.param("begins-anew-when-it-wakes", "sandbox-data-plane-freeze", "state-loss", marks=pytest.mark.thorough),

@@ -47,5 +47,5 @@ def test_what_is_no_step_of_ours_is_left_to_chaos_toolkit(stated: Any) -> None:
 
 
 def test_an_action_of_the_load_is_no_fault_whatever_it_is_called() -> None:
-    found = method.faults_of([step("agents.drain", {}), step("load.drain", {})])
-    assert [one.kind for one in found] == ["agents.drain"]
+    found = method.faults_of([step("agents.crash", {}), step("load.crash", {})])
+    assert [one.kind for one in found] == ["agents.crash"]

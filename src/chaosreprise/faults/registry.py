@@ -57,7 +57,7 @@ def action(provider: Any) -> str | None:
 
 
 def is_fault(name: str) -> bool:
-    """Whether an action of this name is a fault: `agents.drain` is one, where `load.drain` waits for what was sent."""
+    """Whether an action of this name is a fault: nothing that the load does is one."""
     group, _, verb = name.partition(".")
     return verb in verbs() and group != LOAD
 
