@@ -1,6 +1,6 @@
 """Faults that only a cluster has: made with the rights of their own roles, proven on what is there, undone, and refused without a right.
 
-The pods are of an image with Python and `sh` that the nodes have: REPRISE_TEST_IMAGE, else any whose name says so. What was called is compared
+The pods are of an image with Python and `sh` that the nodes have: REPRISE_IMAGE, else any whose name says so. What was called is compared
 with the audit log of the API server where REPRISE_TEST_AUDIT_LOG says where that is.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 
 import linkwire
 import pytest
-from clusters import ACCOUNT, ON, Rule, Space, rules_of, written
+from clusters import ACCOUNT, ON, Rule, Space, rules_of, with_python, written
 from kubernetes import client as api
 
 from chaosreprise.clock import SECOND
@@ -55,18 +55,13 @@ UNCALLED = {("create", "", "pods/exec")}  # asked for by newer servers beside th
 
 def serving(space: Space) -> dict[str, Any]:
     """A container that listens, ends on SIGTERM, and is of an image that is there already."""
-    nodes = space.core.list_node().items
-    there = sorted({name for node in nodes for image in node.status.images or [] for name in image.names or []})
-    wanted = os.environ.get("REPRISE_TEST_IMAGE")
-    found = [
-        one for one in there if (wanted and wanted in one) or (not wanted and ("reprise" in one or "python" in one))
-    ]
-    if not found:
-        pytest.skip(
-            f"the nodes have no image with Python ({wanted or 'REPRISE_TEST_IMAGE is not set'}): no pod could serve"
-        )
     command = ["python3", "-c", SERVES]
-    return {"image": found[0], "command": command, "ports": [{"containerPort": PORT}], "readinessProbe": PROBE}
+    return {
+        "image": with_python(space),
+        "command": command,
+        "ports": [{"containerPort": PORT}],
+        "readinessProbe": PROBE,
+    }
 
 
 @pytest.fixture(scope="module")

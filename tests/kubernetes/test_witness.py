@@ -2,16 +2,14 @@
 
 import asyncio
 import contextlib
-import os
 import pathlib
-import re
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 import yaml
-from clusters import BASE, Space
+from clusters import BASE, Space, with_python
 from kubernetes import client
 
 from chaosreprise import checker, witness
@@ -21,19 +19,6 @@ from chaosreprise.observe.witnesses import WitnessSource
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(300)]
 TOKEN, SESSION, HOME = "in-the-image", "alice-reprise-witness-3f2a9b1c", "/config"
-WITH_PYTHON = re.compile("python|reprise|witness")
-
-
-def image(space: Space) -> str:
-    """One with Python that is on the nodes already."""
-    nodes = space.core.list_node().items
-    names = sorted(name for node in nodes for image in node.status.images or [] for name in image.names or [])
-    found = os.environ.get("REPRISE_TEST_IMAGE") or next(filter(WITH_PYTHON.search, names), None)
-    if found is None:
-        pytest.skip(
-            "the cluster has no node with an image that has Python: set REPRISE_TEST_IMAGE to one that is there"
-        )
-    return found
 
 
 def address(space: Space) -> str:
@@ -61,7 +46,7 @@ def deploy(space: Space, sink: str) -> None:
     labels = {"app": "streamspace-session", "session": SESSION}
     container = {
         "name": "session",
-        "image": image(space),
+        "image": with_python(space),
         "imagePullPolicy": "Never",
         "command": ["python3", "-I", "-S", "/opt/reprise/witness.py"],
         "env": [

@@ -123,11 +123,23 @@ def rules_of(role: str, kind: str = "Role") -> list[Rule]:
     ]
 
 
+def images(space: "Space") -> list[str]:
+    """What its nodes say that they have; they say it every few minutes."""
+    nodes = space.core.list_node().items
+    return sorted({name for node in nodes for image in node.status.images or [] for name in image.names or []})
+
+
+def with_python(space: "Space") -> str:
+    """An image with Python and `sh` that its nodes have. Skips the test where none is known."""
+    found = IMAGE or next((name for name in images(space) if "python" in name or "reprise" in name), None)
+    if found is None:
+        pytest.skip(NO_IMAGE)
+    return found
+
+
 def pause(space: "Space") -> str:
     """An image that its nodes have already. Skips the test where there is none."""
-    nodes = space.core.list_node().items
-    images = {name for node in nodes for image in node.status.images or [] for name in image.names or []}
-    pauses = sorted(name for name in images if "pause" in name)
+    pauses = [name for name in images(space) if "pause" in name]
     if not pauses:
         pytest.skip("the cluster has no node with the image `pause`: no pod could be run without a registry")
     return pauses[0]
