@@ -138,8 +138,11 @@ async def _both_ways(
 
 
 async def _to_pod(channels: "aiohttp.ClientWebSocketResponse", reader: asyncio.StreamReader) -> None:
-    while data := await reader.read(BLOCK):
-        await channels.send_bytes(bytes([DATA]) + data)
+    with contextlib.suppress(
+        ConnectionResetError
+    ):  # closed by the pod's end; a way that broke shows at the next connection
+        while data := await reader.read(BLOCK):
+            await channels.send_bytes(bytes([DATA]) + data)
 
 
 async def _from_pod(channels: "aiohttp.ClientWebSocketResponse", writer: asyncio.StreamWriter) -> None:
