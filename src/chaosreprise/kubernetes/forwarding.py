@@ -27,6 +27,7 @@ DATA, ERROR = 0, 1
 PORT_BYTES = 2  # with which the server begins each channel
 BLOCK = 64 << 10
 CONNECT_S = 5.0
+CLOSING_S = 0.25  # what aiohttp asks for, for TLS
 RIGHTS = (Right("list", "", "pods"), Right("get", "", "pods/portforward"), Right("create", "", "pods/portforward"))
 """An upgrade is a GET; newer servers ask for `create` all the same."""
 
@@ -75,6 +76,7 @@ class Forwarder:
             self._end = partial(asyncio.get_running_loop().call_soon_threadsafe, over.set)
             self._serves.set()
             await over.wait()
+            await _end_others()
 
     async def _listening(self, api: Api, name: str, one: Forward) -> asyncio.Server:
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -121,6 +123,15 @@ class Forwarder:
             raise Unreachable(f"the API server answers with {error.status} to who would reach the pod {pod}") from error
         except aiohttp.ClientError as error:
             raise Unreachable(f"the way to the pod {pod} broke ({str(error) or type(error).__name__})") from error
+
+
+async def _end_others() -> None:
+    """What is still carried ends here, and its sockets are closed: that takes the loop some turns more."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.sleep(CLOSING_S)
 
 
 async def _both_ways(
