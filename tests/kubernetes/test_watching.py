@@ -16,6 +16,7 @@ from clusters import Space, pause, rules_of
 from kubernetes import config
 from kubernetes.client import Configuration
 from linkwire import eventually
+from platformfiles import STREAMSPACE
 
 from chaosreprise import checker
 from chaosreprise.checker.tiny import ATTRIBUTION, Tiny
@@ -34,19 +35,9 @@ from chaosreprise.platform.streamspace_marks import BASE_MEMORY
 pytestmark = pytest.mark.kubernetes
 PATIENCE_S = 60.0
 AUTHORITY = pathlib.Path(certifi.where())  # any
-TEXT = """\
-version = 1
-kind = "streamspace"
-name = "x"
-[control]
-url = "http://127.0.0.1:1"
-user = "u"
-password = {{ file = "password" }}
-template = "t"
-[budget]
-users = ["a"]
-[timing]
-settle = {{ backoff_s = 1, reconcile_s = 1, slowest_s = 1 }}
+TEXT = (
+    STREAMSPACE
+    + """\
 [kubernetes]
 namespace = "{namespace}"
 context = "{context}"
@@ -55,10 +46,11 @@ kubeconfig = "kubeconfig"
 kind = "kubernetes"
 hz = 20
 """
+)
 
 
 def speaker(folder: pathlib.Path, space: Space, context: str | None = None) -> StreamSpace:
-    (folder / "p.toml").write_text(TEXT.format(namespace=space.name, context=context or space.context))
+    (folder / "p.toml").write_text(TEXT.format(port=1, namespace=space.name, context=context or space.context))
     found = adapter.make(file.load(str(folder / "p.toml")), "r1")
     assert isinstance(found, StreamSpace)
     return found

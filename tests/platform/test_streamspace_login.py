@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from aiohttp import web
+from platformfiles import STREAMSPACE
 
 from chaosreprise.errors import Unreachable
 from chaosreprise.history import Answer
@@ -19,20 +20,6 @@ from chaosreprise.platform import adapter, file
 from chaosreprise.platform.adapter import Operation
 from chaosreprise.stack import starter
 
-TEXT = """\
-version = 1
-kind = "streamspace"
-name = "x"
-[control]
-url = "http://127.0.0.1:{port}"
-user = "u"
-password = {{ file = "password" }}
-template = "t"
-[budget]
-users = ["a"]
-[timing]
-settle = {{ backoff_s = 1, reconcile_s = 1, slowest_s = 1 }}
-"""
 LIFE_S = 1.0
 MANY = 100  # more than the adapter has connections
 
@@ -78,7 +65,7 @@ def on(
         listener = socket.create_server(("127.0.0.1", 0))
         await web.SockSite(runner, listener).start()
         (folder / "password").write_text("word")
-        (folder / "p.toml").write_text(TEXT.format(port=listener.getsockname()[1]))
+        (folder / "p.toml").write_text(STREAMSPACE.format(port=listener.getsockname()[1]))
         speaker = adapter.make(file.load(str(folder / "p.toml")), "r1")
         try:
             await speaker.open()
@@ -204,7 +191,7 @@ async def with_server(folder: pathlib.Path, app: web.Application) -> list[str]:
         site = web.SockSite(runner, free)
         await site.start()
         (folder / "password").write_text("word")
-        (folder / "p.toml").write_text(TEXT.format(port=free.getsockname()[1]))
+        (folder / "p.toml").write_text(STREAMSPACE.format(port=free.getsockname()[1]))
         try:
             return await adapter.make(file.load(str(folder / "p.toml")), "r1").tidy()
         finally:
@@ -248,7 +235,7 @@ def test_a_certificate_of_ones_own_is_trusted_where_this_machine_is_told_to(
             free.bind(("127.0.0.1", 0))
             await web.SockSite(runner, free, ssl_context=trusted).start()
             (tmp_path / "password").write_text("word")
-            text = TEXT.format(port=free.getsockname()[1]).replace("http:", "https:")
+            text = STREAMSPACE.format(port=free.getsockname()[1]).replace("http:", "https:")
             (tmp_path / "p.toml").write_text(text)
             try:
                 speaks = adapter.make(file.load(str(tmp_path / "p.toml")), "r1")

@@ -8,24 +8,11 @@ import time
 
 import pytest
 from aiohttp import web
+from platformfiles import STREAMSPACE
 
 from chaosreprise.platform import adapter, file, streamspace_streams
 from chaosreprise.platform.adapter import Broken, Held
 
-TEXT = """\
-version = 1
-kind = "streamspace"
-name = "x"
-[control]
-url = "http://127.0.0.1:{port}"
-user = "u"
-password = {{ file = "password" }}
-template = "t"
-[budget]
-users = ["a"]
-[timing]
-settle = {{ backoff_s = 1, reconcile_s = 1, slowest_s = 1 }}
-"""
 SESSION = {"streamingProtocol": "websocket", "streamingPath": "/api/v1/sessions/s1/stream"}
 TICK_NS = 2 * round(streamspace_streams.LOOK_S * 1e9)
 
@@ -67,7 +54,7 @@ async def held(platform: Platform, folder: pathlib.Path, look) -> object:
     listener = socket.create_server(("127.0.0.1", 0))
     await web.SockSite(runner, listener).start()
     (folder / "password").write_text("word")
-    (folder / "p.toml").write_text(TEXT.format(port=listener.getsockname()[1]))
+    (folder / "p.toml").write_text(STREAMSPACE.format(port=listener.getsockname()[1]))
     speaker = adapter.make(file.load(str(folder / "p.toml")), "r1")
     await speaker.open()
     found: Held | None = await speaker.hold("s1")

@@ -3,6 +3,7 @@
 import pathlib
 
 import pytest
+from platformfiles import STREAMSPACE
 
 from chaosreprise.errors import BadInput, NotPossible
 from chaosreprise.platform import adapter, file
@@ -83,32 +84,23 @@ def test_who_is_not_there_is_not_hit(given: dict[str, object], says: str) -> Non
         chosen(1, **given)
 
 
-DATABASE = """
-version = 1
-kind = "streamspace"
-name = "x"
-[control]
-url = "http://127.0.0.1:1"
-user = "u"
-password = {{ env = "P" }}
-template = "t"
-[timing]
-settle = {{ backoff_s = 1, reconcile_s = 1, slowest_s = 1 }}
-[budget]
-users = ["a"]
+DATABASE = (
+    STREAMSPACE
+    + """\
 [components.database]
 how = "none"
 {admin}
 [allow]
 faults = ["database.read_only", "database.hang", "database.commit_lost", "database.crash"]
 """
+)
 ADMIN = 'admin = { env = "ADMIN" }'
 
 
 def planned(folder: pathlib.Path, kind: str, admin: str = "") -> plan.RunPlan:
     """What would be done on a database of which we have no process."""
     path = folder / "platform.toml"
-    path.write_text(DATABASE.format(admin=admin))
+    path.write_text(DATABASE.format(port=1, admin=admin))
     platform = file.load(str(path))
     there = [Component(name="agents/a1", group="agents"), *adapter.make(platform, "r1").components()]
     said = Description(attribution=[], refusals=[], promises={}, bounds={}, offline_ns=0, sources=[])
@@ -147,7 +139,7 @@ def test_sessions_that_speak_for_themselves_stand_for_a_ledger_of_processes_and_
     monkeypatch.setenv("P", "x")
     lacks = {}
     for name, more in (("silent", ""), ("speaking", WITNESS)):
-        (tmp_path / name).write_text(DATABASE.format(admin="") + more)
+        (tmp_path / name).write_text(DATABASE.format(port=1, admin="") + more)
         platform = file.load(str(tmp_path / name))
         said = adapter.make(platform, "r1").describe()
         lacks[name] = [plan.lacking(check, platform, said) for check in ("split-brain", "lost")]
@@ -155,7 +147,7 @@ def test_sessions_that_speak_for_themselves_stand_for_a_ledger_of_processes_and_
 
 
 def test_an_experiment_on_sessions_that_speak_is_refused_where_they_do_not(tmp_path: pathlib.Path) -> None:
-    (tmp_path / "platform.toml").write_text(DATABASE.format(admin=""))
+    (tmp_path / "platform.toml").write_text(DATABASE.format(port=1, admin=""))
     arguments = contract.Arguments(name="x", require=[], needs=contract.Needs(witness=True))
     with pytest.raises(NotPossible, match='no evidence is of kind = "witness", which this experiment needs'):
         plan.check_needs(arguments, file.load(str(tmp_path / "platform.toml")), [])

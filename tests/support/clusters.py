@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from kubernetes import client, config
+from platformfiles import STREAMSPACE
 
 ACCOUNT = "reprise"
 IMAGE = os.environ.get("REPRISE_IMAGE")
@@ -23,19 +24,9 @@ Rule = tuple[str, str, str]
 """A verb, an API group, a resource."""
 LABELS = {"app": "streamspace-session"}
 ON = "agents/k1"
-TEXT = """\
-version = 1
-kind = "streamspace"
-name = "x"
-[control]
-url = "http://127.0.0.1:1"
-user = "u"
-password = {{ file = "password" }}
-template = "t"
-[budget]
-users = ["a"]
-[timing]
-settle = {{ backoff_s = 1, reconcile_s = 1, slowest_s = 1 }}
+TEXT = (
+    STREAMSPACE
+    + """\
 [kubernetes]
 namespace = "{namespace}"
 kubeconfig = "kubeconfig"
@@ -43,12 +34,13 @@ kubeconfig = "kubeconfig"
 how = "kubernetes"
 selector = "{selector}"
 """
+)
 
 
 def written(folder: pathlib.Path, space: "Space", selector: str) -> pathlib.Path:
     """A platform file whose one component is the Deployment that this selects."""
     path = folder / "p.toml"
-    path.write_text(TEXT.format(namespace=space.name, on=ON, selector=selector))
+    path.write_text(TEXT.format(port=1, namespace=space.name, on=ON, selector=selector))
     return path
 
 

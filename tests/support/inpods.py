@@ -92,10 +92,10 @@ class Lab:
 
     def ended(self, name: str, within_s: float) -> bool:
         """Whether it ended well. Waits for that."""
-        assert eventually(lambda: self._conditions(name), within_s), self.said(name)
-        return "Complete" in self._conditions(name)
+        assert eventually(lambda: self.conditions(name), within_s), self.said(name)
+        return "Complete" in self.conditions(name)
 
-    def _conditions(self, name: str) -> str:
+    def conditions(self, name: str) -> str:
         told = self("get", "job", name, '--output=jsonpath={.status.conditions[?(@.status=="True")].type}')
         return told if "Complete" in told or "Failed" in told else ""
 
