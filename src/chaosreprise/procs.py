@@ -53,19 +53,24 @@ def incarnation(pid: int) -> Incarnation | None:
     return Incarnation(boot_id(), pidns, pid, int(stat[19]))
 
 
-def family(inc: Incarnation) -> list[Incarnation]:
-    """This process and its descendants, parents first; empty when it is gone."""
+def children() -> dict[int, list[int]]:
+    """The pids of the children of every process that has some. Reads all of /proc: ask once for many families."""
+    found: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as stat:
+                found.setdefault(int(stat.read().rpartition(b")")[2].split()[1]), []).append(int(name))
+    return found
+
+
+def family(inc: Incarnation, below: dict[int, list[int]] | None = None) -> list[Incarnation]:
+    """This process and its descendants (`below`: those of all processes), parents first; empty when it is gone."""
     if not is_alive(inc):
         return []
-    children: dict[int, list[int]] = {}
-    for entry in pathlib.Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                children.setdefault(parent, []).append(int(entry.name))
+    below = children() if below is None else below
     found, waiting = [inc], [inc.pid]
     while waiting:
-        pids = children.get(waiting.pop(0), [])
+        pids = below.get(waiting.pop(0), [])
         found += [child for pid in pids if (child := incarnation(pid)) is not None]
         waiting += pids
     return found
@@ -155,8 +160,8 @@ def connections() -> list[Connection]:
     return found
 
 
-def connections_of(pid: int) -> list[Connection]:
-    """The TCP connections that a process holds open; empty when it is gone or not ours to look at."""
+def connections_of(pid: int, among: list[Connection] | None = None) -> list[Connection]:
+    """The TCP connections (`among`: all that there are) that a process holds open; empty when it is gone or not ours to look at."""
     inodes = set()
     with contextlib.suppress(OSError):
         for entry in pathlib.Path(f"/proc/{pid}/fd").iterdir():
@@ -164,7 +169,9 @@ def connections_of(pid: int) -> list[Connection]:
                 target = os.readlink(entry)
                 if target.startswith("socket:["):
                     inodes.add(int(target[8:-1]))
-    return [connection for connection in connections() if connection.inode in inodes] if inodes else []
+    if not inodes:
+        return []
+    return [connection for connection in (connections() if among is None else among) if connection.inode in inodes]
 
 
 def peer_uid(connection: socket.socket) -> int:

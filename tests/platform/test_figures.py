@@ -18,7 +18,7 @@ from chaosreprise.history import Coverage, Observe, Timed
 from chaosreprise.observe import Source
 from chaosreprise.platform import adapter, file, processes
 from chaosreprise.platform.processes import Connection
-from chaosreprise.procs import myself
+from chaosreprise.procs import connections, myself
 from chaosreprise.stack import starter
 
 SLEEP_S = 30.0
@@ -94,7 +94,7 @@ def test_a_connection_is_told_by_who_has_opened_it() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
         here, _ = server.accept()
         with here:
-            ends = set(processes._opened(myself(), {server.getsockname()[1]}))
+            ends = set(processes._opened(myself(), connections(), {server.getsockname()[1]}))
             assert server.getsockname() in ends
             assert client.getsockname() not in ends
 

@@ -13,7 +13,7 @@ import msgspec
 
 from chaosreprise.platform.file import DESCENDANTS, SESSIONS, Platform
 from chaosreprise.platform.ledgers import LEDGER_FILE, StepLine
-from chaosreprise.procs import Incarnation, family
+from chaosreprise.procs import Incarnation, children, family
 
 HOSTS = ("agents", "data-plane")
 END = 4096  # bytes of a ledger in which its last line surely stands
@@ -36,7 +36,8 @@ def are_meant(platform: Platform) -> bool:
 def of(platform: Platform, components: Mapping[str, Incarnation | None]) -> Iterator[Interpreter]:
     """Those that live, below these components."""
     hosts = {name: inc for name, inc in components.items() if inc and name.partition("/")[0] in HOSTS}
-    below = {inc: name for name, host in hosts.items() for inc in family(host)[1:]}
+    everybody = children()
+    below = {inc: name for name, host in hosts.items() for inc in family(host, everybody)[1:]}
     for evidence in platform.file.evidence.values():
         if evidence.kind != "files":
             continue

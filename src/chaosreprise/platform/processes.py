@@ -21,7 +21,7 @@ from chaosreprise.history import Observe
 from chaosreprise.observe import Emit, sample
 from chaosreprise.platform import keepers
 from chaosreprise.platform.file import SESSIONS, Platform
-from chaosreprise.procs import LISTEN, Connection, Incarnation, connections, connections_of, family
+from chaosreprise.procs import LISTEN, Connection, Incarnation, children, connections, connections_of, family
 
 CONTROL_PLANE = "control-plane"
 TICKS, PAGE_MIB = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE") / 2**20
@@ -56,13 +56,15 @@ class ProcessSource:
     def _look(self, known: set[tuple[str, int]]) -> tuple[Groups, list[str]]:
         """The processes of each group, and where the control plane's are connected to. Raises a RepriseError."""
         groups: Groups = defaultdict(list)
+        below = children()
         for one in keepers.components(self._platform):
             if one.group != SESSIONS and one.inc:
-                groups[one.group] += family(Incarnation(*one.inc))
+                groups[one.group] += family(Incarnation(*one.inc), below)
         if not groups[CONTROL_PLANE]:
             raise NotPossible(f"no process of {CONTROL_PLANE} is there that could be looked at")
-        listening = {_port(one.local) for one in connections() if one.state == LISTEN}
-        opened = [end for inc in groups[CONTROL_PLANE] for end in _opened(inc, listening)]
+        there = connections()
+        listening = {_port(one.local) for one in there if one.state == LISTEN}
+        opened = [end for inc in groups[CONTROL_PLANE] for end in _opened(inc, there, listening)]
         return groups, sorted({f"{host}:{port}" for host, port in opened if (host, port) not in known})
 
     def _figures(self, groups: Groups, now: int) -> dict[str, object]:
@@ -77,11 +79,11 @@ class ProcessSource:
         return {**figures}
 
 
-def _opened(inc: Incarnation, listening: set[int]) -> Iterator[tuple[str, int]]:
+def _opened(inc: Incarnation, there: list[Connection], listening: set[int]) -> Iterator[tuple[str, int]]:
     """The other ends of the connections that a process has, but for those that came in. Raises NotPossible if they can't be seen."""
     if not os.access(f"/proc/{inc.pid}/fd", os.R_OK) and pathlib.Path(f"/proc/{inc.pid}").exists():
         raise NotPossible(f"the connections of process {inc.pid} can't be seen: watch as the user whose it is")
-    for one in connections_of(inc.pid):
+    for one in connections_of(inc.pid, there):
         if one.state != LISTEN and _port(one.local) not in listening:
             yield _remote(one)
 
