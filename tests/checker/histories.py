@@ -283,10 +283,11 @@ class Made:
         return cmd
 
     def remembered(self, cmd: str, session: str, process: str) -> str:
-        """What a step prints: its key, what the process knows, and how large the session's ledger was."""
+        """What a step prints: its key, what the process knows, how large the session's ledger was, and its content then and now."""
         self.steps[process] += 1
         self.steps[session] += 1
-        return f"{cmd} {process} {self.steps[process]} {200 * self.steps[session]}"
+        size = 200 * self.steps[session]
+        return f"{cmd} {process} {self.steps[process]} {size} {size}:{size:016x} {size + 200}:{size + 200:016x}"
 
     # -- finding and changing what is there
 

@@ -26,20 +26,20 @@ def answers(made: Made, session: str = SESSION, since: float = UNDONE) -> list[A
 
 
 def other_memory(answer: Answer) -> None:
-    key, _, _, size = str(answer.result).split()
-    answer.result = f"{key} f0e5 1 {size}"
+    key, _, _, *files = str(answer.result).split()
+    answer.result = " ".join([key, "f0e5", "1", *files])
 
 
 def older_memory(answer: Answer) -> None:
-    key, nonce, _, size = str(answer.result).split()
-    answer.result = f"{key} {nonce} 1 {size}"
+    key, nonce, _, *files = str(answer.result).split()
+    answer.result = " ".join([key, nonce, "1", *files])
 
 
 def anew(later: list[Answer]) -> None:
     """Another memory, which lasts."""
     for number, answer in enumerate(later, start=1):
-        key, _, _, size = str(answer.result).split()
-        answer.result = f"{key} f0e5 {number} {size}"
+        key, _, _, *files = str(answer.result).split()
+        answer.result = " ".join([key, "f0e5", str(number), *files])
 
 
 def deny(answer: Answer) -> None:
@@ -47,15 +47,26 @@ def deny(answer: Answer) -> None:
 
 
 def fewer_files(answer: Answer) -> None:
-    key, nonce, count, _ = str(answer.result).split()
+    key, nonce, count, *_ = str(answer.result).split()
     answer.result = f"{key} {nonce} {count} 0"
 
 
 def emptied(later: list[Answer]) -> None:
     """The size starts again at nothing."""
     for number, answer in enumerate(later):
-        key, nonce, count, _ = str(answer.result).split()
+        key, nonce, count, *_ = str(answer.result).split()
         answer.result = f"{key} {nonce} {count} {200 * number}"
+
+
+def other_content(answer: Answer) -> None:
+    """As much as before, and other bytes."""
+    *words, known, left = str(answer.result).split()
+    answer.result = " ".join([*words, f"{known.partition(':')[0]}:{'f' * 16}", left])
+
+
+def without_digests(made: Made) -> None:
+    for answer in made.find(Answer, lambda e: len((e.result or "").split()) == 6):
+        answer.result = " ".join(str(answer.result).split()[:4])
 
 
 def test_what_is_remembered_throughout_is_evidence():
@@ -64,7 +75,8 @@ def test_what_is_remembered_throughout_is_evidence():
 
 
 @pytest.mark.parametrize(
-    ("spoil", "label"), [(other_memory, "memory"), (older_memory, "memory"), (fewer_files, "files")]
+    ("spoil", "label"),
+    [(other_memory, "memory"), (older_memory, "memory"), (fewer_files, "files"), (other_content, "files")],
 )
 def test_a_loss_without_a_word_is_false(spoil: Any, label: str):
     made = world()
@@ -108,8 +120,46 @@ def test_an_old_memory_that_comes_back_is_false_where_none_is_promised(spoil: An
 def test_files_that_are_as_large_as_before_a_step_are_not_those_that_it_wrote_into():
     made = world()
     *_, before = answers(made, since=2.0)[:1]
-    answers(made)[0].result = f"{str(answers(made)[0].result).rpartition(' ')[0]} {str(before.result).split()[-1]}"
+    answers(made)[0].result = " ".join([*str(answers(made)[0].result).split()[:3], str(before.result).split()[3]])
     assert lost(made).labels == {"files": 1}
+
+
+def test_a_home_that_was_filled_again_with_something_else_is_found_by_its_content_and_told():
+    made = world()
+    other_content(answers(made)[0])
+    (witness,) = lost(made).witnesses
+    assert witness.say.endswith("bytes are not what it had left there")
+
+
+def test_steps_that_print_no_digest_are_judged_by_size_and_that_is_said():
+    made = world()
+    without_digests(made)
+    found = lost(made)
+    assert (found.value, found.count) == ("true", (0, 0))
+    assert [one.what for one in found.untested] == ["content of files"]
+    emptied(answers(made))
+    assert lost(made).labels == {"files": 1}
+
+
+def test_who_looked_at_more_than_anybody_had_left_compares_nothing():
+    made = world()
+    for answer in answers(made, since=0.0):
+        *words, _, left = str(answer.result).split()
+        answer.result = " ".join([*words, f"7:{'f' * 16}", left])
+    assert lost(made).count == (0, 0)
+
+
+def test_other_content_where_no_home_is_kept_or_after_a_loss_that_was_said_is_none():
+    made = world()
+    error, first, *_ = answers(made)
+    deny(error)
+    other_content(first)
+    assert lost(made).count == (0, 0)
+    made = world()
+    (start,) = made.find(Answer, lambda e: e.session == SESSION)
+    made.find(Submit, lambda e: e.cmd == start.cmd)[0].persistent = False
+    other_content(answers(made)[0])
+    assert lost(made).count == (0, 0)
 
 
 @pytest.mark.parametrize(("persistent", "labels"), [(True, {"files": 1}), (False, {})])

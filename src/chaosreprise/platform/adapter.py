@@ -22,9 +22,9 @@ UNCONNECTED = "unconnected"  # the rule of a call that reached nobody: it surely
 class Operation(msgspec.Struct, frozen=True):
     """One attempt of one operation. `key` is ours: unique in the run, and carried by its effect where the platform lets it.
 
-    `seconds`: of a step, how long its payload takes. `noisy`: it writes past its interpreter's `print`, too. `at_once`: of a
-    start, also where the adapter spaces them. `asks`: of a start, where it wants its session. `persistent`: of a start,
-    whether its files are to outlive a hibernation.
+    `seconds`: of a step, how long its payload takes. `noisy`: it writes past its interpreter's `print`, too. `known`: of a step,
+    how many bytes an earlier one had left in its ledger. `at_once`: of a start, also where the adapter spaces them. `asks`: of a
+    start, where it wants its session. `persistent`: of a start, whether its files are to outlive a hibernation.
     """
 
     cmd: str
@@ -34,6 +34,7 @@ class Operation(msgspec.Struct, frozen=True):
     user: str | None = None
     seconds: float = 0.0
     noisy: bool = False
+    known: int = 0
     at_once: bool = False
     asks: dict[Place, str] = {}
     persistent: bool = True

@@ -235,7 +235,9 @@ class Sandbox:
                 }
                 return f"{control}/sessions", create
             case "step":
-                code = step_code(operation.key, self._at.runtime, operation.seconds, noisy=operation.noisy)
+                code = step_code(
+                    operation.key, self._at.runtime, operation.seconds, known=operation.known, noisy=operation.noisy
+                )
                 return f"{control}/sessions/{quote(operation.session or '', safe='')}/steps", {"command": code}
             case "stop":
                 return f"{data}/sessions/{quote(operation.session or '', safe='')}/terminate", {}

@@ -218,7 +218,7 @@ class StreamSpace:
                 return (
                     "POST",
                     f"{self._steps}/sessions/{operation.session}/steps",
-                    {"command": step_code(operation.key)},
+                    {"command": step_code(operation.key, known=operation.known)},
                 )
 
     def _create(self, operation: Operation) -> dict[str, Any]:

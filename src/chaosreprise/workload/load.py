@@ -18,6 +18,7 @@ from chaosreprise.clock import SECOND, Clock
 from chaosreprise.errors import RunBroken
 from chaosreprise.history import Answer, Coverage, Observe, Recording, Submit
 from chaosreprise.history.events import HELD_UP, Op, Place
+from chaosreprise.platform import steps
 from chaosreprise.platform.adapter import Adapter, Operation
 from chaosreprise.platform.links import crossed
 from chaosreprise.workload.asks import Asks
@@ -63,6 +64,7 @@ class Load:
         described = adapter.describe()
         self._links, self._ways = described.links, described.ways
         self._alive: set[str] = set()
+        self._left: dict[str, int] = {}  # by session, what the step that was answered last had left in its ledger
         self.canaries: dict[str, str] = {}
         self._steppers: list[str] = []
         self._running: dict[str, list[str]] = {}
@@ -466,11 +468,15 @@ class Load:
                 user=user,
                 seconds=seconds,
                 noisy=self._is_noisy(session),
+                known=self._left.get(session or "", 0),
                 asks=asks or {},
                 persistent=persistent,
             )
         )
         self._writer.write(answer, at_once=True)  # a moment may wait for it
+        left = steps.left(key, answer.result) if op == "step" and answer.outcome == "ok" else None
+        if left is not None:
+            self._left[session or ""] = left
         if op == "stop" and answer.outcome == "ok" and session:
             self._alive.discard(session)
         return answer

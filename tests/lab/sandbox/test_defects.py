@@ -199,6 +199,13 @@ def begun_anew(platform):
     return platform.data_step(session, "print('x' in globals())").status_code == 202
 
 
+def restored(platform):
+    session = platform.session()
+    platform.data_step(session, "open('it', 'w').write('mine')")
+    platform.restart(DATA)
+    return platform.printed(session, "print(open('it').read())") != "mine\n"
+
+
 def run_again(platform):
     """A client goes away in the middle of its step."""
     session = platform.session()
@@ -244,6 +251,7 @@ SCENES = {
     "recycles": (recycled, {}),
     "registers-anew": (registered_anew, {}),
     "registry-lost-begun-anew": (begun_anew, {"registry": "file"}),
+    "restores-workspaces": (restored, {"registry": "file"}),
     "runs-for-who-has-gone": (run_again, {}),
     "asks-again-when-it-wakes": (asked_again, {}),
     "begins-anew-when-it-wakes": (begun_anew_awake, {}),

@@ -2,9 +2,11 @@
 
 Definition (design, section 4: "a step's (nonce, counter) shows a new or older memory, or files differ, with no loss reported
 in between; memory and files are two promises"). Each step prints a name that the first step had left in the interpreter's memory,
-the number of steps since, and how large the ledger in its working directory was. Of two steps of a session that were
+the number of steps since, how large the ledger in its working directory was, and digests of what stands there: of all that it has
+left, and of as much as an earlier one had left. Of two steps of a session that were
 answered with that, the second sent after the first was answered: *memory*: the name is another one, or the number is not
-larger; *files*: the ledger had not grown, although the first had written into it. Only what the contract promises, `memory` and
+larger; *files*: the ledger had not grown, although the first had written into it, or what that had left there are other bytes
+now. Only what the contract promises, `memory` and
 `files`, is judged. Where memory may be lost, as with the process that a hibernation ends, an old one must still not come back:
 *stale*, the number is not larger, or the name is that of an earlier memory than the last one. Where the processes of sessions speak
 themselves (`sign`): *memory*: one began when another one had spoken for the last time; *files*: it found no more lines of
@@ -22,9 +24,12 @@ were hibernated that had been asked, one of those with promised files that was a
 
 Witness. The later step, and what both have seen.
 
-Limits. What is lost and back before anybody asks is not seen. Of steps that overlap the order is not known.
+Limits. What is lost and back before anybody asks is not seen. Of steps that overlap the order is not known. The ledger stands
+for all files. Steps that print no digests are judged by the ledger's size, and that is told as not tested.
 """
 
+import itertools
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -41,16 +46,27 @@ from chaosreprise.checker.verdict import Doubt, Finding, Label, NotTested, Witne
 from chaosreprise.history import Sign
 
 PROMISES: tuple[Label, ...] = ("memory", "files")
-WORDS = 4
+NUMBER, DIGEST = "([0-9]{1,18})", "([0-9]{1,18}):([0-9a-f]+)"
+PRINTED = re.compile(rf"(\S+)\s+(\S+)\s+{NUMBER}\s+{NUMBER}(?:\s+{DIGEST}\s+{DIGEST})?")
+
+
+class Content(NamedTuple):
+    """The first bytes of a ledger, by their digest."""
+
+    size: int
+    digest: str
 
 
 class Seen(NamedTuple):
-    """What a step has seen: a name and a number of the interpreter's memory, the size of the ledger in bytes."""
+    """What a step has seen: a name and a number of the interpreter's memory, the size of the ledger in bytes; of its content
+    what stands where an earlier one had left so much, and what itself has left."""
 
     row: int
     nonce: str
     number: int
     size: int
+    known: Content | None = None
+    left: Content | None = None
 
     def said(self) -> str:
         return f"memory {self.nonce}, step {self.number} of it, {self.size} bytes in files"
@@ -87,9 +103,12 @@ def judge(case: Case) -> Finding:
             *_not_asked_again(case, by_session, promised, bare),
         ],
         untested=[
-            NotTested(what=f"{label} kept", why="the platform does not promise it")
-            for label in PROMISES
-            if label not in promised
+            *(
+                NotTested(what=f"{label} kept", why="the platform does not promise it")
+                for label in PROMISES
+                if label not in promised
+            ),
+            *_not_compared(case, by_session, promised),
         ],
     )
 
@@ -106,10 +125,14 @@ def _seen(case: Case) -> dict[str, list[Seen]]:
 
 def _read(case: Case, row: int) -> Seen | None:
     answer = case.commands.answer[row]
-    words = (answer.result or "").split() if answer is not None and answer.outcome == "ok" else []
-    if len(words) != WORDS or words[0] != case.commands.key[row] or not words[2].isdigit() or not words[3].isdigit():
+    said = (answer.result or "").strip() if answer is not None and answer.outcome == "ok" else ""
+    found = PRINTED.fullmatch(said)
+    if found is None or found[1] != case.commands.key[row]:
         return None
-    return Seen(row, words[1], int(words[2]), int(words[3]))
+    seen = Seen(row, found[2], int(found[3]), int(found[4]))
+    if found[5] is None:
+        return seen
+    return seen._replace(known=Content(int(found[5]), found[6]), left=Content(int(found[7]), found[8]))
 
 
 def _without_home(case: Case) -> set[str]:
@@ -131,15 +154,22 @@ def _lost(case: Case, seen: Sequence[Seen], label: Label) -> Iterator[Lost]:
     """The first one of a session."""
     for before, later in _followed(case, seen):
         earlier = before[-1]
+        if label == "files":
+            earlier = next((one for one in _known(before, later) if one.left != later.known), earlier)
         if _is_lost(label, before, later) and not _said_lost(case, earlier.row, later.row):
             yield Lost(earlier, later, label)
             return
 
 
+def _known(before: Sequence[Seen], later: Seen) -> Iterator[Seen]:
+    """Those that had left as many bytes as it has looked at."""
+    return (one for one in before if one.left and later.known and one.left.size == later.known.size)
+
+
 def _is_lost(label: Label, before: Sequence[Seen], later: Seen) -> bool:
     last = before[-1]
-    if label == "files":
-        return later.size <= last.size  # the last one has left its own two lines since
+    if label == "files":  # the last one has left its own two lines since
+        return later.size <= last.size or any(one.left != later.known for one in _known(before, later))
     if later.nonce == last.nonce:
         return later.number <= last.number
     return label == "memory" or any(later.nonce == one.nonce for one in before)
@@ -197,6 +227,14 @@ def _not_promised(promised: Sequence[str]) -> Iterator[Doubt]:
         yield Doubt(what="state-loss", why=why, do="state in [promises] what it keeps, or leave this check out")
 
 
+def _not_compared(case: Case, by_session: dict[str, list[Seen]], promised: Sequence[str]) -> Iterator[NotTested]:
+    pairs = (pair for seen in by_session.values() for pair in _followed(case, seen))
+    first = next(pairs, None) if "files" in promised else None
+    if first and not any(any(_known(*pair)) for pair in itertools.chain([first], pairs)):
+        why = "no step told what stands where an earlier one had written: they are judged by their size"
+        yield NotTested(what="content of files", why=why)
+
+
 def _not_asked(case: Case, by_session: dict[str, list[Seen]], promised: Sequence[str]) -> Iterator[Doubt]:
     proven = min((life.proven.hi for life in case.lives if life.proven is not None), default=None)
     if not promised or proven is None or case.stage not in ("clean", "end"):
@@ -242,6 +280,8 @@ def _witness(case: Case, found: Lost) -> Witness:
         f"{witness.name_of(case, row)}: answered at {at:.3f} s: {found.later.said()}; "
         f"{case.commands.cmd[found.earlier.row]} had at {before:.3f} s: {found.earlier.said()}"
     )
+    if found.label == "files" and found.later.size > found.earlier.size:
+        say += f", and the first {found.earlier.left.size if found.earlier.left else 0} bytes are not what it had left there"
     return witness.build(
         case, row, say, _answered(case, row), [], baseline=_is_baseline(case, found), label=found.label
     )

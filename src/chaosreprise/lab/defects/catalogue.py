@@ -353,6 +353,11 @@ STATE_LOSS = (
         {"Hands": "hands.HomeAnew"}, label="files",
     ),
     Defect(
+        "home-of-holes", "state-loss", SLEEPS,
+        "a wake restores the files of a home, each as large as it was: what stood in them was never copied",
+        {"Hands": "hands.HomeOfHoles"}, label="files",
+    ),
+    Defect(
         "first-checkpoint", "state-loss", SLEEPS,
         "each wake goes back to the checkpoint of the first hibernation, and what came after that is forgotten",
         {"Hands": "hands.FirstCheckpoint"}, label="stale",

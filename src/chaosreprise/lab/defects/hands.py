@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import pathlib
 from typing import ClassVar
 
 from chaosreprise.errors import RepriseError
@@ -64,6 +65,21 @@ class HomeAnew(Hands):
     def keeps_home(self, slot: Slot) -> bool:
         del slot
         return False
+
+
+class HomeOfHoles(Hands):
+    """A wake restores the files of a home at their size, and nothing of what stood in them."""
+
+    async def _apply(self, slot: Slot | None, order: Order) -> Slot | None:
+        if order.action == "wake_session" and slot is not None and slot.state == "down":
+            _make_holes(pathlib.Path(slot.workspace))
+        return await super()._apply(slot, order)
+
+
+def _make_holes(home: pathlib.Path) -> None:
+    for path in home.iterdir():
+        with path.open("rb+") as file:
+            file.write(bytes(path.stat().st_size))
 
 
 class FirstCheckpoint(Hands):

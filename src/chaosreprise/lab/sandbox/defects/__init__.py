@@ -73,6 +73,12 @@ ALL = (
         "sandbox-registry-cut",
     ),
     _defect(
+        "restores-workspaces", "state-loss",
+        "a data plane that is started again restores each workspace from its copy: files of the right size, with other bytes in them",
+        {"Runner": "data.RestoresWorkspaces"},
+        "sandbox-data-plane-crash",
+    ),
+    _defect(
         "runs-for-who-has-gone", "duplicate",
         "a step whose client has gone before its answer was there runs once more, for when that client asks again",
         {"Api": "control.RunsAgain"},

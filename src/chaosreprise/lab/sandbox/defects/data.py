@@ -6,6 +6,7 @@ from chaosreprise.lab.sandbox.data import Runner
 from chaosreprise.lab.sandbox.dataplane import Output
 from chaosreprise.lab.sandbox.interpreter import Interpreter
 from chaosreprise.lab.sandbox.registry import Registry, Route
+from chaosreprise.lab.sandbox.settings import Data
 
 ROOM = 4
 
@@ -40,6 +41,17 @@ class BeginsAnew(Runner):
             self._interpreters[session] = await Interpreter.start("python", folder)
             self._registry.put(session, Route(session, "python", "", "", "bypass"))
         return await super().step(session, command)
+
+
+class RestoresWorkspaces(Runner):
+    """From a copy of each that has its files, as large as they were, and nothing of what stood in them."""
+
+    def __init__(self, settings: Data, registry: Registry, agents: AgentClient) -> None:
+        super().__init__(settings, registry, agents)
+        for path in settings.workspaces.glob("*/*"):
+            if registry.get(path.parent.name) is not None:
+                with path.open("rb+") as file:
+                    file.write(bytes(path.stat().st_size))
 
 
 class OnlySaysSo(Runner):
