@@ -20,6 +20,7 @@ from chaosreprise.history import Answer, Coverage, Observe, Recording, Submit
 from chaosreprise.history.events import HELD_UP, Op, Place
 from chaosreprise.platform.adapter import Adapter, Operation
 from chaosreprise.platform.links import crossed
+from chaosreprise.platform.said import Sizes
 from chaosreprise.workload.asks import Asks
 from chaosreprise.workload.model import Model
 from chaosreprise.workload.plan import OPEN_LOOP, Plan
@@ -454,7 +455,17 @@ class Load:
         now = self._clock.now()
         if intended is not None:
             self._lags.append((now - intended) / 1e6)
-        path = self._path(op, session)
+        operation = Operation(
+            cmd=cmd,
+            op=op,
+            key=key,
+            session=session,
+            user=user,
+            seconds=seconds,
+            noisy=self._is_noisy(session),
+            asks=asks or {},
+            persistent=persistent,
+        )
         self._writer.write(
             Submit(
                 lo=now,
@@ -465,25 +476,14 @@ class Load:
                 user=user,
                 key=key,
                 intended=intended or now,
-                path=path,
-                asks=asks or {},
+                path=self._path(op, session),
+                asks=operation.asks,
                 persistent=persistent,
+                resources=self._adapter.size(operation) if isinstance(self._adapter, Sizes) else {},
             ),
             at_once=True,
         )
-        answer = await self._adapter.perform(
-            Operation(
-                cmd=cmd,
-                op=op,
-                key=key,
-                session=session,
-                user=user,
-                seconds=seconds,
-                noisy=self._is_noisy(session),
-                asks=asks or {},
-                persistent=persistent,
-            )
-        )
+        answer = await self._adapter.perform(operation)
         self._writer.write(answer, at_once=True)  # a moment may wait for it
         if op == "stop" and answer.outcome == "ok" and session:
             self._alive.discard(session)
