@@ -36,6 +36,7 @@ BOOT = "b00t"
 AGENTS = ("a1", "a2", "a3")
 VICTIM = "a2"
 SETTLE_S = 2.0
+RESOURCES = {"memory": 2**27, "cpu": 100}
 LATER = 0.02  # after which a sampler sees what happened
 MARKS = {"start": ("made", "up"), "hibernate": ("down",), "wake": ("up",), "stop": ("down", "gone")}
 STATES = {"start": "running", "hibernate": "hibernated", "wake": "running", "stop": "terminated"}
@@ -184,6 +185,7 @@ class Made:
                     gen=gen,
                     key=key if mark == "made" else None,
                     inc=inc,
+                    limits=RESOURCES if mark == "up" else {},
                 )
             )
             for mark in MARKS[op]
@@ -215,7 +217,7 @@ class Made:
             path.append(f"agents/{agent or self.owner.get(session, '?')}")
         self.add(
             Submit(lo=ns(at), hi=ns(at), cmd=cmd, op=op, session=session, key=key or cmd, intended=ns(at), path=path)
-        )
+        ).resources = RESOURCES if op == "start" else {}
         return cmd
 
     def answer(self, cmd: str, at: float, outcome: str = "ok", session: str | None = None, **more) -> Answer:
@@ -444,9 +446,8 @@ def thorough(*require: str, **changes) -> Made:
     stated = {
         "require": list(require) or checker.known(),
         "exposure": {"stop": 1, "hibernate": 1, "wake": 1},
-        "promises": dict.fromkeys(
-            ("durable", "at_most_once", "order", "streams", "memory", "files", "placement"), True
-        ),
+        "promises": dict.fromkeys(("durable", "at_most_once", "order", "streams", "memory", "files", "placement"), True)
+        | {"limits": ["memory", "cpu"]},
         "states": AUTOMATON,
         "objectives": OBJECTIVES,
         "situations": [SITUATION],

@@ -35,6 +35,7 @@ NOT_NEEDED = {
     },  # these look at answers, at faults and at what the platform says
     "workspaces": {
         "lifecycle",
+        "limits",
         "misassigned",
         "misplaced",
         "quota",

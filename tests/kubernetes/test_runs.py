@@ -33,7 +33,12 @@ def run(folder: pathlib.Path, space: Space, database: str, defect: str = "none")
         connection.execute("delete from sessions")
     where = {"kubeconfig": str(space.kubeconfig), "namespace": space.name, "image": pause(space)}
     found = standin_space.written(folder, database, defect, cluster=where)
-    return Running(found.file, folder, EXPERIMENT, SHORT, found.env).finish(WITHIN_S)
+    with found.file.open("a") as file:
+        file.write('[promises]\nlimits = ["memory", "cpu"]\n')
+    stated = json.loads(EXPERIMENT.read_text())
+    stated["controls"][0]["provider"]["arguments"]["require"].append("limits")
+    (folder / EXPERIMENT.name).write_text(json.dumps(stated))
+    return Running(found.file, folder, folder / EXPERIMENT.name, SHORT, found.env).finish(WITHIN_S)
 
 
 def test_a_correct_platform_passes_with_its_processes_judged(
@@ -42,9 +47,9 @@ def test_a_correct_platform_passes_with_its_processes_judged(
     ran = run(tmp_path, space, database)
     assert ran.verdict()["verdict"] == "true", ran
     checks = ran.verdict()["checks"]
-    assert {name: checks[name]["verdict"] for name in ("split-brain", "duplicate", "lost", "residue")} == dict.fromkeys(
-        ("split-brain", "duplicate", "lost", "residue"), "true"
-    ), ran
+    names = ("split-brain", "duplicate", "lost", "residue", "limits")
+    assert {name: checks[name]["verdict"] for name in names} == dict.fromkeys(names, "true"), ran
+    assert checks["limits"]["evidence"] > 12, "the memory and the processor of each"
     lines = [json.loads(line) for line in (ran.directory / "history" / "recorder.jsonl").read_text().splitlines()]
     lives = [line for line in lines if line["type"] == "effect" and line["ledger"] == "pods"]
     begun, ended = ({tuple(one["inc"]) for one in lives if one["mark"] == mark} for mark in ("up", "down"))
@@ -62,6 +67,8 @@ def test_a_correct_platform_passes_with_its_processes_judged(
         ("starts-twice", "duplicate"),
         ("wakes-twice", "duplicate"),
         ("never-wakes", "lost"),
+        ("no-limits", "limits"),
+        ("one-processor", "limits"),
     ],
 )
 def test_a_planted_defect_is_found_by_its_check(

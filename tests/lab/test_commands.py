@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import pathlib
+import resource
 import signal
 import time
 
@@ -89,6 +90,29 @@ def test_what_is_accepted_while_an_agent_is_away_waits_and_is_done_once_when_it_
     assert sorted(done) == done
     assert lab.marks(name) == [*START, "down", "gone"]
     assert lab.marks(asleep) == [*START, "down", "up"]
+
+
+def test_each_process_of_a_session_gets_the_memory_that_was_asked_for_and_no_more(lab, until):
+    def tries(name):
+        return lab.step(name, "held = bytearray(200 << 20); print(len(held)); del held").json()
+
+    def limits(name):
+        return [resource.prlimit(one.inc.pid, resource.RLIMIT_DATA) for one in lab.slot(name).processes]
+
+    asked = {"small": "134217999", "large": "512Mi"}
+    small, large = [lab.running(resources={"memory": memory, "cpu": "100m"}) for memory in asked.values()]
+    assert tries(large)["stdout"] == f"{200 << 20}\n"
+    assert "MemoryError" in tries(small)["stderr"]
+    assert (limits(small), limits(large)) == ([(134217999, 134217999)], [(512 << 20, 512 << 20)])
+    lab.change(small, "hibernate")
+    lab.wait(small, "hibernated")
+    lab.change(small, "wake")
+    lab.wait(small, "running")
+    assert limits(small) == [(134217999, 134217999)], "also after a wake"
+    crashed = lab.slot(small).processes[0].inc
+    send_signal(crashed, signal.SIGKILL)
+    until(lambda: [one.inc for one in lab.slot(small).processes] not in ([], [crashed]), "it is back")
+    assert limits(small) == [(134217999, 134217999)], "and after a crash"
 
 
 def test_a_session_outlives_its_agent(lab):

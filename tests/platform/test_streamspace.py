@@ -3,7 +3,9 @@
 import asyncio
 import json
 import pathlib
+import resource
 import socket
+import subprocess
 
 import msgspec
 import pytest
@@ -17,6 +19,7 @@ from chaosreprise.platform.adapter import Operation
 from chaosreprise.platform.ledgers import slots_parser, workspaces_parser
 from chaosreprise.platform.steps import step_code
 from chaosreprise.platform.streamspace_marks import BASE_MEMORY
+from chaosreprise.procs import incarnation
 
 TEXT = """\
 version = 1
@@ -135,7 +138,7 @@ def test_a_create_carries_its_key_and_its_answer_names_the_session_and_the_comma
     answer, asked = ask(tmp_path, reply, "start", key="134217999")
     assert (answer.session, answer.id) == ("a-t-00000001", "cmd-0a1b2c3d")
     body = json.loads(asked.partition(b"\r\n\r\n")[2])
-    assert body["resources"] == {"memory": "134217999", "cpu": "100m"}
+    assert body["resources"] == {"memory": "134217999", "cpu": "109m"}
     assert body["tags"] == ["reprise", "reprise-r1"]
 
 
@@ -231,6 +234,31 @@ def test_a_step_leaves_its_two_lines_in_the_working_directory_and_prints_its_key
         ("e", "r1.7", "s1", True),
     ]
     assert workspaces_parser("r2")(Seen("s1", (tmp_path / "ledger").read_bytes().splitlines()[0], 1, 2)) is None
+
+
+@pytest.mark.parametrize("limit", [200 << 20, resource.RLIM_INFINITY])
+def test_what_a_process_may_take_is_what_the_kernel_says_of_it_while_it_lives(limit: int) -> None:
+    process = subprocess.Popen(["sleep", "60"])
+    try:
+        resource.prlimit(process.pid, resource.RLIMIT_DATA, (limit, limit))
+        inc = incarnation(process.pid)
+        assert inc is not None
+        line = {"t": 7, "mark": "up", "kind": "slot", "object": "s1", "gen": 1, "inc": list(inc)}
+        parse = slots_parser(lambda spec: None)
+
+        def limits() -> object:
+            event = parse(Seen("slots", json.dumps(line).encode(), 5, 9))
+            assert event is not None
+            return event.limits
+
+        assert limits() == {"memory": None if limit == resource.RLIM_INFINITY else limit}
+        line["inc"] = [*inc[:3], 1]  # another life with this pid
+        assert limits() == {}
+    finally:
+        process.kill()
+        process.wait()
+    line["inc"] = list(inc)
+    assert limits() == {}
 
 
 def test_a_slot_line_of_another_boot_is_known_only_between_two_looks() -> None:

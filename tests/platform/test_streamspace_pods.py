@@ -37,12 +37,24 @@ class Cluster:
         self.changes(at - SOON, name, {"metadata": metadata, "spec": spec, "status": status})
         self.changes(at, name, {"metadata": metadata, "spec": spec | {"nodeName": node}, "status": status})
 
+    def limited(self, name: str, **limits: str) -> None:
+        """Its first container, as its pod was made."""
+        self._pods[name]["spec"]["containers"][0]["resources"] = {"requests": {"memory": "1Mi"}, "limits": limits}
+
     def runs(
-        self, at: float, name: str, container: str, last: tuple[str, float, float] | None = None, reason: str = ""
+        self,
+        at: float,
+        name: str,
+        container: str,
+        last: tuple[str, float, float] | None = None,
+        reason: str = "",
+        **more: Any,
     ) -> None:
         running = {"running": {"startedAt": self._second(at, name)}}
         over = {"terminated": self._over(name, *last, reason)} if last else {}
-        self._says(at, name, "True", containerID=f"containerd://{container}", state=running, lastState=over, ready=True)
+        self._says(
+            at, name, "True", containerID=f"containerd://{container}", state=running, lastState=over, ready=True, **more
+        )
 
     def ended(
         self, at: float, name: str, container: str, since: float, reason: str = "", told: float | None = None
@@ -270,3 +282,32 @@ def test_a_process_that_is_left_is_residue_only_if_it_surely_runs() -> None:
     assert cluster.judged("residue").labels == {"process": 1}
     cluster.told_to_end(51.0, "p1")
     assert cluster.judged("residue").count == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("limits", "told"),
+    [
+        ({"memory": "134217729", "cpu": "103m"}, {"memory": 134217729, "cpu": 103}),
+        ({"memory": "131073Ki", "cpu": "0.5"}, {"memory": 134218752, "cpu": 500}),
+        ({"memory": "134500k", "cpu": "2"}, {"memory": 134500000, "cpu": 2000}),
+        ({"memory": "128Mi"}, {"memory": 134217728, "cpu": None}),
+        ({}, {"memory": None, "cpu": None}),
+    ],
+)
+def test_what_a_process_may_take_is_what_the_limits_of_its_container_say(
+    limits: dict[str, str], told: dict[str, int | None]
+) -> None:
+    world = Cluster()
+    world.bound(1.0, "p1")
+    world.limited("p1", **limits)
+    world.runs(2.0, "p1", "c1")
+    world.ended(9.0, "p1", "c1", 2.0)
+    assert [(event.mark, event.limits) for event in world.effects()] == [("up", told), ("crash", {})]
+
+
+def test_what_the_kubelet_says_that_a_container_has_counts_more_than_what_it_was_made_with() -> None:
+    world = Cluster()
+    world.bound(1.0, "p1")
+    world.limited("p1", memory="128Mi", cpu="100m")
+    world.runs(2.0, "p1", "c1", resources={"limits": {"cpu": "200m"}})
+    assert world.effects()[0].limits == {"memory": None, "cpu": 200}

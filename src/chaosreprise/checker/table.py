@@ -21,6 +21,7 @@ from chaosreprise.history.events import (
     Phase,
     Place,
     Report,
+    Resource,
     Sign,
     Stream,
     Submit,
@@ -45,6 +46,7 @@ class Commands:
     path: list[list[str]] = field(default_factory=list)
     asks: list[dict[Place, str]] = field(default_factory=list)
     persistent: list[bool] = field(default_factory=list)
+    resources: list[dict[Resource, int]] = field(default_factory=list)
     lo: list[int] = field(default_factory=list)
     hi: list[int] = field(default_factory=list)
     outcome: list[Outcome] = field(default_factory=list)
@@ -68,6 +70,7 @@ class Commands:
         self.path.append(event.path)
         self.asks.append(event.asks)
         self.persistent.append(event.persistent)
+        self.resources.append(event.resources)
         self.lo.append(event.lo)
         self.hi.append(event.hi)
         self.outcome.append("info")

@@ -20,7 +20,7 @@ from chaosreprise.history import (
     Submit,
     Timed,
 )
-from chaosreprise.history.events import Attribution, Mark, Op, Outcome, Place, Refusal, State
+from chaosreprise.history.events import Attribution, Mark, Op, Outcome, Place, Refusal, Resource, State
 
 SECOND = 1_000_000_000
 SETTLE_S = 2.0
@@ -74,6 +74,7 @@ class Tiny:
         listed: list[str] | None = None,
         says: str | None = None,
         asks: dict[Place, str] | None = None,
+        resources: dict[Resource, int] | None = None,
         rule: str | None = None,
         user: str | None = None,
     ) -> str:
@@ -84,7 +85,7 @@ class Tiny:
         path = ["control-plane", "database", *([f"agents/{agent}"] if agent else [])]
         lo = round(at * SECOND)
         sent = Submit(lo=lo, hi=lo, cmd=cmd, op=op, session=session, user=user, key=cmd, intended=lo, path=path)
-        sent.asks = asks or {}
+        sent.asks, sent.resources = asks or {}, resources or {}
         self._events.append(sent)
         if took is not None:
             rule = rule or (None if outcome != "fail" else "not-found" if status == ABSENT.status else "wrong-state")
@@ -106,16 +107,17 @@ class Tiny:
         ledger: str = "slots",
         pid: int | None = None,
         until: float | None = None,
+        limits: dict[Resource, int | None] | None = None,
     ) -> None:
         """Marks of one change, of a process `pid`, at some moment from `at` to `until`."""
         lo, hi = round(at * SECOND), round((until or at) * SECOND)
         for mark in marks:
             inc = ["boot", 1, pid, 1] if pid is not None else None
-            self._events.append(
-                Effect(
-                    lo=lo, hi=hi, ledger=ledger, object=session, session=session, mark=mark, gen=gen, key=key, inc=inc
-                )
+            made = Effect(
+                lo=lo, hi=hi, ledger=ledger, object=session, session=session, mark=mark, gen=gen, key=key, inc=inc
             )
+            made.limits = limits or {}
+            self._events.append(made)
 
     def says(self, at: float, about: str, name: str, state: str, owner: str | None = None, **fields: Any) -> None:
         """A report of the platform: first seen at `at`, and not a tenth of a second before."""

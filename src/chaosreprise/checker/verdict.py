@@ -23,6 +23,7 @@ Label = Literal[
     "denied",
     "shrunk",
     "memory",
+    "cpu",
     "files",
     "place",
     "process",

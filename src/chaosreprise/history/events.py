@@ -19,6 +19,7 @@ Outcome = Literal["ok", "fail", "info"]
 Mark = Literal["b", "e", "made", "up", "down", "gone", "crash", "back"]
 State = Literal["planned", "armed", "injected", "proven", "undoing", "undone", "clean", "moot", "leaked"]
 Place = statements.Place
+Resource = statements.Resource
 Level = Literal["keyed", "counted", "state", "none"]
 
 VERSION = 1
@@ -129,7 +130,7 @@ class Submit(Timed, tag="submit"):
 
     `path` are the components that it crosses, for a lifecycle command also the agent that the session's row names. A read
     without a session asks for the list of those that `user` may see. `asks`: where a start wants its session. `persistent`:
-    whether a start asked for files that outlive a hibernation.
+    whether a start asked for files that outlive a hibernation. `resources`: how much a start asked for.
     """
 
     cmd: str
@@ -141,6 +142,7 @@ class Submit(Timed, tag="submit"):
     path: list[str] = []
     asks: dict[Place, str] = {}
     persistent: bool = True
+    resources: dict[Resource, int] = {}
 
 
 class Answer(Timed, tag="answer"):
@@ -164,7 +166,10 @@ class Answer(Timed, tag="answer"):
 
 
 class Effect(Timed, tag="effect"):
-    """A line of a ledger: something happened in the world."""
+    """A line of a ledger: something happened in the world.
+
+    `limits`: how much the process that began may take; null where nothing limits it, absent where that was not seen.
+    """
 
     ledger: str
     object: str
@@ -173,6 +178,7 @@ class Effect(Timed, tag="effect"):
     key: str | None = None
     session: str | None = None
     gen: int | None = None
+    limits: dict[Resource, int | None] = {}
 
 
 class Report(Timed, tag="report"):

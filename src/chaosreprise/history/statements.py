@@ -12,6 +12,8 @@ Op = Literal["start", "stop", "hibernate", "wake", "step", "read"]
 Place = Literal["cluster", "region", "platform"]
 """What a start may ask for of its agent: it must get the cluster and the platform, and gets the region if that can be."""
 WISH: Place = "region"
+Resource = Literal["memory", "cpu"]
+"""What a start asks for, and what its session's processes may take at most: bytes, and thousandths of a processor."""
 Text = Annotated[str, Meta(min_length=1, max_length=200, description="a text of 1 to 200 characters")]
 Limit = Annotated[float, Meta(description="a number")]
 Quantile = Annotated[float, Meta(gt=0, le=1, description="a share from above 0 to 1, such as 0.99")]

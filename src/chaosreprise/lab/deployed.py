@@ -35,6 +35,7 @@ class Kept(msgspec.Struct):
     spec: dict[str, Any]
     token: str
     workspace: str
+    limits: dict[str, int]
 
 
 class Deployed:
@@ -66,8 +67,10 @@ class Deployed:
             )  # who asks again and again, for each of many sessions, is a load on the server
         return made
 
-    async def make(self, slot: str, gen: int, note: Any = None, spec: Any = None) -> Slot:
-        kept = Kept(note, spec, secrets.token_hex(16), slot)
+    async def make(
+        self, slot: str, gen: int, note: Any = None, spec: Any = None, limits: dict[str, int] | None = None
+    ) -> Slot:
+        kept = Kept(note, spec, secrets.token_hex(16), slot, limits or {})
         labels = KIND | {LABEL: slot}
         body = {
             "metadata": {"name": slot, "labels": labels, "annotations": _annotation(kept)},
@@ -160,10 +163,15 @@ class Deployed:
                     "env": [{"name": name, "value": value} for name, value in env.items()],
                     "securityContext": HARDENED,
                     "volumeMounts": [home],
-                    "resources": {"requests": {"cpu": "1m", "memory": kept.spec["memory"]}},
+                    "resources": {"requests": {"cpu": "1m", "memory": "16Mi"}, "limits": _limits(kept)},
                 }
             ],
         }
+
+
+def _limits(kept: Kept) -> dict[str, str]:
+    units = {"memory": "", "cpu": "m"}
+    return {what: f"{amount}{units[what]}" for what, amount in kept.limits.items()}
 
 
 def _annotation(kept: Kept) -> dict[str, str]:

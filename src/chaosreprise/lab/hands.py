@@ -12,6 +12,7 @@ from collections.abc import Awaitable
 from typing import Any, NamedTuple, Protocol
 
 from chaosreprise.errors import RepriseError
+from chaosreprise.lab import quota
 from chaosreprise.lab.interpreter import InterpreterLost, ping
 from chaosreprise.lab.log import LabLog
 from chaosreprise.stack.client import Conflict
@@ -32,7 +33,9 @@ class Slots(Protocol):
     """The part of the keeper that an agent uses."""
 
     def get(self, slot: str) -> Awaitable[Slot | None]: ...
-    def make(self, slot: str, gen: int, note: Any = None, spec: Any = None) -> Awaitable[Slot]: ...
+    def make(
+        self, slot: str, gen: int, note: Any = None, spec: Any = None, limits: dict[str, int] | None = None
+    ) -> Awaitable[Slot]: ...
     def up(self, slot: str, gen: int, note: Any = None, anew: bool = False) -> Awaitable[Slot]: ...
     def down(self, slot: str, gen: int, note: Any = None) -> Awaitable[Slot]: ...
     def gone(self, slot: str, gen: int, note: Any = None) -> Awaitable[Slot]: ...
@@ -50,8 +53,10 @@ class LoggedSlots:
     async def get(self, slot: str) -> Slot | None:
         return await self._slots.get(slot)
 
-    async def make(self, slot: str, gen: int, note: Any = None, spec: Any = None) -> Slot:
-        return await self._logged("make", slot, self._slots.make(slot, gen, note, spec))
+    async def make(
+        self, slot: str, gen: int, note: Any = None, spec: Any = None, limits: dict[str, int] | None = None
+    ) -> Slot:
+        return await self._logged("make", slot, self._slots.make(slot, gen, note, spec, limits))
 
     async def up(self, slot: str, gen: int, note: Any = None, anew: bool = False) -> Slot:
         return await self._logged("up", slot, self._slots.up(slot, gen, note, anew))
@@ -120,13 +125,18 @@ class Hands:
         """Whether a wake finds the files that were there before the hibernation."""
         return bool(slot.spec["persistentHome"])
 
+    def limits(self, order: Order) -> dict[str, int]:
+        """How much a session that is started may take: bytes of memory, and thousandths of a processor."""
+        asked = quota.size(order.payload["cpu"], order.payload["memory"])
+        return {"memory": int(asked.memory), "cpu": int(asked.millicpu)}
+
     async def _apply(self, slot: Slot | None, order: Order) -> Slot | None:
         absent = slot is None or slot.state == "gone"
         gen = slot.gen if slot is not None else 0
         match order.action:
             case "start_session":
                 spec = {"session": order.session} | {name: order.payload[name] for name in SPEC}
-                return await self._slots.make(order.session, gen, order.seq, spec)
+                return await self._slots.make(order.session, gen, order.seq, spec, self.limits(order))
             case "wake_session" if absent:
                 raise CommandFailed(f"session {order.session} has no slot to wake")
             case "wake_session":

@@ -391,4 +391,5 @@ files = true
 memory = false
 placement = true
 states = true
+limits = ["memory"]
 """

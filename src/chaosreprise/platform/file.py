@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from chaosreprise.errors import BadInput, shown
+from chaosreprise.history.statements import Resource
 from chaosreprise.kubernetes.where import Forward, Where
 from chaosreprise.paths import state_path
 from chaosreprise.platform import kinds, limits
@@ -214,6 +215,7 @@ class Promises(Strict, frozen=True):
     memory: bool | None = None
     placement: bool = False
     states: bool = False
+    limits: list[Resource] | None = None
     takeover_s: Seconds | None = None
 
     def stated(self) -> dict[str, Any]:

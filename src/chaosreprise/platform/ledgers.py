@@ -4,18 +4,21 @@
 ours wrote into its session's working directory, one line before and one after its work (`steps`).
 """
 
+import resource
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from chaosreprise.history import Effect
-from chaosreprise.history.events import Mark, Time
+from chaosreprise.history.events import Mark, Resource, Time
 from chaosreprise.observe import Seen
 from chaosreprise.paths import boot_id
+from chaosreprise.procs import Incarnation, is_alive
 from chaosreprise.stack.protocol import ANEW
 
 LEDGER_FILE = "ledger"
+BEGINS = ("up", "back")
 
 
 class SlotLine(msgspec.Struct):
@@ -64,9 +67,21 @@ def slots_parser(key_of: Callable[[dict[str, Any]], str | None]) -> Callable[[Se
             gen=line.gen,
             inc=line.inc,
             key=key,
+            limits=_limits(line.inc) if line.mark in BEGINS and line.inc else {},
         )
 
     return parse
+
+
+def _limits(inc: list[Any]) -> dict[Resource, int | None]:
+    """What the kernel says of a process that lives; that of a share of a processor would be its control group's."""
+    process = Incarnation(*inc)
+    try:
+        hard = [resource.prlimit(process.pid, which)[1] for which in (resource.RLIMIT_DATA, resource.RLIMIT_AS)]
+    except OSError:
+        return {}
+    least = min((one for one in hard if one != resource.RLIM_INFINITY), default=None)
+    return {"memory": least} if is_alive(process) else {}
 
 
 def workspaces_parser(run: str) -> Callable[[Seen], Effect | None]:

@@ -1,7 +1,8 @@
 """What is found of a platform when it is examined: a sentence about one thing, and whether all is well with it.
 
 An adapter may know more of its platform than a run asks for, such as who is logged in or what a database role may do: one that
-has `examinations` is asked for them by `chaos reprise doctor`, one that has `impossible` by `chaos reprise conformance`.
+has `examinations` is asked for them by `chaos reprise doctor`, one that has `impossible` by `chaos reprise conformance`,
+one that has `size` by the load.
 """
 
 from collections.abc import Awaitable, Callable
@@ -9,6 +10,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
+from chaosreprise.history.events import Resource
 from chaosreprise.platform.adapter import Operation
 
 State = Literal["ok", "limited", "not ok"]
@@ -38,6 +40,13 @@ class Examines(Protocol):
 class Leaves(Protocol):
     def left(self) -> list[str]:
         """What of this run stays on the platform once everything was told to end, a few words each: the report tells it."""
+        ...
+
+
+@runtime_checkable
+class Sizes(Protocol):
+    def size(self, operation: Operation) -> dict[Resource, int]:
+        """How much a start asks for, in bytes and thousandths of a processor; of what is not told nothing is judged."""
         ...
 
 

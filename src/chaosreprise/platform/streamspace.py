@@ -14,7 +14,7 @@ import httpx
 
 from chaosreprise.errors import BadInput, NotPossible
 from chaosreprise.history import Answer
-from chaosreprise.history.events import Attribution
+from chaosreprise.history.events import Attribution, Resource
 from chaosreprise.history.statements import Claim
 from chaosreprise.observe import FileSource, FolderSource, Source
 from chaosreprise.platform import (
@@ -199,6 +199,11 @@ class StreamSpace:
         finally:
             await self.close()
 
+    def size(self, operation: Operation) -> dict[Resource, int]:
+        """For `said.Sizes`."""
+        key = operation.key
+        return {"memory": int(key), "cpu": streamspace_marks.cpu(key)} if operation.op == "start" else {}
+
     def _request(self, operation: Operation) -> tuple[str, str, dict[str, Any] | None]:
         session = f"/api/v1/sessions/{operation.session}"
         match operation.op:
@@ -226,7 +231,7 @@ class StreamSpace:
         return {
             "user": operation.user,
             "template": self._control.template,
-            "resources": {"memory": operation.key, "cpu": "100m"},
+            "resources": {"memory": operation.key, "cpu": f"{streamspace_marks.cpu(operation.key)}m"},
             "persistentHome": operation.persistent,
             "idleTimeout": "1h",
             "maxSessionDuration": "2h",

@@ -8,6 +8,7 @@ import zlib
 from typing import Any, NamedTuple
 
 BASE_MEMORY = 128 * 2**20  # the smallest that a create may ask for
+BASE_CPU, CPUS = 100, 10  # in thousandths; how many amounts of it there are
 KEYS_A_RUN = 4096
 RUNS = 32000
 TAG = "reprise"
@@ -30,6 +31,11 @@ class Marks(NamedTuple):
             return self.tag in tags
         asked = session.get("resources")
         return isinstance(asked, dict) and self.key(asked.get("memory")) is not None
+
+
+def cpu(key: str) -> int:
+    """How much of a processor a create with this key asks for: one that gets another's is likely to be told by that."""
+    return BASE_CPU + int(key) % CPUS if key.isdecimal() else BASE_CPU
 
 
 def of(run: str) -> Marks:

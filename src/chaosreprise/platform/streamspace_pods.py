@@ -17,7 +17,7 @@ import msgspec
 
 from chaosreprise.clock import SECOND
 from chaosreprise.history import Coverage, Effect, Timed
-from chaosreprise.history.events import Mark
+from chaosreprise.history.events import Mark, Resource
 from chaosreprise.kubernetes.watching import Change, Object
 
 LEDGER = "pods"
@@ -108,7 +108,9 @@ class Processes:
         elif not pod.lives:
             self._clock(change).shown(life.began, lo, change.hi)
         pod.lives[life.container] = lo
-        yield self._effect(change, mark, life.container, lo, revision)
+        begun = self._effect(change, mark, life.container, lo, revision)
+        begun.limits = _limits(change.now)
+        yield begun
 
     def _end(self, change: Change, pod: Pod, container: str, ended: int) -> Effect:
         lo = pod.lives[container]
@@ -144,6 +146,18 @@ def _met(change: Change) -> Pod:
         return Pod(change.lo, _revision(change.now))
     before = list(_lives(change.before))
     return Pod(0, 0, {life.container: 0 for life in before}, {life.container for life in before if not life.runs})
+
+
+def _limits(pod: Object) -> dict[Resource, int | None]:
+    """Of its first container: what its kubelet says that it has, where that says it, else what it was to have."""
+    from kubernetes.utils import parse_quantity  # noqa: PLC0415 - there already, with what has watched it
+
+    container = pod["spec"]["containers"][0]
+    statuses = pod["status"].get("containerStatuses") or []
+    told = next((one.get("resources") for one in statuses if one["name"] == container["name"]), None)
+    limits = (told or container.get("resources") or {}).get("limits") or {}
+    units: dict[Resource, int] = {"memory": 1, "cpu": 1000}
+    return {what: int(parse_quantity(limits[what]) * unit) if what in limits else None for what, unit in units.items()}
 
 
 def _lives(pod: Object) -> Iterator[Told]:

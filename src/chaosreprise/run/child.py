@@ -23,9 +23,9 @@ class Child:
 
     def __init__(self, name: str, module: str, arguments: list[str], logs: pathlib.Path) -> None:
         self.name = name
-        self._log = logs / f"{name}.log"
+        self.log = logs / f"{name}.log"
         logs.mkdir(parents=True, exist_ok=True)
-        with self._log.open("ab") as log:
+        with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments],
                 stdin=subprocess.PIPE,
@@ -50,7 +50,7 @@ class Child:
         return self._process.poll() is None
 
     def ask(self, verb: str, timeout_s: float = 120.0, **arguments: Any) -> Any:
-        """The result of a request. Raises what the child said, or RunBroken when it died or did not answer in time."""
+        """The result of a request. Raises what the child said, RunBroken when it died, or TimeoutError."""
         return self.begin(verb, **arguments).result(timeout_s)
 
     def begin(self, verb: str, **arguments: Any) -> "concurrent.futures.Future[Any]":
@@ -110,6 +110,6 @@ class Child:
     def _dead(self) -> RunBroken:
         if self._last_words:
             return RunBroken(f"the {self.name} process of this run has ended: {self._last_words}")
-        lines = self._log.read_text(errors="replace").strip().splitlines() if self._log.exists() else []
+        lines = self.log.read_text(errors="replace").strip().splitlines() if self.log.exists() else []
         why = f": {lines[-1]}" if lines else ""
-        return RunBroken(f"the {self.name} process of this run has ended{why} (its log: {self._log})")
+        return RunBroken(f"the {self.name} process of this run has ended{why} (its log: {self.log})")

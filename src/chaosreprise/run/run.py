@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -41,8 +41,10 @@ from chaosreprise.run.directory import Directory, make
 from chaosreprise.run.interruption import interruption
 from chaosreprise.run.method import Batch, Wanted
 from chaosreprise.run.observing import Pretender
+from chaosreprise.run.patience import LoadChild
 from chaosreprise.stack import starter
 
+C = TypeVar("C", bound=Child)
 log = logging.getLogger("chaostoolkit")
 STAGES: dict[str, Stage] = {"baseline": "baseline", "clean-done": "clean", "close": "end", "close-done": "end"}
 
@@ -311,8 +313,9 @@ class Run:
         lab = self._lab()
         kind = lab.serves if lab is not None else self.requested.file.kind
         arguments = ["--run", self.directory.run, "--history", str(self.directory.history), "--kind", kind]
-        self.recorder = self._child("recorder", "chaosreprise.run.recorder", arguments)
-        self.load = self._child("load", "chaosreprise.workload", arguments)
+        logged = self.directory.logs
+        self.recorder = self._child(Child("recorder", "chaosreprise.run.recorder", arguments, logged))
+        self.load = self._child(LoadChild("load", "chaosreprise.workload", arguments, logged))
         self.recorder.needed_by.append(self.load)
         self.platform, self._stack = self._platform()
         self._broken = self._exits.enter_context(forwarded(self.platform.cluster, self.platform.file.forward))
@@ -337,8 +340,7 @@ class Run:
             for line in litter.clear(self.platform):
                 log.info(f"tidied    {line}")
 
-    def _child(self, name: str, module: str, arguments: list[str]) -> Child:
-        child = Child(name, module, arguments, self.directory.logs)
+    def _child(self, child: C) -> C:
         self._exits.callback(child.close)
         return child
 
@@ -399,6 +401,7 @@ class Run:
         frames = any(map(wants_frames, waiting))
         self._mark_litter()
         self.recorder.ask("watch", platform=self.platform.path, frames=frames)
+        self.load.settle_s = self.plan.load.settle_s
         self.load.ask("plan", plan=msgspec.to_builtins(self.plan.load), platform=self.platform.path)
         if (followed := logs.follow(self.platform)) is not None:
             self._exits.callback(followed.end)

@@ -76,8 +76,11 @@ class Keeper:
     def get(self, slot: str) -> protocol.Slot | None:
         return self._ask(protocol.Get(id=next(self._ids), slot=slot)).slot
 
-    def make(self, slot: str, gen: int, note: Any = None, spec: Any = None) -> protocol.Slot:
-        return _slot(self._ask(protocol.Make(id=next(self._ids), slot=slot, gen=gen, note=note, spec=spec)))
+    def make(
+        self, slot: str, gen: int, note: Any = None, spec: Any = None, limits: dict[str, int] | None = None
+    ) -> protocol.Slot:
+        how = protocol.Make(id=next(self._ids), slot=slot, gen=gen, note=note, spec=spec, limits=limits or {})
+        return _slot(self._ask(how))
 
     def up(self, slot: str, gen: int, note: Any = None, anew: bool = False) -> protocol.Slot:
         return _slot(self._ask(protocol.Up(id=next(self._ids), slot=slot, gen=gen, note=note, anew=anew)))
@@ -147,8 +150,11 @@ class AsyncKeeper:
     async def get(self, slot: str) -> protocol.Slot | None:
         return (await self._ask(protocol.Get(id=next(self._ids), slot=slot))).slot
 
-    async def make(self, slot: str, gen: int, note: Any = None, spec: Any = None) -> protocol.Slot:
-        return _slot(await self._ask(protocol.Make(id=next(self._ids), slot=slot, gen=gen, note=note, spec=spec)))
+    async def make(
+        self, slot: str, gen: int, note: Any = None, spec: Any = None, limits: dict[str, int] | None = None
+    ) -> protocol.Slot:
+        how = protocol.Make(id=next(self._ids), slot=slot, gen=gen, note=note, spec=spec, limits=limits or {})
+        return _slot(await self._ask(how))
 
     async def up(self, slot: str, gen: int, note: Any = None, anew: bool = False) -> protocol.Slot:
         return _slot(await self._ask(protocol.Up(id=next(self._ids), slot=slot, gen=gen, note=note, anew=anew)))

@@ -85,9 +85,12 @@ class Change(Request):
 
 
 class Make(Change, tag="make"):
-    """Make the slot and start an interpreter."""
+    """Make the slot and start an interpreter. `limits`: how much each of its processes may take; the keeper sets
+    that of `memory`, in bytes (RLIMIT_DATA). A share of a processor takes a control group, and so rights that few have.
+    """
 
     spec: Any = None
+    limits: dict[str, int] = {}
 
 
 class Up(Change, tag="up"):

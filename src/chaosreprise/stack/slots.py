@@ -6,8 +6,10 @@ An interpreter that crashes comes back on its port, as a container restarts in i
 """
 
 import asyncio
+import contextlib
 import pathlib
 import re
+import resource
 import secrets
 import signal
 import socket
@@ -92,6 +94,7 @@ class Slots:
                 slot.workspace.mkdir(mode=0o750, parents=True, exist_ok=True)
                 if slot.state == "gone":
                     slot.token = secrets.token_hex(16)
+                slot.limits = request.limits
                 t = time.monotonic_ns()
                 interpreter = self._start(slot)
                 slot.accept("up", request.note)
@@ -140,6 +143,9 @@ class Slots:
         env |= {"REPRISE_SESSION_SLOT": slot.name, "REPRISE_SESSION_TOKEN": slot.token}
         program = Program(self._spec.command, env, slot.workspace, self._log, listen=interpreter.port)
         interpreter.child = self._reaper.spawn(program, lambda: self._died(interpreter))
+        if memory := slot.limits.get("memory"):
+            with contextlib.suppress(ProcessLookupError):  # it has ended already
+                resource.prlimit(interpreter.child.inc.pid, resource.RLIMIT_DATA, (memory, memory))
 
     def _died(self, interpreter: "_Interpreter") -> None:
         if interpreter.stopping:
@@ -197,6 +203,7 @@ class _Slot:
         self.state: protocol.SlotState = "gone"
         self.note: Any = None
         self.spec: Any = None
+        self.limits: dict[str, int] = {}
         self.token = ""
         self.interpreters: list[_Interpreter] = []
         self.holder: Holder

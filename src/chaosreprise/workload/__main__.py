@@ -35,6 +35,7 @@ VERBS = (
     "close",
     "answers",
     "cycle",
+    "left_alone",
     "end",
 )
 

@@ -21,6 +21,7 @@ from chaosreprise.history.events import HELD_UP, Op, Place
 from chaosreprise.platform import steps
 from chaosreprise.platform.adapter import Adapter, Operation
 from chaosreprise.platform.links import crossed
+from chaosreprise.platform.said import Sizes
 from chaosreprise.workload.asks import Asks
 from chaosreprise.workload.model import Model
 from chaosreprise.workload.plan import OPEN_LOOP, Plan
@@ -58,6 +59,7 @@ class Load:
         self._lags: list[float] = []
         self._skipped = 0
         self._limited, self._alone_until = 0, 0.0  # answers that asked for patience, and until when they do
+        self._alone_s = 0.0  # for how long they did, in all
         self._background: list[asyncio.Task[None]] = []
         self._under_way: set[asyncio.Task[Any]] = set()
         self._streams = Streams(adapter, writer, clock)
@@ -251,6 +253,10 @@ class Load:
             await self._reached(names, state)
         return {agent: self._model.state[name] for agent, name in self.canaries.items()}
 
+    async def left_alone(self) -> dict[str, Any]:
+        """For how long the platform has asked to be left alone up to now, in all, what is to come of it included."""
+        return {"seconds": self._alone_s}
+
     async def end(self) -> dict[str, Any]:
         """The orderly end: without it the history says that the load died."""
         now = self._clock.now()
@@ -269,7 +275,7 @@ class Load:
         then, or placed elsewhere, while patience and keys last."""
         names: list[str] = []
         lacking = wanted = self._plan.per_agent * len(self._plan.agents)
-        spare, until = SPARE, self._seconds() + self._patience_s
+        spare, until = SPARE, self._seconds() - self._alone_s + self._patience_s
         while True:
             answers = await self._in_parallel([self._start() for _ in range(lacking)])
             names += [answer.session for answer in answers if answer.outcome == "ok" and answer.session]
@@ -284,7 +290,11 @@ class Load:
             if not lacking:
                 return placed
             refused = [answer for answer in answers if answer.outcome != "ok"]
-            if self._seconds() > until or lacking > spare or any(answer.outcome == "info" for answer in refused):
+            if (
+                self._seconds() - self._alone_s > until
+                or lacking > spare
+                or any(answer.outcome == "info" for answer in refused)
+            ):
                 raise RunBroken(self._unmade(wanted, placed, refused))
             surplus = [name for name in names if name not in kept]
             await self._in_parallel([self._do("stop", name) for name in surplus])
@@ -409,6 +419,11 @@ class Load:
         """Whether open-loop operations are left out now."""
         return self._seconds() < self._alone_until
 
+    def _leave_alone(self, seconds: float) -> None:
+        until = max(self._alone_until, self._seconds() + seconds)
+        self._alone_s += until - max(self._alone_until, self._seconds())
+        self._alone_until = until
+
     async def _do(self, op: Op, session: str | None, **more: Any) -> Answer:
         """One attempt; where the platform wants to be left alone first, another command when that time is over."""
         for number in range(ATTEMPTS):
@@ -420,7 +435,7 @@ class Load:
             if answer.retry_s is None:
                 break
             self._limited += 1
-            self._alone_until = max(self._alone_until, self._seconds() + answer.retry_s)
+            self._leave_alone(answer.retry_s)
             if "intended" in more:
                 break  # the open loop sends nothing late
         return answer
@@ -442,7 +457,18 @@ class Load:
         now = self._clock.now()
         if intended is not None:
             self._lags.append((now - intended) / 1e6)
-        path = self._path(op, session)
+        operation = Operation(
+            cmd=cmd,
+            op=op,
+            key=key,
+            session=session,
+            user=user,
+            seconds=seconds,
+            noisy=self._is_noisy(session),
+            known=self._left.get(session or "", 0),
+            asks=asks or {},
+            persistent=persistent,
+        )
         self._writer.write(
             Submit(
                 lo=now,
@@ -453,26 +479,14 @@ class Load:
                 user=user,
                 key=key,
                 intended=intended or now,
-                path=path,
-                asks=asks or {},
+                path=self._path(op, session),
+                asks=operation.asks,
                 persistent=persistent,
+                resources=self._adapter.size(operation) if isinstance(self._adapter, Sizes) else {},
             ),
             at_once=True,
         )
-        answer = await self._adapter.perform(
-            Operation(
-                cmd=cmd,
-                op=op,
-                key=key,
-                session=session,
-                user=user,
-                seconds=seconds,
-                noisy=self._is_noisy(session),
-                known=self._left.get(session or "", 0),
-                asks=asks or {},
-                persistent=persistent,
-            )
-        )
+        answer = await self._adapter.perform(operation)
         self._writer.write(answer, at_once=True)  # a moment may wait for it
         left = steps.left(key, answer.result) if op == "step" and answer.outcome == "ok" else None
         if left is not None:

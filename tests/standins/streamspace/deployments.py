@@ -83,12 +83,17 @@ class Deployments:
 
     def _make(self, name: str, session: str, payload: dict[str, Any]) -> None:
         labels = _labels(payload)
-        limits = {"memory": payload["memory"], "cpu": payload["cpu"]}
+        asked = {"memory": payload["memory"], "cpu": payload["cpu"]}
+        resources = {"limits": asked, "requests": {"memory": "1Mi", "cpu": "1m"}}
+        if misbehaves("no-limits"):
+            resources = {"requests": asked | {"cpu": "1m"}}
+        if misbehaves("one-processor"):
+            resources["limits"] = asked | {"cpu": "1"}
         container = {
             "name": "session",
             "image": os.environ["IMAGE"],
             "imagePullPolicy": "Never",
-            "resources": {"limits": limits, "requests": {"memory": "1Mi", "cpu": "1m"}},
+            "resources": resources,
         }
         pod = {"metadata": {"labels": labels}, "spec": {"containers": [container], "enableServiceLinks": False}}
         spec = {"replicas": 1, "selector": {"matchLabels": {"session": session}}, "template": pod}

@@ -205,6 +205,23 @@ MISPLACED = (
         {"Store": "store.AnyPlatform"},
     ),
 )  # fmt: skip
+LIMITS = (
+    Defect(
+        "no-limits", "limits", "burst-of-creates",
+        "what a session may take is kept and shown wherever it is asked for, and not passed on to what runs it",
+        {"Hands": "hands.NoLimits"}, label="memory",
+    ),
+    Defect(
+        "limits-of-the-last", "limits", "burst-of-creates",
+        "what a session may take has one place in its agent: each gets what was asked for the one before it",
+        {"Hands": "hands.LimitsOfTheLast"}, label="memory",
+    ),
+    Defect(
+        "whole-mebibytes", "limits", "burst-of-creates",
+        "memory is counted in whole mebibytes on its way to a session, and what is over is cut off",
+        {"Hands": "hands.WholeMebibytes"}, label="memory",
+    ),
+)  # fmt: skip
 LATE = (
     Defect(
         "trickle", "late", AWAY,
@@ -413,6 +430,6 @@ UNREAD = (
 )  # fmt: skip
 """What no check of a run can find, since no run asks for it: `chaos reprise doctor` does."""
 ALL = (
-    *LOST, *DUPLICATE, *PHANTOM, *REORDER, *RESIDUE, *SPLIT_BRAIN, *MISASSIGNED, *QUOTA, *MISPLACED, *LATE, *LIFECYCLE, *REFUSAL, *OBJECTIVE,
+    *LOST, *DUPLICATE, *PHANTOM, *REORDER, *RESIDUE, *SPLIT_BRAIN, *MISASSIGNED, *QUOTA, *MISPLACED, *LIMITS, *LATE, *LIFECYCLE, *REFUSAL, *OBJECTIVE,
     *FAIL_OPEN, *DENIED, *DISHONEST, *INTERRUPTED, *STATE_LOSS, *ISOLATION, *UNFINISHED, *CONTRADICTED, *UNREAD,
 )  # fmt: skip

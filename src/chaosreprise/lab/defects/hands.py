@@ -12,6 +12,7 @@ from chaosreprise.procs import Incarnation
 from chaosreprise.stack.protocol import Slot
 
 MEMORY, NOTHING = "_reprise_memory", "None"  # what steps of ours leave in a session (`platform.steps`)
+MIB = 1 << 20
 PAUSE_S = 0.9  # below the time after which a lab counts as settled, so that a run waits for what is still to come
 
 
@@ -104,6 +105,34 @@ class FirstCheckpoint(Hands):
                 said = await run(process.host, process.port, slot.token, said.life, "checkpoint", code, PING_LIMIT_S)
                 return said.stdout.strip() or NOTHING
         return NOTHING
+
+
+class NoLimits(Hands):
+    """What a session may take is kept and shown, and not passed on to what runs it."""
+
+    def limits(self, order: Order) -> dict[str, int]:
+        del order
+        return {}
+
+
+class LimitsOfTheLast(Hands):
+    """There is one place for what a session may take: the next one is made with what stands there, and then it is written."""
+
+    last: ClassVar[dict[str, int]] = {}
+
+    def limits(self, order: Order) -> dict[str, int]:
+        own = super().limits(order)
+        found = self.last or own
+        type(self).last = own
+        return found
+
+
+class WholeMebibytes(Hands):
+    """Memory is counted in whole MiB, and what is over is cut off."""
+
+    def limits(self, order: Order) -> dict[str, int]:
+        own = super().limits(order)
+        return own | {"memory": own["memory"] // MIB * MIB}
 
 
 class LaterStops(Hands):
