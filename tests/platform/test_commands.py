@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import socket
 import sys
 import time
 
@@ -84,6 +85,19 @@ def test_a_command_is_started_with_its_environment_and_ended_and_its_secret_stan
         assert keepers.components(made)[0].inc == component.inc, "the second one has touched nothing"
     finally:
         stack.end()
+    assert not made.stack.exists()
+
+
+def test_a_port_that_somebody_else_has_is_said_before_anything_is_started(
+    tmp_path: pathlib.Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has it would be taken for our own component, since it accepts."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(starter, "FREE_S", 0.1)
+    made = ours(tmp_path, port)
+    says = f"port {port} of 127.0.0.1, which agents/a1 of the stack needs, is not free .*: end what has it"
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(NotPossible, match=says):
+        starter.start_spec(made.stack, commands.stack(made), owned=False)
     assert not made.stack.exists()
 
 

@@ -14,9 +14,11 @@ import pytest
 from runs import CHAOS, CLEAN
 
 from chaosreprise.errors import BadInput
-from chaosreprise.platform import file
+from chaosreprise.faults import facts
+from chaosreprise.platform import adapter, file
 from chaosreprise.platform.file import OF_EMBEDDED, OF_KINDS, PlatformFile
-from chaosreprise.run import initial
+from chaosreprise.run import conclusions, initial
+from chaosreprise.run.looking import Look
 
 FILLED = {
     "name": "staging",
@@ -180,3 +182,15 @@ def test_the_command_writes_a_file_of_its_kinds_name(tmp_path: pathlib.Path) -> 
     done = [subprocess.run(command, cwd=tmp_path, env=CLEAN, capture_output=True, text=True) for _ in range(2)]
     assert [one.returncode for one in done] == [0, 3], done
     assert file.load(str(tmp_path / "embedded.toml")).file.lab == file.EMBEDDED.file.lab
+
+
+def test_the_ledger_of_steps_of_a_template_is_looked_at_often_enough_and_one_that_is_not_is_said(
+    tmp_path: pathlib.Path,
+) -> None:
+    path, said = tmp_path / "filled.toml", {}
+    for hz in ("hz = 20.0", "hz = 1.0"):
+        path.write_text(filled("sandbox").replace("hz = 20.0", hz))
+        platform = file.load(str(path))
+        there = Look(platform, adapter.make(platform, "doctor").describe(), [], facts.now({}, [], {}), [], platform)
+        said[hz] = [(one.state, one.name) for one in conclusions.effects(there)]
+    assert said == {"hz = 20.0": [("ok", "")], "hz = 1.0": [("ok", ""), ("limited", "workspaces")]}

@@ -202,7 +202,8 @@ def _missing(case: Case, pool: list[Life]) -> list[Doubt]:
         if have < need:
             on = pool[0].component if len(pool) == 1 else f"{len(pool)} sessions"
             why = f"{have} of {need} {kind} commands crossed {on} {when}{_wrong_ones(case, pool, kind)}"
-            do = "hold the fault longer, keep more sessions in reserve on it, or ask for less in `exposure`"
+            longer = "look at their ledger more often (evidence.NAME.hz)" if momentary else "hold the fault longer"
+            do = f"{longer}, keep more sessions in reserve on it, or ask for less in `exposure`"
             found.append(Doubt(what=kind, why=why, do=do))
     return found
 

@@ -141,7 +141,11 @@ def _own(case: Case, row: int) -> list[Moment]:
     found = [Moment(lo=lo, hi=hi, what="submitted")]
     answer = commands.answer[row]
     if answer is not None:
-        what = {"ok": "accepted", "fail": f"refused ({answer.rule})", "info": f"no clear answer ({answer.error})"}
+        what = {
+            "ok": "accepted",
+            "fail": f"refused ({answer.rule})",
+            "info": f"no clear answer ({answer.error or answer.status})",
+        }
         at = case.seconds(answer.hi)
         found.append(Moment(lo=at, hi=at, what=what[answer.outcome]))
     return found

@@ -12,6 +12,7 @@ from chaosreprise.platform.said import Said
 from chaosreprise.run import litter, stopping
 from chaosreprise.run.looking import Look
 from chaosreprise.workload import plan as workload
+from chaosreprise.workload.steps import LOOKS_HZ
 
 HEAL = "`chaos reprise heal` does so, and so does the next run here before anything else"
 
@@ -43,7 +44,13 @@ def effects(there: Look) -> list[Said]:
     by_level: dict[str, list[str]] = {}
     for entry in entries:
         by_level.setdefault(f"{entry.level} in {entry.ledger}", []).append(entry.op)
-    return [Said(about="effects", say="; ".join(f"{' '.join(ops)} {level}" for level, ops in by_level.items()))]
+    said = [Said(about="effects", say="; ".join(f"{' '.join(ops)} {level}" for level, ops in by_level.items()))]
+    for name in sorted({entry.ledger for entry in entries} if not there.description.hibernates else ()):
+        evidence = there.platform.file.evidence.get(name)
+        if evidence is not None and evidence.hz < LOOKS_HZ:
+            say = f"{evidence.hz:g} looks a second may see a step only when it has ended: no crash would strike amid it"
+            said.append(Said(about="effects", name=name, state="limited", say=say, do=f"set evidence.{name}.hz to 20"))
+    return said
 
 
 def links(there: Look, found: list[Component] | Said) -> list[Said]:

@@ -29,6 +29,7 @@ PREPARE_S = 60.0
 END_S = 5.0
 POLL_S = 0.01
 LOG_LINES = 3
+FREE_S = 2.0  # within which a process that was ended gives its port back
 GIVE_UP_AFTER = 3  # restarts of one component before it was ready for the first time
 UNMARKED_S = 60.0  # a folder without a maker is a starter in its first millisecond, or litter
 MAKER_FILE = "maker.json"
@@ -116,6 +117,7 @@ def start_spec(folder: pathlib.Path, stack: spec.StackSpec, *, owned: bool, time
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
         try:
             spec.save(folder, stack)
+            _ports_are_free(stack)
             started = launch(folder, owned=owned, timeout_s=timeout_s)
         except OSError as error:
             raise _no_room(folder, error) from error
@@ -280,15 +282,26 @@ def _give_up_on_crashes(folder: pathlib.Path, keeper: protocol.KeeperFile) -> No
     with client.Keeper(keeper.socket) as connection:
         for component in connection.status().components:
             if component.restarts >= GIVE_UP_AFTER and component.state != "up":
+                made = next(one for one in spec.load(folder).components if one.name == component.name)
+                taken = _port_taken(made)
                 raise NotPossible(
-                    _port_taken(folder, component.name)
-                    or f"{component.name} of the stack does not stay up: {_last_lines(folder, component.name)}"
+                    f"{taken}: try again, other ports are drawn then"
+                    if taken
+                    else f"{component.name} of the stack does not stay up: {_last_lines(folder, component.name)}"
                 )
 
 
-def _port_taken(folder: pathlib.Path, name: str) -> str | None:
+def _ports_are_free(stack: spec.StackSpec) -> None:
+    """Else somebody else's process would answer in the name of one of ours. Raises NotPossible; waits for one that is just ending."""
+    end = time.monotonic() + FREE_S
+    while taken := next(filter(None, map(_port_taken, stack.components)), None):
+        if time.monotonic() > end:
+            raise NotPossible(f"{taken}: end what has it, or set other ports in the platform file")
+        time.sleep(POLL_S)
+
+
+def _port_taken(component: spec.ComponentSpec) -> str | None:
     """What to say when a component that does not run can't have its port."""
-    component = next(one for one in spec.load(folder).components if one.name == name)
     port = component.listen or (component.ready and component.ready.tcp)
     if port is None:
         return None
@@ -297,7 +310,9 @@ def _port_taken(folder: pathlib.Path, name: str) -> str | None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            return f"port {port} of 127.0.0.1, which {name} of the stack needs, is not free ({error.strerror}): try again, other ports are drawn then"
+            return (
+                f"port {port} of 127.0.0.1, which {component.name} of the stack needs, is not free ({error.strerror})"
+            )
     return None
 
 

@@ -14,6 +14,7 @@ from chaosreprise.platform.links import crossed
 from chaosreprise.workload.load import Load
 
 SLOW_S = 0.8  # a fault strikes some 20 ms after it has seen the steps that it waits for, 0.1 s on a busy machine
+LOOKS_HZ = 5.0  # of their ledger, below which they may have ended before a fault strikes
 SPARE = 1
 
 
