@@ -43,7 +43,9 @@ def effects(there: Look) -> list[Said]:
     by_level: dict[str, list[str]] = {}
     for entry in entries:
         by_level.setdefault(f"{entry.level} in {entry.ledger}", []).append(entry.op)
-    return [Said(about="effects", say="; ".join(f"{' '.join(ops)} {level}" for level, ops in by_level.items()))]
+    says = [f"{' '.join(ops)} {level}" for level, ops in by_level.items()]
+    says += [] if there.description.steps else ["no steps: sessions are read instead"]
+    return [Said(about="effects", say="; ".join(says))]
 
 
 def links(there: Look, found: list[Component] | Said) -> list[Said]:
