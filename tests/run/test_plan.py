@@ -151,3 +151,27 @@ def test_an_experiment_on_sessions_that_speak_is_refused_where_they_do_not(tmp_p
     arguments = contract.Arguments(name="x", require=[], needs=contract.Needs(witness=True))
     with pytest.raises(NotPossible, match='no evidence is of kind = "witness", which this experiment needs'):
         plan.check_needs(arguments, file.load(str(tmp_path / "platform.toml")), [])
+
+
+def test_where_no_code_can_be_run_in_sessions_they_are_read_and_what_only_steps_show_is_refused(
+    tmp_path: pathlib.Path,
+) -> None:
+    lacks = "no code can be run in its sessions (control.steps is not set)"
+    for steps, wants in (('steps = "http://127.0.0.1:1"', [True, 30.0, None]), ("", [False, None, lacks])):
+        (tmp_path / "p").write_text(DATABASE.format(admin="").replace("[control]", f"[control]\n{steps}"))
+        platform = file.load(str(tmp_path / "p"))
+        said = adapter.make(platform, "r1").describe()
+        load = plan.make_load(contract.Arguments(name="x", require=[]), platform, ["a1"], 1, [], steps=said.steps)
+        assert [load.steps, load.mix.get("step"), plan.lacking("isolation", platform, said)] == wants
+        assert plan.lacking("state-loss", platform, said) == wants[-1]
+
+
+def test_a_bound_is_as_long_as_the_last_command_of_an_agents_longest_queue_takes(tmp_path: pathlib.Path) -> None:
+    for slowest_s, start_s in ((0.1, 30), (3.0, 75)):
+        text = DATABASE.format(admin="").replace("slowest_s = 1 ", f"slowest_s = {slowest_s} ")
+        (tmp_path / "p").write_text(text)
+        platform = file.load(str(tmp_path / "p"))
+        arguments = contract.Arguments(name="x", require=[], exposure={"wake": 5})
+        load = plan.make_load(arguments, platform, ["a1"], 1, [])
+        assert load.queue == 24
+        assert plan.queued(adapter.make(platform, "r1").describe(), platform, load)["start"] == start_s * 10**9

@@ -56,6 +56,7 @@ class Description(msgspec.Struct, kw_only=True):
         str, list[str]
     ] = {}  # by operation, the components that it crosses but for its agent and session; empty: all alike
     hibernates: bool = True  # and so its sessions can be read
+    steps: bool = True  # code can be run in its sessions; where not, they are read instead
     spaces_starts: bool = False  # the adapter keeps creates apart, unless they are asked for at once
     vague: list[Op] = []  # what the platform may refuse in words that prove nothing
     quota: int = 0  # how many sessions a user may have at a time; 0: not known

@@ -89,6 +89,7 @@ class StreamSpace:
             offline_ns=int(self._timing.offline_s * SECONDS),
             sources=list(evidence),
             states=STATES,
+            steps=self._steps is not None,
             quota=self._platform.file.budget.sessions_a_user or 0,
             processes=streamspace_pods.LEDGER if objects else "",
             signs=self._platform.witnesses,

@@ -44,7 +44,9 @@ def effects(there: Look) -> list[Said]:
     by_level: dict[str, list[str]] = {}
     for entry in entries:
         by_level.setdefault(f"{entry.level} in {entry.ledger}", []).append(entry.op)
-    said = [Said(about="effects", say="; ".join(f"{' '.join(ops)} {level}" for level, ops in by_level.items()))]
+    says = [f"{' '.join(ops)} {level}" for level, ops in by_level.items()]
+    says += [] if there.description.steps else ["no steps: sessions are read instead"]
+    said = [Said(about="effects", say="; ".join(says))]
     for name in sorted({entry.ledger for entry in entries} if not there.description.hibernates else ()):
         evidence = there.platform.file.evidence.get(name)
         if evidence is not None and evidence.hz < LOOKS_HZ:

@@ -165,8 +165,9 @@ def _stream(record: Record) -> Iterator[Shown]:
     if record.held is None:
         promised = record.description.hibernates and record.description.promises.get("streams") is True
         if promised and record.sessions:
-            say = "could not be held, though promises.streams is made: take that back where streams are of a kind that is not spoken here"
-            yield wrong("stream", "", say, costs)
+            say = "none could be held, though promises.streams is made: no run can tell whether streams break (interrupted)"
+            do = "where streams are of a kind that is not spoken here, state promises.streams = false"
+            yield Shown(Said(about="stream", state="limited", say=say, do=do), ())
         return
     if record.broke_early is not None:
         yield wrong("stream", "", f"broke while its session ran: {record.broke_early.why}", costs)

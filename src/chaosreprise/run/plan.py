@@ -34,6 +34,7 @@ SLOTS = "slots"  # what a check needs that looks at effects, of which an adapter
 ROWS = "rows"  # what a check needs that reads the platform's own rows, whatever the file calls their evidence
 TABLES = ("sql", "sqlite")
 OF_PROCESSES = ("split-brain",)
+OF_STEPS = ("state-loss", "isolation")
 LACKING = {
     "quota": ("quota", "how many sessions a user may have: set budget.sessions_a_user"),
     "states": ("states", "the states of a session"),
@@ -139,7 +140,7 @@ def make(
     agents = named_agents(components)
     if not agents:
         raise NotPossible(f"{platform.path}: {NO_AGENTS}: {NAME_THEM}")
-    load = make_load(arguments, platform, agents, seed, [*faults, *batches], description.hibernates)
+    load = make_load(arguments, platform, agents, seed, [*faults, *batches], description.hibernates, description.steps)
     load = msgspec.structs.replace(load, settle_s=file.timing.settle.seconds(load.queue))
     for wanted in faults if not observe else []:
         safety.check_kind(platform, wanted.kind)
@@ -159,6 +160,7 @@ def make_load(
     seed: int,
     waiting: Sequence[Wanted | Batch],
     hibernates: bool = True,
+    steps: bool = True,
 ) -> workload.Plan:
     """With what the moments of these faults and batches need besides."""
     budget = platform.file.budget
@@ -179,6 +181,7 @@ def make_load(
         prompts,
         hibernates,
         budget.sessions_a_user,
+        steps,
     )
 
 
@@ -329,13 +332,20 @@ def contract_event(
         claims=description.claims,
         refusals=description.refusals,
         attribution=description.attribution,
-        bounds=description.bounds,
+        bounds=queued(description, platform, plan.load),
         offline_ns=description.offline_ns,
         known=known,
         experiment=arguments.name,
         platform=platform.id,
         observe=plan.observe,
     )
+
+
+def queued(description: Description, platform: Platform, load: workload.Plan) -> dict[str, int]:
+    """The bounds, where an agent that works on one command at a time may need longer: for the last one of its longest queue."""
+    assert platform.file.timing is not None
+    longest = int(platform.file.timing.settle.slowest_s * (1 + load.queue) * SECONDS)
+    return {op: max(bound, longest) for op, bound in description.bounds.items()}
 
 
 def check_needs(arguments: Arguments, platform: Platform, components: list[Component]) -> None:
@@ -374,6 +384,8 @@ def lacking(check: str, platform: Platform, description: Description) -> str | N
     """What is not there without which a check can't be judged on this platform, whatever is sent."""
     if check in OF_PROCESSES and description.signs:
         return None
+    if check in OF_STEPS and not (description.steps or (description.signs and check != "isolation")):
+        return "no code can be run in its sessions (control.steps is not set)"
     there = {entry.ledger for entry in description.attribution}
     there |= {ROWS for entry in platform.file.evidence.values() if entry.kind in TABLES}
     there |= {ROWS} & {*description.sources}  # where evidence is the business of an adapter that is not built in

@@ -240,8 +240,9 @@ class Load:
         return {"settled_s": await self._settle()}
 
     async def answers(self) -> dict[str, Any]:
-        """One step on each canary: agent -> outcome."""
-        answers = await asyncio.gather(*(self._do("step", name) for name in self.canaries.values()))
+        """One step on each canary, or one read where no steps can be run: agent -> outcome."""
+        ask: Op = "step" if self._plan.steps else "read"
+        answers = await asyncio.gather(*(self._do(ask, name) for name in self.canaries.values()))
         said = [answer.outcome if answer.outcome == "ok" else f"{answer.outcome}: {answer.error}" for answer in answers]
         return dict(zip(self.canaries, said, strict=True))
 

@@ -68,6 +68,7 @@ class Plan(msgspec.Struct, kw_only=True, frozen=True):
     sleepers: int = 0
     settle_s: float = 0.0
     hibernates: bool = True
+    steps: bool = True
     noisy: bool = False
     asks: dict[Place, float] = {}
     crowd: int = 0
@@ -85,11 +86,12 @@ def make(
     prompts: Mapping[str, int] = MappingProxyType({}),
     hibernates: bool = True,
     a_user: int | None = None,
+    steps: bool = True,
 ) -> Plan:
     """Raises BadInput when the load does not fit the budget, with the sum that does not fit.
 
     `prompts`: what moments need besides, on each agent; of starts in all. `hibernates`: whether sessions can be hibernated.
-    `a_user`: how many of them the platform allows each user, where that is known.
+    `a_user`: how many of them the platform allows each user, where that is known. `steps`: whether code can be run in them; else none is sent.
     """
     _check(workload, exposure, users, max_rps, hibernates)
     if not hibernates:
@@ -123,7 +125,8 @@ def make(
         per_agent=per_agent,
         starts=starts,
         queue=queue,
-        mix=workload.mix,
+        mix={name: rate for name, rate in workload.mix.items() if steps or name not in STEPS},
+        steps=steps,
         users=users[:-1] if crowd else users,
         asks=workload.asks,
         creates=creates,
