@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,8 +12,10 @@ from clusters import IMAGE, NO_IMAGE, Rule, Space, rules_of
 from linkwire import eventually
 
 from chaosreprise.errors import BadInput, NotAllowed
+from chaosreprise.history import Coverage
 from chaosreprise.kubernetes.forwarding import forwarded
 from chaosreprise.kubernetes.where import Forward, Where
+from chaosreprise.observe import Emit
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(300)]
 PATIENCE_S = 90.0
@@ -46,9 +49,9 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def forwarding(space: Space, port: int) -> Iterator[list[str]]:
+def forwarding(space: Space, port: int, emit: Emit = lambda _: None) -> Iterator[list[str]]:
     where = Where(namespace=space.name, kubeconfig=str(space.kubeconfig))
-    with forwarded(where, {"api": Forward(selector="session=k1", port=8000, local=port)}) as broken:
+    with forwarded(where, {"api": Forward(selector="session=k1", port=8000, local=port)}, emit) as broken:
         yield broken
 
 
@@ -61,22 +64,56 @@ def asked(port: int, body: bytes = b"x") -> str | None:
     return None
 
 
-def test_connections_are_led_to_a_pod_that_is_ready_and_what_the_server_breaks_is_told(space: Space) -> None:
+def test_connections_are_led_to_a_pod_that_is_ready_and_what_the_server_breaks_is_a_gap(space: Space) -> None:
     port, large = free_port(), bytes(range(256)) * 20_000
-    with forwarding(space, port) as broken:
+    seen: list[Coverage] = []
+
+    def is_open() -> bool:
+        return bool(seen) and seen[-1].on
+
+    with forwarding(space, port, seen.append) as broken:
         assert eventually(lambda: asked(port), PATIENCE_S)
         first = asked(port, large)
         with ThreadPoolExecutor(10) as threads:
             assert set(threads.map(lambda _: asked(port), range(20))) == {first}
-        assert broken == [], "that no pod was ready at first is the platform's"
-        space.relay.cut()
+        assert told(seen) == broken == [], "that no pod was ready at first is the platform's"
+        with socket.create_connection(("127.0.0.1", port)) as held:
+            began = time.monotonic_ns()
+            held.sendall(b"POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\n")
+            time.sleep(0.5)
+            space.relay.cut()
+            assert held.recv(1) == b""
         assert asked(port) is None
         assert eventually(lambda: "the API server does not answer" in "".join(broken))
+        assert eventually(lambda: seen[-1].on is False)
+        cut = time.monotonic_ns()
         space.relay.mend()
+        assert eventually(is_open)
+        [off] = told(seen)
+        assert (off.of, off.lo <= cut <= seen[-1].lo, off.hi > began) == ("forward/api", True, True)
         assert asked(port) == first
         space.core.delete_namespaced_pod(first, space.name, grace_period_seconds=0)
         assert eventually(lambda: asked(port) not in (None, first), PATIENCE_S)
+        assert told(seen) == [off], "that its pod has gone is the platform's"
     assert asked(port) is None, "it ends with its block"
+
+
+def test_a_way_on_which_nothing_moves_any_more_is_a_gap_from_the_last_good_look_on(space: Space) -> None:
+    seen: list[Coverage] = []
+    with forwarding(space, free_port(), seen.append):
+        assert eventually(lambda: seen and seen[-1].on)
+        space.relay.freeze()
+        frozen = time.monotonic_ns()
+        assert eventually(lambda: not seen[-1].on)
+        space.relay.mend()
+        assert eventually(lambda: seen[-1].on)
+    off = told(seen)[-1]
+    assert off.lo <= frozen <= off.hi
+
+
+def told(seen: list[Coverage]) -> list[Coverage]:
+    """The gaps, but for those of a machine that was too busy to look."""
+    return [one for one in seen if not one.on and one.why != "done" and not one.why.startswith("nobody looked")]
 
 
 def test_a_port_that_is_taken_is_said(space: Space) -> None:

@@ -16,7 +16,7 @@ from chaosreprise.checker.life import Life, lives
 from chaosreprise.checker.settle import LIVE, Settle
 from chaosreprise.checker.verdict import Doubt, Span, Stage
 from chaosreprise.history import Contract, History
-from chaosreprise.history.events import LIFECYCLE, Op
+from chaosreprise.history.events import LIFECYCLE, WAY, Coverage, Op
 
 SECOND = 1e9
 Found = TypeVar("Found")
@@ -150,7 +150,7 @@ class Case:
     def gap_doubt(self, gap: Gap, suffix: str = "") -> Doubt:
         hi = min(gap.hi, max(self.watched_until, self.last_sign))
         lo = min(max(gap.lo, self.start), hi)
-        what = "source" if gap.of in self.reports.sources else "ledger"
+        what = "source" if gap.of in self.reports.sources else "way" if gap.of.startswith(WAY) else "ledger"
         return Doubt(
             what=f"{what} {gap.of}",
             why=f"it was not watched from {self.seconds(lo):.3f} s to {self.seconds(hi):.3f} s ({gap.why}){suffix}",
@@ -175,7 +175,7 @@ class Case:
 
     def _last_sign(self) -> int:
         """The last sign of life of the recorder."""
-        signs = [event.hi for event in self.table.coverage if event.of not in ("load", WARDEN) and event.why != DONE]
+        signs = [event.hi for event in self.table.coverage if _is_recorders(event)]
         for group in (self.effects.sessions, self.reports.commands, self.reports.sessions, self.reports.agents):
             signs += [events[-1].hi for events in group.values()]
         return max(signs, default=self.start)
@@ -201,3 +201,8 @@ class Case:
         if any(self.watch.gaps(name, lo, until, dead_or_alive=True) for name in ledgers):
             return None
         return None if session is not None and self.watch.gaps(f"{ledger}/{session}", lo, until) else until
+
+
+def _is_recorders(event: Coverage) -> bool:
+    """Whether it shows that the recorder lived."""
+    return event.of not in ("load", WARDEN) and not event.of.startswith(WAY) and event.why != DONE

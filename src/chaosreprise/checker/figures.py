@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from chaosreprise.checker import exempt, exposure, outcome, recovered, stalls, witness
+from chaosreprise.checker import exempt, exposure, outcome, recovered, stalls, ways, witness
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.table import number
 from chaosreprise.checker.verdict import Doubt, Moment
@@ -99,8 +99,18 @@ def _samples(case: Case, objective: Objective, lo: int, hi: int) -> tuple[list[F
         if not numbers:
             why = f"{objective.signal} is {event.value!r} at {case.seconds(event.hi):.3f} s, which is no number"
             doubts.append(doubt(objective, why, "name a signal that is a number"))
-        figures += [Figure(number, number, [_moment(case, event, number)]) for number in numbers]
+        figures += [_sample(case, event, objective, number) for number in numbers]
     return figures, doubts
+
+
+def _sample(case: Case, event: Observe, objective: Objective, number: float) -> Figure:
+    """What was taken while a way there was not open may be the way's: as far as its limit it may have been anything."""
+    ends = [number]
+    if ways.gaps(case, event.lo, event.hi):
+        least = -math.inf if objective.min is None else objective.min
+        most = math.inf if objective.max is None else objective.max
+        ends.append(max(min(number, most), least))
+    return Figure(min(ends), max(ends), [_moment(case, event, number)])
 
 
 def _numbers(value: object) -> Iterator[float]:
@@ -152,12 +162,14 @@ def _rate(case: Case, objective: Objective, lo: int, hi: int) -> tuple[list[Figu
     answers = [(commands.outcome[row], commands.answer[row]) for row in asked]
     sure = sum(outcome == "ok" and answer is not None and answer.hi <= hi for outcome, answer in answers)
     maybe = sum(outcome != "fail" and (answer is None or answer.lo <= hi) for outcome, answer in answers)
-    if objective.min is not None and maybe / seconds < objective.min and wanted < objective.min:
+    reachable = stalls.waited(case, lo, hi) / 1e9
+    most = maybe / reachable if reachable else math.inf
+    if objective.min is not None and most < objective.min and wanted < objective.min:
         why = f"only {wanted:.3g} a second were asked for"
         return [], [doubt(objective, why, "ask for more in `workload`, or from a machine that can send them in time")]
     what = f"{sure} of {len(asked)} answered with success in {seconds:.3f} s"
     at = case.seconds(hi)
-    return [Figure(sure / seconds, maybe / seconds, [Moment(lo=at, hi=at, what=what, bad=True)], len(asked))], []
+    return [Figure(sure / seconds, most, [Moment(lo=at, hi=at, what=what, bad=True)], len(asked))], []
 
 
 def _until_answer(case: Case, row: int) -> tuple[int, int | None] | None:

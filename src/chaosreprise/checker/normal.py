@@ -22,6 +22,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from chaosreprise.checker import ways
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.life import Life
 from chaosreprise.clock import MS, SECOND
@@ -57,6 +58,7 @@ def find(case: Case, life: Life) -> Normal:
         return Normal(why_not=which)
     until = min(_phase(case, "drain", "begin"), default=math.inf)
     rows = [row for row in rows if case.commands.op[row] in bounds and case.commands.lo[row] < until]
+    rows = [row for row in rows if not _on_the_way(case, row)]
     sent = [case.commands.lo[row] for row in rows]
     slow = [_took(case, row) > bounds[case.commands.op[row]] for row in rows]
     began = bisect.bisect_left(sent, life.states.get("injected", proven).lo)
@@ -74,6 +76,12 @@ def find(case: Case, life: Life) -> Normal:
         return Normal(healing.lo, healing.lo, source, "it was normal again before")
     last = max((at for at, is_slow in zip(sent[:back], slow, strict=False) if is_slow), default=healing.lo)
     return Normal(last, case.commands.accepted_at(rows[back]) or sent[back], source)
+
+
+def _on_the_way(case: Case, row: int) -> bool:
+    """Whether it may have failed, or been held up, before it reached the platform."""
+    answer = case.commands.answer[row]
+    return bool(ways.gaps(case, case.commands.lo[row], case.commands.hi[row] if answer is None else answer.hi))
 
 
 def _seen(sent: Sequence[int]) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from chaosreprise.checker import exposure as exposures
 from chaosreprise.checker import normal as latency
-from chaosreprise.checker import outage, outcome
+from chaosreprise.checker import outage, outcome, ways
 from chaosreprise.checker.attribution import Transition
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.life import ONLINE, Life
@@ -61,7 +61,7 @@ def _notice(case: Case, life: Life, found: Recovery) -> None:
     if gone is None:
         found.why_not["noticed"] = f"{life.agent} was never reported as gone"
         return
-    found.noticed = _since(proven, gone.lo, gone.hi)
+    found.noticed = _since(case, proven, gone.lo, gone.hi)
     _told(found, "noticed", PROVEN, f"the platform's {gone.source}")
 
 
@@ -76,7 +76,7 @@ def _elsewhere(case: Case, life: Life, found: Recovery) -> None:
             continue
         owner = case.reports.first_owner(session)
         if owner is not None and owner != life.agent:
-            found.elsewhere = _since(proven, effect.lo, effect.hi)
+            found.elsewhere = _since(case, proven, effect.lo, effect.hi)
             _told(found, "elsewhere", PROVEN, f"ledger {effect.effects[0].ledger}, start of {session} on {owner}")
             return
     found.why_not["elsewhere"] = "no start took effect on another agent after the proof"
@@ -102,12 +102,12 @@ def _success(case: Case, life: Life, found: Recovery) -> None:
         found.why_not["drained"] = found.why_not["first_success"] = "no exposed command took effect after the undo"
         return
     source = f"ledger {after[0].effects[0].ledger}"
-    found.first_success = _since(healing, after[0].lo, after[0].hi)
+    found.first_success = _since(case, healing, after[0].lo, after[0].hi)
     _told(found, "first_success", UNDOING, source)
     if missing:
         found.why_not["drained"] = f"{missing} of {len(effects)} exposed commands never took effect"
         return
-    found.drained = _since(healing, max(effect.lo for effect in after), after[-1].hi)
+    found.drained = _since(case, healing, max(effect.lo for effect in after), after[-1].hi)
     _told(found, "drained", UNDOING, source)
 
 
@@ -116,9 +116,9 @@ def _normal(case: Case, life: Life, found: Recovery) -> None:
     if told.why_not:
         found.why_not["normal"] = told.why_not
         if told.since is not None and healing is not None:
-            found.at_least["normal"] = _since(healing, told.since, told.since)[0]
+            found.at_least["normal"] = _since(case, healing, told.since, told.since)[0]
     elif healing is not None:
-        found.normal = (0.0, 0.0) if told.note else _since(healing, told.lo, told.hi)
+        found.normal = (0.0, 0.0) if told.note else _since(case, healing, told.lo, told.hi)
         _told(found, "normal", UNDOING, told.source)
         if told.note:
             found.notes["normal"] = told.note
@@ -128,9 +128,10 @@ def _after(effects: Iterable[Transition | None], healing: Fault) -> list[Transit
     return [effect for effect in effects if effect is not None and effect.hi >= healing.lo]
 
 
-def _since(event: Fault, lo: int, hi: int) -> Span:
-    """From the event to a moment of [lo, hi], in seconds; what came before it counts as 0."""
-    return round(max(0, lo - event.hi) / 1e9, 6), round(max(0, hi - event.lo) / 1e9, 6)
+def _since(case: Case, event: Fault, lo: int, hi: int) -> Span:
+    """From the event to a moment of [lo, hi], in seconds; what came before it counts as 0. Nothing may have got through to the
+    platform while a way there was not open."""
+    return round(ways.without(case, event.hi, max(lo, event.hi)) / 1e9, 6), round(max(0, hi - event.lo) / 1e9, 6)
 
 
 def _told(found: Recovery, name: str, since: str, source: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from chaosreprise.checker import exposure
+from chaosreprise.checker import exposure, ways
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.life import AGENTS, ONLINE, Life
 from chaosreprise.history.statements import WISH, Place, When
@@ -96,8 +96,8 @@ def _taken_away(case: Case, agent: str) -> Iterator[tuple[int, int]]:
 def _sure(case: Case, lo: int, hi: int) -> int:
     """Up to where the platform's agents were watched."""
     sources = {reports[-1].source for reports in case.reports.agents.values()}
-    gaps = [gap.lo for source in sources for gap in case.watch.gaps(source, lo, hi)]
-    return max(lo, min(gaps)) if gaps else hi
+    gaps = [gap for source in sources for gap in case.watch.gaps(source, lo, hi)] + ways.gaps(case, lo, hi)
+    return max(lo, min(gap.lo for gap in gaps)) if gaps else hi
 
 
 def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:

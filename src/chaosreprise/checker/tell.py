@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from chaosreprise.checker import exempt, exposure, outcome
+from chaosreprise.checker import exempt, exposure, outcome, ways
 from chaosreprise.checker.attribution import STRENGTH
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.registry import checks
@@ -91,7 +91,14 @@ def not_tested(case: Case, verdict: Verdict) -> list[NotTested]:
     broken = {fault.kind.partition(".")[0].replace("_", " ") for fault in verdict.faults if fault.proven is not None}
     if others := [family for family in FAMILIES if family not in broken]:
         found.append(NotTested(what=f"faults of {', '.join(others)}", why="none in this run"))
-    return [*found, *_left(case)]
+    return [*found, *_ways(case), *_left(case)]
+
+
+def _ways(case: Case) -> Iterator[NotTested]:
+    for gap in ways.gaps(case, case.start, case.last_sign):
+        since, until = case.span(gap.lo, min(gap.hi, case.last_sign))
+        why = f"it was not open from {since:.3f} s to {until:.3f} s, which is held against nobody ({gap.why})"
+        yield NotTested(what=f"calls by {gap.of}", why=why)
 
 
 def _left(case: Case) -> Iterator[NotTested]:

@@ -34,6 +34,7 @@ UNMADE = "unmade"  # signal of `owner`: a fault that the method asked for could 
 STALLED = "stalled"  # signal of `load`: it stood still from `lo` to `hi`
 HELD_UP = "held_up"  # of the load: a call was not sent, since too many of the platform\'s answers were still to come
 HALT = "halt"  # signal of `warden`: somebody ended the run before its time; {by, why}
+WAY = "forward/"  # begins what `coverage` is of where a port of this machine leads to pods
 LIFECYCLE: tuple[Op, ...] = ("start", "hibernate", "wake", "stop")
 
 
@@ -204,7 +205,7 @@ class Observe(Timed, tag="observe"):
 
 
 class Coverage(Timed, tag="coverage"):
-    """`of` (a ledger, `ledger/object` for one object of it, or a source) is really watched from or until here."""
+    """`of` (a ledger, `ledger/object` for one object of it, or a source) is really watched from or until here, or a way (`forward/NAME`) open."""
 
     of: str
     on: bool

@@ -2,20 +2,17 @@
 
 import asyncio
 import contextlib
-from typing import Any
 
 import msgspec
 
-from chaosreprise.errors import NotAllowed, NotPossible, Unreachable
-from chaosreprise.kubernetes import deployments
+from chaosreprise.errors import NotPossible, Unreachable
+from chaosreprise.kubernetes import channels
 from chaosreprise.kubernetes.api import Api, Right
 
 RIGHTS = (Right("get", "", "pods/exec"), Right("create", "", "pods/exec"))
 """An upgrade is a GET; newer servers ask for `create` all the same."""
-PROTOCOL = "v4.channel.k8s.io"
 STDOUT, ERROR = 1, 3
 WITHIN_S = 10.0
-CLOSE_S = 1.0
 
 
 class Failed(NotPossible):
@@ -45,39 +42,15 @@ class Status(msgspec.Struct):
 
 async def execute(api: Api, pod: str, container: str, *command: str) -> str:
     """What it has printed. Raises NotPossible when it is not there or fails, NotAllowed, Unreachable."""
-    import aiohttp  # noqa: PLC0415 - takes a while, and hardly anybody needs it
-
     params = [("container", container), ("stdout", "1"), ("stderr", "1"), *(("command", one) for one in command)]
-    url = f"{api.url}{deployments.pods_path(api, pod)}/exec"
     printed: dict[int, bytes] = {}
     try:
-        async with (
-            asyncio.timeout(WITHIN_S),
-            aiohttp.ClientSession(trust_env=False) as session,
-            session.ws_connect(
-                url, params=params, headers=api.headers(), ssl=api.tls, protocols=[PROTOCOL]
-            ) as channels,
-        ):
-            socket = channels.get_extra_info("socket")
-            async for message in channels:
-                if isinstance(message.data, bytes) and message.data:
-                    channel = message.data[0]
-                    printed[channel] = printed.get(channel, b"") + message.data[1:]
-    except aiohttp.WSServerHandshakeError as error:
-        known = {401: NotAllowed, 403: NotAllowed, 404: NotPossible}.get(error.status, Unreachable)
-        raise known(f"exec in {pod}: the API server answers with {error.status}") from error
-    except (aiohttp.ClientError, TimeoutError) as error:
-        raise Unreachable(f"exec in {pod}: no answer ({str(error) or type(error).__name__})") from error
-    await _closed(socket)
+        async with asyncio.timeout(WITHIN_S), channels.opened(api, pod, "exec", params) as opened:
+            async for message in channels.messages(opened):
+                printed[message[0]] = printed.get(message[0], b"") + message[1:]
+    except TimeoutError as error:
+        raise Unreachable(f"exec in {pod}: no answer within {WITHIN_S:g} s") from error
     return _ended(pod, command, printed)
-
-
-async def _closed(socket: Any) -> None:
-    """TLS ends in its own time, and nothing here waits for it: whose event loop ends first leaves the socket open."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(CLOSE_S):
-            while socket is not None and socket.fileno() != -1:
-                await asyncio.sleep(0.005)
 
 
 def _ended(pod: str, command: tuple[str, ...], printed: dict[int, bytes]) -> str:

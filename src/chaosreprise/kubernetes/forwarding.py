@@ -1,11 +1,13 @@
 """Ports of this machine that lead to pods, through the API server, as `kubectl port-forward` has them; but a pod may go.
 
 Each connection is led to a pod that is ready when it is made, so the next one after a pod's end finds another. Where none is ready it is
-closed, as a Service without endpoints does. What the API server breaks is told: it is not the platform's doing.
+closed, as a Service without endpoints does. What the API server breaks is told: it is not the platform's doing. So each way is looked
+after, and when it was not open is recorded as a gap of `forward/NAME`.
 """
 
 import asyncio
 import contextlib
+import importlib
 import os
 import random
 import threading
@@ -13,30 +15,33 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from chaosreprise.errors import BadInput, NotAllowed, RepriseError, Unreachable
-from chaosreprise.kubernetes import deployments
-from chaosreprise.kubernetes.api import Api, Right
+from chaosreprise.clock import SystemClock
+from chaosreprise.errors import BadInput, NotAllowed, RepriseError
+from chaosreprise.history.events import WAY, Timed
+from chaosreprise.kubernetes import channels, deployments
+from chaosreprise.kubernetes.api import Api, Missing, Right
 from chaosreprise.kubernetes.where import Forward, Where
+from chaosreprise.observe import Emit, sample
 
 if TYPE_CHECKING:
     import aiohttp
 
 HERE = "127.0.0.1"
-PROTOCOL = "v4.channel.k8s.io"
 DATA, ERROR = 0, 1
 PORT_BYTES = 2  # with which the server begins each channel
 BLOCK = 64 << 10
-CONNECT_S = 5.0
-CLOSING_S = 0.25  # what aiohttp asks for, for TLS
+HZ, UNSEEN_S = 2.0, 2.0
+"""How often a way is looked at, and how much longer than that a look may take while it counts as open."""
 RIGHTS = (Right("list", "", "pods"), Right("get", "", "pods/portforward"), Right("create", "", "pods/portforward"))
 """An upgrade is a GET; newer servers ask for `create` all the same."""
 
 
 class Forwarder:
-    """Serves in a thread of its own until `end`. `broken`: what went wrong between here and the pods, each kind once."""
+    """Serves in a thread of its own until `end`. `broken`: what went wrong between here and the pods, each kind once; `emit` takes when."""
 
-    def __init__(self, where: Where, forwards: Mapping[str, Forward]) -> None:
+    def __init__(self, where: Where, forwards: Mapping[str, Forward], emit: Emit) -> None:
         self.broken: list[str] = []
+        self._emit, self._unseen = emit, dict[str, RepriseError]()
         self._where, self._forwards = where, forwards
         self._end: Callable[[], object] = lambda: None
         self._failed: Exception | None = None
@@ -65,6 +70,7 @@ class Forwarder:
     async def _serve(self) -> None:
         async with contextlib.AsyncExitStack() as exits:
             api = await exits.enter_async_context(await Api.to(self._where))
+            await asyncio.to_thread(importlib.import_module, "aiohttp")  # takes a while, in which no way would be open
             if lacking := await api.refused(RIGHTS):
                 missing = ", ".join(map(str, lacking))
                 raise NotAllowed(
@@ -75,14 +81,26 @@ class Forwarder:
             over = asyncio.Event()
             self._end = partial(asyncio.get_running_loop().call_soon_threadsafe, over.set)
             self._serves.set()
-            await over.wait()
+            await asyncio.gather(*(self._look_after(api, name, one, over) for name, one in self._forwards.items()))
             await _end_others()
+
+    async def _look_after(self, api: Api, name: str, one: Forward, over: asyncio.Event) -> None:
+        async def look(since: int, last: bool) -> None:
+            del since, last
+            if (error := self._unseen.pop(name, None)) is not None:
+                raise error
+            await api.get(deployments.pods_path(api), labelSelector=one.selector, limit="1")
+
+        await sample(f"{WAY}{name}", HZ, SystemClock(), self._emit, over, look, UNSEEN_S)
 
     async def _listening(self, api: Api, name: str, one: Forward) -> asyncio.Server:
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
                 await self._carry(api, one, reader, writer)
+            except Missing:
+                pass  # the pod went just now
             except RepriseError as error:
+                self._unseen[name] = error
                 self._tell(f"{name}: {error}")
             except (OSError, EOFError):
                 pass  # the client has gone
@@ -102,42 +120,26 @@ class Forwarder:
 
     async def _carry(self, api: Api, one: Forward, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, until either end closes it: half of one can't be closed here."""
-        import aiohttp  # noqa: PLC0415 - takes a while, and hardly anybody needs it
-
         found = (await api.get(deployments.pods_path(api), labelSelector=one.selector))["items"]
         ready = [pod["metadata"]["name"] for pod in found if deployments.is_ready(pod)]
         if not ready:
             return
-        pod = random.choice(ready)
-        url = f"{api.url}{deployments.pods_path(api, pod)}/portforward"
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S)
-        try:
-            async with (
-                aiohttp.ClientSession(trust_env=False, timeout=limits) as session,
-                session.ws_connect(
-                    url, params={"ports": str(one.port)}, headers=api.headers(), ssl=api.tls, protocols=[PROTOCOL]
-                ) as channels,
-            ):
-                await _both_ways(channels, reader, writer)
-        except aiohttp.WSServerHandshakeError as error:
-            raise Unreachable(f"the API server answers with {error.status} to who would reach the pod {pod}") from error
-        except aiohttp.ClientError as error:
-            raise Unreachable(f"the way to the pod {pod} broke ({str(error) or type(error).__name__})") from error
+        async with channels.opened(api, random.choice(ready), "portforward", [("ports", str(one.port))]) as opened:
+            await _both_ways(opened, reader, writer)
 
 
 async def _end_others() -> None:
-    """What is still carried ends here, and its sockets are closed: that takes the loop some turns more."""
+    """What is still carried ends here."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
-    await asyncio.sleep(CLOSING_S)
 
 
 async def _both_ways(
-    channels: "aiohttp.ClientWebSocketResponse", reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    opened: "aiohttp.ClientWebSocketResponse", reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
-    ways = [asyncio.create_task(_to_pod(channels, reader)), asyncio.create_task(_from_pod(channels, writer))]
+    ways = [asyncio.create_task(_to_pod(opened, reader)), asyncio.create_task(_from_pod(opened, writer))]
     try:
         done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         for way in done:
@@ -148,20 +150,16 @@ async def _both_ways(
         await asyncio.gather(*ways, return_exceptions=True)
 
 
-async def _to_pod(channels: "aiohttp.ClientWebSocketResponse", reader: asyncio.StreamReader) -> None:
-    with contextlib.suppress(
-        ConnectionResetError
-    ):  # closed by the pod's end; a way that broke shows at the next connection
+async def _to_pod(opened: "aiohttp.ClientWebSocketResponse", reader: asyncio.StreamReader) -> None:
+    with contextlib.suppress(ConnectionResetError):  # closed from there, which who reads from the pod finds out about
         while data := await reader.read(BLOCK):
-            await channels.send_bytes(bytes([DATA]) + data)
+            await opened.send_bytes(bytes([DATA]) + data)
 
 
-async def _from_pod(channels: "aiohttp.ClientWebSocketResponse", writer: asyncio.StreamWriter) -> None:
+async def _from_pod(opened: "aiohttp.ClientWebSocketResponse", writer: asyncio.StreamWriter) -> None:
     begun: set[int] = set()
-    async for message in channels:
-        if not isinstance(message.data, bytes) or not message.data:
-            continue
-        channel, data = message.data[0], message.data[1:]
+    async for message in channels.messages(opened):
+        channel, data = message[0], message[1:]
         if channel not in begun:
             begun.add(channel)
             data = data[PORT_BYTES:]
@@ -172,13 +170,17 @@ async def _from_pod(channels: "aiohttp.ClientWebSocketResponse", writer: asyncio
             return  # nobody listens in the pod, or it has gone: both are the platform's
 
 
+def _nowhere(event: Timed) -> None:
+    """Where nothing is recorded."""
+
+
 @contextlib.contextmanager
-def forwarded(where: Where | None, forwards: Mapping[str, Forward]) -> Iterator[list[str]]:
+def forwarded(where: Where | None, forwards: Mapping[str, Forward], emit: Emit = _nowhere) -> Iterator[list[str]]:
     """While it lasts they are open; what broke. Raises BadInput, NotAllowed or Unreachable."""
     if where is None or not forwards:
         yield []
         return
-    forwarder = Forwarder(where, forwards)
+    forwarder = Forwarder(where, forwards, emit)
     forwarder.start()
     try:
         yield forwarder.broken

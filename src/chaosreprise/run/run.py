@@ -318,7 +318,8 @@ class Run:
         self.load = self._child(LoadChild("load", "chaosreprise.workload", arguments, logged))
         self.recorder.needed_by.append(self.load)
         self.platform, self._stack = self._platform()
-        self._broken = self._exits.enter_context(forwarded(self.platform.cluster, self.platform.file.forward))
+        ways = forwarded(self.platform.cluster, self.platform.file.forward, self._writer.write)
+        self._broken = self._exits.enter_context(ways)
         self._exits.enter_context(locking.locked(self.platform, self.directory.run))
         told = self._exits.enter_context(stopping.announced(self.requested, self.platform, self.directory))
         for healed in faults.heal(self.platform.id, keepers.address(self.platform)):

@@ -24,7 +24,7 @@ judged: nobody proves that something is whole.
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from chaosreprise.checker import witness
+from chaosreprise.checker import ways, witness
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.check import Check
 from chaosreprise.checker.coverage import EVER, Gap
@@ -184,7 +184,8 @@ def _gaps(case: Case, claim: Claim, life: Life, told: Sequence[Said]) -> list[Ga
     """Those since the first look: what was said before the component was away is believed up to the next gap."""
     proven, healing = _edges(life)
     first = min((said.lo for said in told), default=proven.lo)
-    return case.watch.gaps(claim.signal.partition(".")[0], min(first, proven.lo), healing.hi)
+    lo, hi = min(first, proven.lo), healing.hi
+    return [*case.watch.gaps(claim.signal.partition(".")[0], lo, hi), *ways.gaps(case, lo, hi)]
 
 
 def _unsure(lies: Sequence[Lie]) -> Iterator[Doubt]:

@@ -24,7 +24,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from chaosreprise.checker import exposure, outcome, witness
+from chaosreprise.checker import exposure, outcome, ways, witness
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.check import Check
 from chaosreprise.checker.coverage import EVER
@@ -88,6 +88,7 @@ def _excuse(case: Case, opened: Stream, broke: Stream) -> bool | None:
     reasons = [
         *(_by_fault(case, life, broke) for life in case.lives if life.component in opened.path),
         *([] if opened.path else [None]),
+        *([None] if ways.gaps(case, broke.lo, broke.hi) else []),
         *_by_command(case, opened, broke),
         *_by_end(case, opened, broke),
     ]
@@ -154,7 +155,7 @@ def _crossed(case: Case, held: Held, life: Life) -> bool:
 
 def _unsure(breaks: Sequence[Break]) -> Iterator[Doubt]:
     if unsure := [found.held.opened.stream for found in breaks if not found.sure]:
-        why = f"{len(unsure)} streams broke, and a fault, a command or a process that died may explain it ({unsure[0]})"
+        why = f"{len(unsure)} streams broke, and a fault, a command or a process that died may explain it, or the way there ({unsure[0]})"
         yield Doubt(what="interrupted", why=why, do="let whoever holds the streams look at them more often")
 
 

@@ -182,7 +182,7 @@ def _unsure(tally: Tally) -> Iterator[Doubt]:
         why = f"{tally.unwatched} calls were answered otherwise while nobody watched whether the situation still held"
         yield Doubt(what="refusal", why=why, do="see logs/recorder.log for why the platform's agents could not be read")
     if tally.slow_load:
-        why = f"{tally.slow_load} calls took too long or were lost, but perhaps only as the load itself was late or stood still"
+        why = f"{tally.slow_load} calls took too long or were lost, but perhaps only as the load was late or stood still, or a way to the platform was not open"
         yield Doubt(what="load", why=why, do="run again on a machine with less else to do")
 
 
