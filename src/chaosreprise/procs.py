@@ -56,10 +56,11 @@ def incarnation(pid: int) -> Incarnation | None:
 def children() -> dict[int, list[int]]:
     """The pids of the children of every process that has some. Reads all of /proc: ask once for many families."""
     found: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as stat:
-                found.setdefault(int(stat.read().rpartition(b")")[2].split()[1]), []).append(int(name))
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                parent = int((entry / "stat").read_bytes().rpartition(b")")[2].split()[1])
+                found.setdefault(parent, []).append(int(entry.name))
     return found
 
 

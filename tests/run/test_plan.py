@@ -158,7 +158,7 @@ def test_where_no_code_can_be_run_in_sessions_they_are_read_and_what_only_steps_
 ) -> None:
     lacks = "no code can be run in its sessions (control.steps is not set)"
     for steps, wants in (('steps = "http://127.0.0.1:1"', [True, 30.0, None]), ("", [False, None, lacks])):
-        (tmp_path / "p").write_text(DATABASE.format(admin="").replace("[control]", f"[control]\n{steps}"))
+        (tmp_path / "p").write_text(DATABASE.format(port=1, admin="").replace("[control]", f"[control]\n{steps}"))
         platform = file.load(str(tmp_path / "p"))
         said = adapter.make(platform, "r1").describe()
         load = plan.make_load(contract.Arguments(name="x", require=[]), platform, ["a1"], 1, [], steps=said.steps)
@@ -166,9 +166,11 @@ def test_where_no_code_can_be_run_in_sessions_they_are_read_and_what_only_steps_
         assert plan.lacking("state-loss", platform, said) == wants[-1]
 
 
-def test_a_bound_is_as_long_as_the_last_command_of_an_agents_longest_queue_takes(tmp_path: pathlib.Path) -> None:
-    for slowest_s, start_s in ((0.1, 30), (3.0, 75)):
-        text = DATABASE.format(admin="").replace("slowest_s = 1 ", f"slowest_s = {slowest_s} ")
+def test_a_bound_that_is_not_stated_is_as_long_as_the_last_command_of_an_agents_longest_queue_takes(
+    tmp_path: pathlib.Path,
+) -> None:
+    for slowest_s, more, start_s in ((0.1, "", 30), (3.0, "", 75), (3.0, "[timing.bounds]\nstart_s = 20\n", 20)):
+        text = DATABASE.format(port=1, admin="").replace("slowest_s = 1 ", f"slowest_s = {slowest_s} ") + more
         (tmp_path / "p").write_text(text)
         platform = file.load(str(tmp_path / "p"))
         arguments = contract.Arguments(name="x", require=[], exposure={"wake": 5})

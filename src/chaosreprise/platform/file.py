@@ -200,9 +200,15 @@ class Bounds(Strict, frozen=True):
 
 
 class Timing(Strict, frozen=True):
+    """`stated`: the bounds as they stand in the file, if they do."""
+
     settle: Settle
-    bounds: Bounds = Bounds()
+    stated: Bounds | None = msgspec.field(name="bounds", default=None)
     offline_s: Seconds = 60.0
+
+    @property
+    def bounds(self) -> Bounds:
+        return self.stated or Bounds()
 
 
 class Promises(Strict, frozen=True):
