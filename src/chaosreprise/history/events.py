@@ -240,14 +240,16 @@ class Fault(Timed, tag="fault"):
 class Stream(Timed, tag="stream"):
     """A connection that is held open to a session: `open`, then `closed` by us, or `broke`: last seen alive, first seen broken.
 
-    `path` are the components that it crosses, as in a submission.
+    `refused`: it was asked for again and again until then, and did not open. `path` are the components that it crosses, as in a
+    submission. `cmd`: the start or the wake after which it was asked for, as soon as its session ran.
     """
 
     stream: str
-    state: Literal["open", "closed", "broke"]
+    state: Literal["open", "closed", "broke", "refused"]
     session: str | None = None
     path: list[str] = []
     why: str | None = None
+    cmd: str | None = None
 
 
 class Sign(Timed, tag="sign"):
