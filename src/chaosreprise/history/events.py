@@ -256,7 +256,8 @@ class Sign(Timed, tag="sign"):
     """A process of a session said that it lives: made at some moment of [lo, hi].
 
     `number` counts the reports of this process and is kept in its memory alone; `kept`: how many processes had left their line
-    in the session's home when it began, itself included, where a home is kept; `away_ns`: the longest pause between two of its
+    in the session's home when it began, itself included, where a home is kept; `found`: of the first sign, the names in those before
+    its own, at most the last ones, empty where none can be read; `away_ns`: the longest pause between two of its
     reports since the sign before, by its own clock; `ending`: it had been asked to end.
     """
 
@@ -265,6 +266,7 @@ class Sign(Timed, tag="sign"):
     inc: list[Any]
     number: int
     kept: int | None = None
+    found: list[str] | None = None
     away_ns: Time = 0
     ending: bool = False
 
