@@ -4,7 +4,8 @@ It goes into an image that is a session template of ours (k8s/witness), so it is
 library; by hand it is `python -m chaosreprise.witness --sink URL --session NAME`. A report has a number, from 1, that only this
 process's memory keeps (`boot` names the memory), and the moment by this machine's own clock. It never ends because the sink is away: reports
 wait in a bounded buffer, and what did not fit is missing by its number. Where `home` outlives the process, each process leaves a
-line there before its first report, and says how many there are now: whether files were kept is seen apart from memory.
+line there before its first report, its name, and says how many there are now, and whose it found: whether files were kept is seen apart
+from memory, and by what stands in them.
 
 The answers of the sink carry its time. The last one goes back with the next report, so the sink knows between which two
 moments of its own clock each report was made: the two clocks need not agree.
@@ -32,6 +33,8 @@ LONGEST = 65536  # bytes of an answer
 PATIENCE_S = 2.0  # for one answer
 LAST_WORDS_S = 5.0  # an end that is asked for waits no longer for a sink, and for none that does not answer
 LEDGER = ".reprise-witness"
+FOUND = 64  # names of earlier processes that are told, the last ones
+NAME = re.compile("[0-9a-f]{32}")
 SINK, TOKEN, TOKEN_FILE, SESSION, HOME = (
     f"REPRISE_WITNESS_{name}" for name in ("SINK", "TOKEN", "TOKEN_FILE", "SESSION", "HOME")
 )
@@ -66,20 +69,22 @@ def home_of() -> pathlib.Path | None:
     return None
 
 
-def kept_in(home: pathlib.Path | None, boot: str) -> int | None:
-    """Leaves this process's line there, on disk; how many there are then up to it. None where nothing can be kept."""
+def kept_in(home: pathlib.Path | None, boot: str) -> tuple[int | None, list[str] | None]:
+    """Leaves this process's line there, on disk; how many there are then up to it, and the names in those before it, empty for what
+    is none. Nothing where nothing can be kept."""
     if home is None:
-        return None
+        return None, None
     try:
         file = os.open(home / LEDGER, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(file, "rb+", buffering=0) as ledger:
             ledger.write(f"{boot}\n".encode())
             os.fsync(file)
             ledger.seek(0)
-            return ledger.readall().decode(errors="replace").splitlines().index(boot) + 1
-    except (OSError, ValueError) as error:
+            before = ledger.readall().decode(errors="replace").partition(boot)[0].splitlines()
+            return len(before) + 1, [line if NAME.fullmatch(line) else "" for line in before[-FOUND:]]
+    except OSError as error:
         tell(f"{home}: nothing can be kept there ({error})")
-        return None
+        return None, None
 
 
 class Witness:
@@ -88,7 +93,8 @@ class Witness:
     def __init__(self, sink: str, token: str, session: str, pod: str, home: pathlib.Path | None) -> None:
         self.boot = os.urandom(16).hex()
         self._url, self._token = urllib.parse.urlsplit(sink), token
-        self._about = {"v": 1, "session": session, "pod": pod, "boot": self.boot, "kept": kept_in(home, self.boot)}
+        kept, found = kept_in(home, self.boot)
+        self._about = {"v": 1, "session": session, "pod": pod, "boot": self.boot, "kept": kept, "found": found}
         self._number = 0
         self._waiting: collections.deque[tuple[int, int]] = collections.deque(maxlen=BUFFER)
         self._ending = False

@@ -7,7 +7,7 @@ from histories import UNDONE, Made, complete, ns
 
 from chaosreprise import checker
 from chaosreprise.checker import figures
-from chaosreprise.history import Answer, Coverage, Effect, Fault, Observe, Phase, Report
+from chaosreprise.history import Answer, Coverage, Effect, Fault, Observe, Phase, Report, Stream
 from chaosreprise.history.statements import Objective
 
 FAST = Objective(name="fast steps", latency="answer", op="step", quantile=0.9, max=0.05)
@@ -61,6 +61,56 @@ def test_a_quantile_that_nothing_lies_beyond_is_unknown_unless_the_rest_would_no
 def test_so_many_are_needed_that_one_lies_beyond_a_quantile(quantile: float | None, need: int):
     assert figures.needed(quantile) == need
     assert quantile in (None, 1.0) or math.ceil(quantile * need) < need <= math.ceil(quantile * (need - 1)) + 1
+
+
+BACK = Objective(name="a stream is back", latency="stream", op="wake", max=5.0)
+WOKEN = "s-a2-hib0"
+
+
+def woken(state: str | None = "open", after: float = 1.0, outcome: str = "ok") -> checker.Finding:
+    """A session whose stream was asked for when it had woken, so long after it was reported to run; None: that was not done."""
+    made = run(BACK)
+    wake = next(one for one in made.commands("wake") if one.session == WOKEN)
+    made.find(Answer, lambda e: e.cmd == wake.cmd)[0].outcome = outcome
+    ran = next(one for one in made.find(Report, lambda e: e.id == WOKEN and e.state == "running") if one.hi > wake.lo)
+    at = ran.hi + int(after * 1e9)
+    if state is not None:
+        made.add(Stream(lo=at, hi=at, stream="stream-again", state=state, session=WOKEN, cmd=wake.cmd))
+    if state == "open":
+        made.add(Stream(lo=at, hi=at, stream="stream-again", state="closed", session=WOKEN))
+    return objective(made)
+
+
+@pytest.mark.parametrize(
+    ("scene", "value"),
+    [
+        ({}, "true"),
+        ({"after": 5.01}, "false"),
+        ({"after": 4.99}, "unknown"),  # it ran at some moment between two looks
+        ({"state": "refused", "after": 10.0}, "false"),
+        ({"state": "refused", "after": 3.0}, "unknown"),
+        ({"state": None}, "unknown"),
+        ({"outcome": "info", "after": 9.0}, "unknown"),
+    ],
+)
+def test_how_soon_a_stream_is_back_counts_from_when_its_session_ran(scene: dict, value: str):
+    assert woken(**scene).value == value
+
+
+def test_a_stream_that_never_came_back_is_named_with_its_wake():
+    assert "stream-again" in woken("refused", 10.0).witnesses[0].moments[0].what
+    assert woken(None).scope[0].why == "there is no wake with a stream that counts in this run"
+
+
+def test_time_in_which_the_load_stood_still_is_not_held_against_a_stream():
+    made = run(BACK)
+    wake = next(one for one in made.commands("wake") if one.session == WOKEN)
+    ran = next(one for one in made.find(Report, lambda e: e.id == WOKEN and e.state == "running") if one.hi > wake.lo)
+    at = ran.hi + 6 * 10**9
+    made.add(Stream(lo=at, hi=at, stream="stream-again", state="open", session=WOKEN, cmd=wake.cmd))
+    made.add(Stream(lo=at, hi=at, stream="stream-again", state="closed", session=WOKEN))
+    made.add(Observe(lo=ran.hi, hi=at - 10**9, source="load", signal="stalled", value=5.0))
+    assert objective(made).value == "unknown"
 
 
 RATE = Objective(name="enough steps", rate="step", phase="baseline", min=9.0)

@@ -148,6 +148,26 @@ def test_a_home_in_which_the_line_of_the_last_process_is_missing_was_lost(kept: 
         assert "it found no earlier line in its home" in found.witnesses[0].say
 
 
+@pytest.mark.parametrize(
+    ("kept", "found", "lost"),
+    [
+        (2, [f"{SESSION}-1"], False),
+        (3, [f"{SESSION}-1", "other"], False),
+        (2, [""], True),
+        (3, ["other", f"{SESSION}-1"], True),
+        (2, [], False),  # too long ago
+    ],
+)
+def test_a_home_with_as_many_other_lines_was_lost(kept: int, found: list[str], lost: bool):
+    made = heard(require=["state-loss"])
+    since = dies(made)
+    signs(made, SESSION, since, since + 1, "second", kept)[0].found = found
+    judgement = judged(made, "state-loss")
+    assert judgement.count == (int(lost), int(lost))
+    if lost:
+        assert "and another in its place" in judgement.witnesses[0].say
+
+
 def test_a_home_that_nobody_asked_for_may_be_lost():
     made = heard(require=["state-loss"])
     since = dies(made)

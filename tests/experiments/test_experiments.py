@@ -61,6 +61,8 @@ FEWER = {
     "created_s": 10.0,
     "call_s": 10.0,
     "running_s": 20.0,
+    "stream_open_s": 60.0,
+    "stream_back_s": 60.0,
     "creates_each": 20,
     "sleepers": 2,
     "creates": 24,

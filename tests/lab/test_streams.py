@@ -3,11 +3,14 @@
 import asyncio
 import contextlib
 import time
+import types
 
 import pytest
 
+from chaosreprise.clock import SystemClock
 from chaosreprise.platform import adapter, file
 from chaosreprise.procs import ESTABLISHED, connections_of
+from chaosreprise.workload import streams
 
 SOON_S = 5.0
 
@@ -107,6 +110,48 @@ def test_a_woken_session_has_one_again_without_a_new_login_and_a_stop_ends_it(la
             await stream.close()
 
     assert asyncio.run(look()) == ["closed by the platform with 1001: the session's process has ended"] * 2
+
+
+def told_of_a_wake(lab):
+    """What the load tells of a session's streams that is held, asked for in its sleep, and when it runs again."""
+    name, told = lab.running(), []
+
+    async def look():
+        speaker = adapter.make(file.load(str(lab.stack.platform_file)), "r1")
+        await speaker.open()
+        kept = streams.Streams(speaker, types.SimpleNamespace(write=told.append), SystemClock())
+        try:
+            await kept.begin(name, "c0")
+            assert told == [], "of a platform that has no streams, as far as is known, none is asked for"
+            await kept.hold([name])
+            await kept.let_go(name)
+            lab.change(name, "hibernate")
+            lab.wait(name, "hibernated")
+            await kept.begin(name, "c1")
+            lab.change(name, "wake")
+            lab.wait(name, "running")
+            await kept.begin(name, "c2")
+        finally:
+            await kept.release()
+            await speaker.close()
+
+    asyncio.run(look())
+    assert len({event.stream for event in told}) == 3
+    return [(event.state, event.cmd) for event in told]
+
+
+OPENED = [("open", None), ("closed", None), ("refused", "c1")]
+
+
+def test_the_load_tells_which_stream_opened_after_which_command_and_which_did_not(lab, monkeypatch):
+    monkeypatch.setattr(streams, "PATIENCE_S", 0.1)
+    assert told_of_a_wake(lab) == [*OPENED, ("open", "c2"), ("closed", None)]
+
+
+@pytest.mark.thorough
+def test_a_way_that_is_remembered_over_a_sleep_leads_nowhere(new_lab, monkeypatch):
+    monkeypatch.setattr(streams, "PATIENCE_S", 0.1)
+    assert told_of_a_wake(new_lab("remembers-the-way")) == [*OPENED, ("refused", "c2")]
 
 
 def test_a_crash_of_the_session_ends_it(lab):

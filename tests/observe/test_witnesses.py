@@ -237,7 +237,7 @@ def test_what_comes_twice_counts_once():
     [
         b"", b"\xff\x00", b"[]", b"[" * 60_000, b"{" * 5000, said(session="../../etc"), said(v=2), said(reports=[]), said(reports=[[0, 1]]),
         said(reports=[[2, 5], [1, 6]]), said(reports=[[1, 10**18 * 4]]), said(boot="x"), said(kept=-1), said(more="x"), said(session="s" * 300),
-        said(now=-1), said(reports=[[1, 2**70]]), "x" * 100_000,
+        said(found=["x"]), said(now=-1), said(reports=[[1, 2**70]]), "x" * 100_000,
     ],
 )  # fmt: skip
 def test_what_can_not_be_read_is_a_gap_if_it_shows_the_token_and_nothing_otherwise(body: bytes | str):
@@ -313,7 +313,14 @@ def test_files_are_counted_apart_from_memory(tmp_path: pathlib.Path):
             for number in (1, 2):
                 with living(sink.port, "s1", "--home", str(tmp_path)):
                     await sink.until(lambda number=number: len(sink.boots()) == number)
-            assert [sign.kept for sign in sink.signs() if sign.number == 1] == [1, 2]
+            first, second = [sign for sign in sink.signs() if sign.number == 1]
+            assert [(first.kept, first.found), (second.kept, second.found)] == [(1, []), (2, [first.inc[1]])]
+            assert {sign.found is None for sign in sink.signs() if sign.number > 1} <= {True}
+            ledger = tmp_path / witness.LEDGER
+            ledger.write_bytes(bytes(ledger.stat().st_size))
+            with living(sink.port, "s3", "--home", str(tmp_path)):
+                await sink.until(lambda: sink.signs("s3"))
+            assert (sink.signs("s3")[0].kept, sink.signs("s3")[0].found) == (2, [""])
             with living(sink.port, "s2", "--home", str(tmp_path / "absent")):
                 await sink.until(lambda: sink.signs("s2"))
             assert sink.signs("s2")[0].kept is None
@@ -361,5 +368,16 @@ def test_a_witness_without_a_sink_says_what_it_needs():
 
 
 def test_no_sign_is_lost_in_a_history():
-    sign = Sign(lo=1, hi=2, ledger="witness", session="s1", inc=["p", "b"], number=3, kept=1, away_ns=4, ending=True)
+    sign = Sign(
+        lo=1,
+        hi=2,
+        ledger="witness",
+        session="s1",
+        inc=["p", "b"],
+        number=3,
+        kept=1,
+        found=["", "b"],
+        away_ns=4,
+        ending=True,
+    )
     assert msgspec.json.decode(msgspec.json.encode(sign), type=Sign) == sign

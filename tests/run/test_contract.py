@@ -61,6 +61,10 @@ REFUSED = {"name": "no agent", "when": "no-agent-online", "ops": ["start"], "all
             {"objectives": [{"name": "s", "signal": "lag", "max": 1}]},
             'objectives[0] "s": signal = "lag": expected a source and a signal',
         ),
+        (
+            {"objectives": [{"name": "s", "latency": "stream", "op": "stop", "max": 1}]},
+            'objectives[0] "s": op = "stop" opens no stream: expected start or wake',
+        ),
         ({"objectives": [FAST, FAST]}, 'objectives: "fast" stands there 2 times'),
         ({"refusals": [{**REFUSED, "when": "night"}]}, 'refusals[0].when = "night": expected one of no-agent-online'),
         ({"refusals": [{**REFUSED, "ops": []}]}, "refusals[0].ops = []: expected a list of at least one kind"),

@@ -12,6 +12,7 @@ import msgspec
 
 from chaosreprise.checker import exempt, exposure, outcome, recovered, stalls, ways, witness
 from chaosreprise.checker.case import Case
+from chaosreprise.checker.signs import RUNNING
 from chaosreprise.checker.table import number
 from chaosreprise.checker.verdict import Doubt, Moment
 from chaosreprise.history.events import HELD_UP, Observe
@@ -41,7 +42,8 @@ def measure(case: Case, objective: Objective) -> tuple[list[Figure], list[Doubt]
         return _rate(case, objective, *window)
     figures, doubts = (_samples if objective.signal else _latencies)(case, objective, *window)
     if not figures:
-        what = f"sample of {objective.signal}" if objective.signal else f"{objective.op} that counts"
+        beside = " with a stream" if objective.latency == "stream" else ""
+        what = f"sample of {objective.signal}" if objective.signal else f"{objective.op}{beside} that counts"
         why = f"there is no {what} {f'in the phase {objective.phase!r}' if objective.phase else 'in this run'}"
         doubts.append(doubt(objective, why, "an absent series is unknown, never 0: see whether it is recorded"))
     if figures and objective.quantile is not None:
@@ -130,11 +132,15 @@ def _latencies(case: Case, objective: Objective, lo: int, hi: int) -> tuple[list
     if effect and case.attributed.level(objective.op) == "none":
         why = f"no ledger shows the effect of {objective.op}"
         return [], [doubt(objective, why, "ask for the latency of its `answer`, or give the platform file a ledger")]
+    rows = [
+        row
+        for row, op in enumerate(commands.op)
+        if op == objective.op and (not objective.phase or lo <= commands.lo[row] <= commands.hi[row] <= hi)
+    ]
+    if objective.latency == "stream":
+        return [*_until_stream(case, rows)], []
     figures = []
-    for row, op in enumerate(commands.op):
-        inside = not objective.phase or lo <= commands.lo[row] <= commands.hi[row] <= hi
-        if op != objective.op or not inside:
-            continue
+    for row in rows:
         span = _until_effect(case, row) if effect else _until_answer(case, row)
         if span is not None:
             figures.append(_latency(case, row, *span))
@@ -194,6 +200,25 @@ def _until_effect(case: Case, row: int) -> tuple[int, int | None] | None:
     until = case.settle.until(row)
     watched = until is not None and not outcome.gaps(case, row, until)
     return until if until is not None and watched else case.commands.hi[row], None
+
+
+def _until_stream(case: Case, rows: Sequence[int]) -> Iterator[Figure]:
+    """How long it took to open since the session ran, of those that were accepted and asked for; longer, where it never did."""
+    asked = {event.cmd: event for event in case.table.streams if event.state in ("open", "refused")}
+    for row in rows:
+        event = asked.get(case.commands.cmd[row])
+        if event is None or case.commands.outcome[row] != "ok":
+            continue
+        reports = case.reports.sessions.get(event.session or "", ())
+        ran = next((one for one in reports if one.state == RUNNING and one.hi >= case.commands.lo[row]), None)
+        since = (ran.lo, ran.hi) if ran else (case.commands.lo[row], event.hi)
+        least = stalls.waited(case, since[1], event.lo) / 1e9
+        opened = event.state == "open"
+        most = (event.hi - since[0]) / 1e9 if opened else math.inf
+        took = f"{least:.3f} s after it ran" if opened else f"not open {least:.3f} s after it ran"
+        at = case.seconds(event.hi)
+        what = f"{event.stream}, {witness.name_of(case, row)}: {took}"
+        yield Figure(least, most, [Moment(lo=at, hi=at, what=what, bad=True)])
 
 
 def _latency(case: Case, row: int, lo: int, hi: int | None) -> Figure:

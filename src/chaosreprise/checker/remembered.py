@@ -1,7 +1,7 @@
 """What a session had lost by what its own processes say: a later process has a new memory, and knows which files it found.
 
-Each process leaves a line in its session's home before it speaks, and says how many there are then (`kept`). One that surely began when
-another one had surely spoken for the last time found the line of that one, or the files were lost.
+Each process leaves a line in its session's home before it speaks, and says how many there are then (`kept`), and whose (`found`). One that surely began
+when another one had surely spoken for the last time found the line of that one, where it was left, or the files were lost.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -47,7 +47,17 @@ def _after_one_another(each: Sequence[Sequence[Sign]]) -> Iterator[tuple[Sign, S
 def _is_lost(label: Label, earlier: Sign, later: Sign) -> bool:
     if label == "memory":
         return True
-    return earlier.kept is not None and later.kept is not None and later.kept <= earlier.kept
+    if earlier.kept is None or later.kept is None:
+        return False
+    return later.kept <= earlier.kept or is_missing(earlier, later)
+
+
+def is_missing(earlier: Sign, later: Sign) -> bool:
+    """Whether something else stands where the earlier process had left its name. Not known where that is not told, or too long ago."""
+    if earlier.kept is None or later.kept is None or later.found is None:
+        return False
+    place = earlier.kept - later.kept + len(later.found)
+    return 0 <= place < len(later.found) and later.found[place] != earlier.inc[-1]
 
 
 def heard_across(case: Case, moment: int, promised: Collection[str]) -> Iterator[str]:

@@ -247,21 +247,24 @@ class Fault(Timed, tag="fault"):
 class Stream(Timed, tag="stream"):
     """A connection that is held open to a session: `open`, then `closed` by us, or `broke`: last seen alive, first seen broken.
 
-    `path` are the components that it crosses, as in a submission.
+    `refused`: it was asked for again and again until then, and did not open. `path` are the components that it crosses, as in a
+    submission. `cmd`: the start or the wake after which it was asked for, as soon as its session ran.
     """
 
     stream: str
-    state: Literal["open", "closed", "broke"]
+    state: Literal["open", "closed", "broke", "refused"]
     session: str | None = None
     path: list[str] = []
     why: str | None = None
+    cmd: str | None = None
 
 
 class Sign(Timed, tag="sign"):
     """A process of a session said that it lives: made at some moment of [lo, hi].
 
     `number` counts the reports of this process and is kept in its memory alone; `kept`: how many processes had left their line
-    in the session's home when it began, itself included, where a home is kept; `away_ns`: the longest pause between two of its
+    in the session's home when it began, itself included, where a home is kept; `found`: of the first sign, the names in those before
+    its own, at most the last ones, empty where none can be read; `away_ns`: the longest pause between two of its
     reports since the sign before, by its own clock; `ending`: it had been asked to end.
     """
 
@@ -270,6 +273,7 @@ class Sign(Timed, tag="sign"):
     inc: list[Any]
     number: int
     kept: int | None = None
+    found: list[str] | None = None
     away_ns: Time = 0
     ending: bool = False
 

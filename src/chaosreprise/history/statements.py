@@ -29,7 +29,7 @@ class Objective(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     name: Text
     signal: str = ""
-    latency: Literal["", "answer", "effect"] = ""
+    latency: Literal["", "answer", "effect", "stream"] = ""
     recovery: Literal["", "noticed_s", "elsewhere_s", "first_success_s", "drained_s", "normal_s"] = ""
     rate: Literal["", "any", Op] = ""
     op: Literal["", Op] = ""

@@ -42,6 +42,7 @@ class Said(msgspec.Struct, forbid_unknown_fields=True):
     now: Nanoseconds
     reports: Annotated[list[tuple[Number, Nanoseconds]], Meta(min_length=1, max_length=1000)]
     kept: Number | None = None
+    found: Annotated[list[Annotated[str, Meta(pattern=r"^([0-9a-f]{32})?\Z")]], Meta(max_length=64)] | None = None
     echo: tuple[str, Nanoseconds, Nanoseconds] | None = None
     ending: bool = False
 
@@ -159,6 +160,7 @@ class WitnessSource:
         sign.kept, sign.ending = said.kept, ending
         if not process.number:
             process.first = sign
+            sign.found = said.found
         else:
             process.last = sign
         process.number, process.at = number, at

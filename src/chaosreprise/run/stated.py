@@ -53,6 +53,8 @@ def _wrong_objective(stated: Objective) -> Iterator[str]:
         yield "op is missing: a latency is that of one kind of command"
     if stated.latency == "effect" and stated.op == "read":
         yield "a read has no effect: ask for the latency of its answer"
+    if stated.latency == "stream" and stated.op not in ("", "start", "wake"):
+        yield f"op = {shown(stated.op)} opens no stream: expected start or wake"
     if stated.op and not stated.latency:
         yield f"op = {shown(stated.op)} goes only with latency: leave it out"
     beside = [(kind, name) for kind in given for name in NOT_WITH.get(kind, ()) if getattr(stated, name)]

@@ -108,13 +108,27 @@ class Load:
         self._begin([self._pair("start", None, at) for at in times])
         answers = await self._in_parallel([self._start() for _ in self._plan.agents])
         names = [answer.session for answer in answers if answer.session]
+        await self._look_in(names, [answer for answer in answers if answer.session])
         for op, state in (("hibernate", "hibernated"), ("wake", "running"), ("stop", "terminated")):
             before = "hibernated" if op == "wake" else "running"
             await self._reached(names, before)
-            await self._in_parallel([self._do(op, name) for name in names])  # type: ignore[arg-type]
+            answers = await self._in_parallel([self._do(op, name) for name in names])  # type: ignore[arg-type]
+            if op == "wake":
+                await self._look_in(names, answers)
             await self._reached(names, state)
         await self._clock.sleep(max(0.0, seconds - (self._seconds() - began)))
         return {"agents": sorted({self._model.owner[name] for name in names if name in self._model.owner})}
+
+    async def _look_in(self, names: list[str], began: list[Answer]) -> None:
+        """The stream of each as soon as it runs, opened and closed again; where some sleep, and so are asked for theirs."""
+
+        async def one(name: str, cmd: str) -> None:
+            if await self._comes_to(name, "running"):
+                await self._streams.begin(name, cmd)
+                await self._streams.let_go(name)
+
+        if self._plan.sleepers:
+            await asyncio.gather(*(one(name, answer.cmd) for name, answer in zip(names, began, strict=True)))
 
     async def send(self, agents: list[str], seconds: float, share: float = 1.0) -> dict[str, Any]:
         """Pairs on this share of what these agents have in reserve and starts anywhere, at seeded times within `seconds`."""
@@ -371,10 +385,13 @@ class Load:
         await self._do(ask, name)
         while self._to_sleep:
             await self._clock.sleep(self._random.uniform(0, NAP_S))
+            await self._streams.let_go(name)
             for op, state in SLEEP:
-                await self._do(op, name)
+                answer = await self._do(op, name)
                 if not await self._comes_to(name, state):
                     return
+                if op == "wake":
+                    await self._streams.begin(name, answer.cmd)
                 if ask == "read":
                     await self._do(ask, name)
             if ask == "step":

@@ -34,6 +34,7 @@ from chaosreprise.checker.verdict import Doubt, Finding, Moment, Witness
 from chaosreprise.history import Stream
 
 ENDING = ("stop", "hibernate")
+ENDS = ("closed", "broke")
 
 
 class Held(NamedTuple):
@@ -78,7 +79,7 @@ def _streams(case: Case) -> list[Held]:
     """All of them, in the order of opening."""
     ends: dict[str, Stream] = {}
     for event in case.table.streams:
-        if event.state != "open":
+        if event.state in ENDS:
             ends.setdefault(event.stream, event)
     return [Held(event, ends.get(event.stream)) for event in case.table.streams if event.state == "open"]
 
@@ -164,7 +165,7 @@ def _unknown(case: Case, streams: Sequence[Held]) -> Iterator[Doubt]:
     if twice := [name for name, n in opened.items() if n > 1]:
         why = f"{len(twice)} names of streams were used twice ({twice[0]}), so that nobody knows which of them ended"
         yield Doubt(what="interrupted", why=why, do="see docs/history.md, `stream`")
-    if strange := [event.stream for event in case.table.streams if event.stream not in opened]:
+    if strange := [event.stream for event in case.table.streams if event.state in ENDS and event.stream not in opened]:
         why = f"{len(strange)} streams ended of which nothing says that they were opened ({strange[0]})"
         yield Doubt(what="interrupted", why=why, do="see docs/history.md, `stream`")
     if case.stage == "end" and (open_ones := [held.opened.stream for held in streams if held.end is None]):

@@ -1,7 +1,8 @@
 """objective: a figure that the experiment states does not keep its limits.
 
 Definition (design, section 4: "a predicate over a sampled signal or a latency quantile in a phase does not hold"). A figure
-is each sample of a signal, the latency of each command of a kind (from its submission to its answer or to its effect), one
+is each sample of a signal, the latency of each command of a kind (from its submission to its answer or to its effect; of a start or a wake also to its
+stream, from when its session was reported to run), one
 quantile of either (nearest rank), a figure of the recovery from each proven fault, or a rate: how many commands of a kind, or
 of `any`, were answered with success per second of a phase. It must not be above `max` nor below `min`. With a phase, only
 what was sampled or submitted in it counts.
@@ -12,7 +13,8 @@ Figures are intervals: violated for certain when the nearest end is beyond the l
 commands count as nothing; one without a clear answer, or without its effect, counts as slower than any other.
 
 Needs. For a signal its source covered throughout the phase, and at least one sample: an absent series is unknown, never 0.
-For a latency at least one command. For a quantile so many that one lies beyond it, as 20 for 0.95: of fewer it is false where it
+For a latency at least one command; of a stream one whose stream
+was asked for then, which is done where one has opened before. For a quantile so many that one lies beyond it, as 20 for 0.95: of fewer it is false where it
 would be whatever the others were, and else unknown. For a recovery what the report says of it. For a rate that as many were asked
 for: of a platform that was asked for less nobody knows what it takes.
 
@@ -158,5 +160,5 @@ CHECK = Check(
     judge=judge,
     asks="objectives",
     baseline=False,
-    criteria=("SS-8.2", "SS-10.1", "SI-3.3", "SI-4.1", "SI-4.2", "SS-2.5", "SX-1"),
+    criteria=("SS-8.2", "SS-10.1", "SI-3.3", "SI-4.1", "SI-4.2", "SI-1.1", "SI-1.2", "SI-1.4", "SS-2.5", "SX-1"),
 )

@@ -10,7 +10,7 @@ now. Only what the contract promises, `memory` and
 `files`, is judged. Where memory may be lost, as with the process that a hibernation ends, an old one must still not come back:
 *stale*, the number is not larger, or the name is that of an earlier memory than the last one. Where the processes of sessions speak
 themselves (`sign`): *memory*: one began when another one had spoken for the last time; *files*: it found no more lines of
-processes in its home than that one had. One violation a session and kind.
+processes in its home than that one had, or not that one's in its place. One violation a session and kind.
 
 Exempt: a loss that was said in between: by an answer for that session from an entry of the refusal table that is marked `absent`, or
 by a report that it failed or ended. An error that says nothing of the session, as 500, is none: it may come from anything. Files of
@@ -293,6 +293,7 @@ def _signed_witness(case: Case, found: Forgot) -> Witness:
     what = "another process, with a memory of its own"
     if found.label == "files":
         what = f"it found {_lines(later.kept)} in its home, where the earlier one had left number {earlier.kept}"
+        what += ", and another in its place" if remembered.is_missing(earlier, later) else ""
     say = (
         f"session {found.session}: process {_process(later)} began at {case.seconds(later.lo):.3f} s to {case.seconds(later.hi):.3f} s: {what}; "
         f"until {case.seconds(earlier.hi):.3f} s it was {_process(earlier)}, with {earlier.number} reports"

@@ -290,6 +290,11 @@ OBJECTIVE = (
         {"Store": "store.CountsEverything"},
     ),
     Defect(
+        "remembers-the-way", "objective", SLEEPS,
+        "the way to a session is looked up for its first stream and remembered: once it has slept, no stream of it opens any more",
+        {"Streams": "streams.RemembersTheWay"},
+    ),
+    Defect(
         "one-at-a-time", "objective", CAPACITY,
         "the steps of all sessions stand in one line: each alone is quick, and many at once wait for each other",
         {"Steps": "steps.OneAtATime"},

@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from aiohttp import web
 
 from chaosreprise.lab.interpreter import Stream
+from chaosreprise.lab.refusals import Refused
 from chaosreprise.lab.store import Store
 from chaosreprise.lab.streams import Streams
 
@@ -21,6 +22,21 @@ class KnownStreams(Streams):
     def __init__(self, store: Store, link: int) -> None:
         super().__init__(store, link)
         self.all.append(self)
+
+
+class RemembersTheWay(Streams):
+    """Where a session is reached is looked up for its first stream, and remembered while it sleeps."""
+
+    def __init__(self, store: Store, link: int) -> None:
+        super().__init__(store, link)
+        self._ways: dict[str, Any] = {}
+
+    async def open(self, session: str) -> Stream:
+        now = await self._store.endpoint(session)
+        way = self._ways.setdefault(session, now)
+        if way["port"] != now["port"]:
+            raise Refused(500, "Session not reachable", f"nobody listens at {way['host']}:{way['port']}")
+        return await super().open(session)
 
 
 class LooksUp(Streams):
