@@ -19,7 +19,7 @@ from spoiling import Lines, Spoiler, fresh, texts
 
 from chaosreprise import checker, recovery, report
 from chaosreprise.errors import LONGEST, BadInput
-from chaosreprise.history import Answer, History, Observe, Report, Submit, load
+from chaosreprise.history import Answer, Effect, History, Observe, Report, Submit, load
 from chaosreprise.simulation import DEFECTS, simulate
 from chaosreprise.simulation.scenario import KINDS, plain
 
@@ -64,9 +64,9 @@ def violated() -> list[Base]:
 
 def mixed_up() -> Iterator[History]:
     """What no simulated platform does: a memory that is gone, an id that is given out twice, a row that was never written, a place
-    that was not asked for, places for whoever asks, an old answer, a command that failed by its row."""
+    that was not asked for, places for whoever asks, an old answer, a command that failed by its row, a session that nothing limits."""
     forgetful, sharing, careless, deaf, generous = thorough(), thorough(), thorough(), thorough(), thorough(quota=2)
-    old, given_up = thorough(), thorough()
+    old, given_up, greedy = thorough(), thorough(), thorough()
     old.find(Answer, lambda e: e.result == "hibernated")[0].result = "running"
     stop = given_up.commands("stop", since=12.0)[0].cmd
     given_up.find(Report, lambda e: e.id == f"p-{stop}")[-1].state = "failed"
@@ -80,7 +80,8 @@ def mixed_up() -> Iterator[History]:
     stop = careless.commands("stop", since=12.0)[0].cmd
     careless.drop(Report, lambda e: e.about == "command" and e.id == f"p-{stop}")
     deaf.find(Submit, lambda e: bool(e.asks))[0].asks = {"cluster": "c9"}
-    for made in (forgetful, sharing, careless, deaf, generous, old, given_up):
+    greedy.find(Effect, lambda e: bool(e.limits))[0].limits = {"memory": None, "cpu": 100}
+    for made in (forgetful, sharing, careless, deaf, generous, old, given_up, greedy):
         yield made.history()
 
 
