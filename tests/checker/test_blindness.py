@@ -365,3 +365,13 @@ def test_what_was_not_watched_after_everything_had_settled_does_not_matter():
     made.gap("slots", 18.95, 18.97)
     assert CLEANED < CLOSED
     assert checker.judge(made.history(), "end").value == "true"
+
+
+def test_a_fault_that_did_not_bite_says_what_was_seen_instead() -> None:
+    made = complete()
+    unproven(made)
+    kind = fault_event(made, "injected").kind
+    value = {"kind": kind, "why": "388 bytes still went upstream"}
+    made.add(Observe(lo=ns(6.0), hi=ns(6.0), source="owner", signal=UNMADE, value=value))
+    says = "the fault did not bite: 388 bytes still went upstream"
+    assert says in " ".join(checker.judge(made.history(), "end").why)

@@ -27,12 +27,12 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield dsn
 
 
-def run(folder: pathlib.Path, space: Space, database: str, defect: str = "none") -> Ran:
+def run(folder: pathlib.Path, space: Space, database: str, defect: str = "none", steps: bool = True) -> Ran:
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("delete from agent_commands")
         connection.execute("delete from sessions")
     where = {"kubeconfig": str(space.kubeconfig), "namespace": space.name, "image": pause(space)}
-    found = standin_space.written(folder, database, defect, cluster=where)
+    found = standin_space.written(folder, database, defect, cluster=where, steps=steps)
     with found.file.open("a") as file:
         file.write('[promises]\nlimits = ["memory", "cpu"]\n')
     stated = json.loads(EXPERIMENT.read_text())
@@ -58,6 +58,14 @@ def test_a_correct_platform_passes_with_its_processes_judged(
         "two agents with a canary, one for steps, and a reserve of four"
     )
     assert any(one["lo"] < one["hi"] for one in lives)
+
+
+def test_one_that_runs_no_code_and_calls_hibernated_what_has_a_pod_still_passes(
+    tmp_path: pathlib.Path, space: Space, database: str
+) -> None:
+    """A cluster may leave a pod as it was when its session is woken at once: then no wake would be seen to act."""
+    ran = run(tmp_path, space, database, "hasty", steps=False)
+    assert (ran.code, ran.verdict()["verdict"]) == (0, "true"), ran
 
 
 @pytest.mark.parametrize(

@@ -108,14 +108,15 @@ OBJECTS = """
 kind = "kubernetes"
 hz = 5
 
+[kubernetes]
+namespace = "{namespace}"
+kubeconfig = "{kubeconfig}"
+"""
+STEPS = """
 [evidence.workspaces]
 kind = "files"
 path = "workspaces"
 hz = 10
-
-[kubernetes]
-namespace = "{namespace}"
-kubeconfig = "{kubeconfig}"
 """
 ROWS = '[evidence.rows]\nkind = "sql"\ndsn = { env = "SPACE_DSN" }\nhz = 10'
 
@@ -160,10 +161,11 @@ def written(
     password: str = '{ env = "SPACE_PASSWORD" }',
     cluster: dict[str, str] | None = None,
     breakable: bool = True,
+    steps: bool = True,
 ) -> Space:
     """A platform file of it. `cluster`: kubeconfig, namespace and image of sessions that are Deployments; what happens to these is evidence.
 
-    Unless its agents are `breakable`, it has their names alone.
+    Unless its agents are `breakable`, it has their names alone. `steps`: code can be run in sessions of a cluster.
     """
     folder.mkdir(parents=True, exist_ok=True)
     port, at = free_port(), STANDINS / "streamspace"
@@ -172,7 +174,7 @@ def written(
     entry = AGENT if breakable else '[components."agents/{name}"]\nhow = "none"\n'
     agents = "".join(entry.format(name=name, **agent) for name in AGENTS)
     if cluster:
-        evidence += OBJECTS.format(**cluster)
+        evidence += (OBJECTS + STEPS if steps else OBJECTS).format(**cluster)
         (folder / "workspaces").mkdir(exist_ok=True)
     file = folder / "space.toml"
     (folder / "admin.dsn").write_text(f"{dsn}\n")
@@ -187,7 +189,7 @@ def written(
             evidence=evidence,
             users=list(USERS),
             password=password,
-            control=f'steps = "http://127.0.0.1:{port}/steps"\n' if cluster else "",
+            control=f'steps = "http://127.0.0.1:{port}/steps"\n' if cluster and steps else "",
             timing=OF_PODS if cluster else QUICK,
             silent_s=30 if cluster else 5,  # who is taken for dead while it works is given its commands again
         )

@@ -75,18 +75,20 @@ def faults(case: Case) -> list[Doubt]:
     if case.contract.observe:
         why = "observe-only: nothing was broken, so nothing was proven"
         return [Doubt(what="faults", why=why, do="run it again without REPRISE_OBSERVE")]
+    unmade = [
+        (str(told.get("kind", "faults")), str(told.get("why")))
+        for event in case.table.observed
+        if (event.source, event.signal) == ("owner", UNMADE)
+        for told in [event.value if isinstance(event.value, dict) else {}]
+    ]
     found = [
-        Doubt(what=f"fault {life.fault}", why=f"{life.kind} on {life.component}: {trouble[0]}", do=trouble[1])
+        Doubt(what=f"fault {life.fault}", why=f"{life.kind} on {life.component}: {trouble[0]}{seen}", do=trouble[1])
         for life in case.lives
         if (trouble := life.trouble())
+        for seen in ["".join(f": {why}" for kind, why in unmade if kind == life.kind) if life.proven is None else ""]
     ]
     if not found:
-        found = [
-            Doubt(what=told.get("kind", "faults"), why=f"it was asked for and not made: {told.get('why')}", do=JOURNAL)
-            for event in case.table.observed
-            if (event.source, event.signal) == ("owner", UNMADE)
-            for told in [event.value if isinstance(event.value, dict) else {}]
-        ]
+        found = [Doubt(what=kind, why=f"it was asked for and not made: {why}", do=JOURNAL) for kind, why in unmade]
     if not any(life.proven is not None for life in case.lives) and not found:
         why = "nothing was broken: no fault is proven in this history"
         found.append(Doubt(what="faults", why=why, do=JOURNAL))

@@ -142,7 +142,7 @@ class Life:
         if self.proven is None:
             return (
                 "it was injected but not proven: the fault did not bite",
-                "see logs/warden.log for what was looked at and what was seen instead",
+                "see the journal for the step of the method that failed",
             )
         if undone is None:
             return "nothing says that it was undone", "run `chaos reprise heal`, then the experiment again"

@@ -18,7 +18,7 @@ from chaosreprise.platform.links import GROUP, OF_AGENTS
 from chaosreprise.procs import LISTEN, connections_of
 from chaosreprise.stack.client import AsyncKeeper
 
-PROVE_S = 10.0
+PROVE_S = 35.0  # agents of real platforms say something every 30 s, and nothing but that while nobody asks for anything
 SURE_S = 0.25  # so long nothing may pass
 CLOSED_S = 1.0  # after the bytes that cut it
 CONTROL = "control-plane"

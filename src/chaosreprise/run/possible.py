@@ -14,6 +14,7 @@ import msgspec
 from chaosreprise import experiments
 from chaosreprise.checker import registry as checks_there
 from chaosreprise.checker.check import Check
+from chaosreprise.clock import SECOND
 from chaosreprise.errors import RepriseError
 from chaosreprise.faults import local, on_link, registry, safety
 from chaosreprise.faults.base import Context
@@ -29,6 +30,7 @@ from chaosreprise.run.looking import Look, guarded, lost_with
 from chaosreprise.run.method import HOLD_S, SESSIONS, Wanted
 
 AT_ONCE = 8
+SILENT = ("agents.pause", "links.blackhole", "links.freeze")  # the connections stay
 FIRST = "links/agents/"  # most faults on links are about these
 
 
@@ -161,7 +163,7 @@ async def _experiment(there: Look, plans: Plans, requested: Platform, path: path
     why = await guarded("experiment", path.stem, _why_not(there, plans, requested, path))
     say = why.say if isinstance(why, Said) else why
     if say is None:
-        return Said(about="experiment", name=path.stem, say="could run")
+        return Said(about="experiment", name=path.stem, say=f"could run{_unnoticed(there, path)}")
     return Said(about="experiment", name=path.stem, state="limited", say=f"could not run: {say}")
 
 
@@ -179,6 +181,16 @@ async def _why_not(there: Look, plans: Plans, requested: Platform, path: pathlib
             if why := await plans.why_not(fault.wanted.kind, on, fault.wanted.args):
                 return why
     return None
+
+
+def _unnoticed(there: Look, path: pathlib.Path) -> str:
+    """What a hold is too short for, where an agent goes on to be connected and is silent."""
+    arguments, wanted, _, configuration = preview.read(str(path))
+    silence_s, held_s = there.description.offline_ns / SECOND, configuration.get("hold_s")
+    asks = any(one.recovery == plan.NOTICED for one in arguments.objectives)
+    if not (asks and any(one.kind in SILENT for one in wanted)) or not held_s or held_s > silence_s:
+        return ""
+    return f", and tests whether silence is noticed, which shows within {silence_s:g} s, with --var hold_s:float={1.2 * silence_s:g}"
 
 
 def _experiments() -> Iterator[pathlib.Path]:

@@ -36,6 +36,7 @@ PERSISTENT = 0.5  # the share of sessions with a persistent home, where some sle
 OPEN_AT_MOST = 48  # steps and reads under way at once: below the connections that the adapter keeps
 ATTEMPTS = 10  # at a command that the platform refuses for its limit of rates
 AGAIN_S, SPARE = 0.5, 200  # sessions that were refused or placed unevenly are made up for: so soon, and so many
+ENDED_S = 35.0  # in which a pod ends that was told to: by default it has 30 s
 SETTLE_TICK_S = 0.02
 SETTLE_LIMIT = 20  # x settle: a platform that is never quiet is not waited for for ever
 
@@ -65,6 +66,7 @@ class Load:
         self._streams = Streams(adapter, writer, clock)
         described = adapter.describe()
         self._links, self._ways = described.links, described.ways
+        self._has_processes = bool(described.processes)
         self._alive: set[str] = set()
         self._left: dict[str, int] = {}  # by session, what the step that was answered last had left in its ledger
         self.canaries: dict[str, str] = {}
@@ -95,11 +97,7 @@ class Load:
     async def _hibernate_reserve(self) -> None:
         reserve = [name for names in self._hibernated.values() for name in names]
         await self._in_parallel([self._do("hibernate", name) for name in reserve])
-        await self._model.until(
-            "the reserve is hibernated",
-            lambda: all(self._model.state[name] == "hibernated" for name in reserve),
-            self._patience_s,
-        )
+        await self._reached(reserve, "hibernated")
 
     async def baseline(self, seconds: float) -> dict[str, Any]:
         """A start, hibernate, wake, stop cycle on every agent, beside `seconds` of steps, reads and creates."""
@@ -347,6 +345,13 @@ class Load:
             lambda: all(self._model.state.get(name) == state for name in names),
             self._patience_s,
         )
+        if state == "hibernated" and self._has_processes:
+            await self._ended(names)
+
+    async def _ended(self, names: list[str]) -> None:
+        """What ran of these has ended, if it ever does: a platform need not wait for that, and one that is woken before may go on as it was."""
+        with contextlib.suppress(RunBroken):
+            await self._model.until("ended", lambda: not any(self._model.lives[name] for name in names), ENDED_S)
 
     async def _start(self, asks: dict[Place, str] | None = None, user: str | None = None) -> Answer:
         self._users.rotate(-1)

@@ -3,6 +3,7 @@
 The load reads no rows of its own, so that there is one observer and one truth.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol, get_args
 
@@ -12,6 +13,7 @@ from chaosreprise.history import Effect, Report
 from chaosreprise.history.events import Place
 
 POLL_S = 0.01
+BEGUN = ("up", "back")
 
 
 class Following(Protocol):
@@ -25,6 +27,7 @@ class Following(Protocol):
 class Model:
     """State and owner of our sessions by name; of each agent, where that is said, the control plane that has it.
 
+    `lives`: what runs of each session, where processes have a ledger of their own (`pods`).
     `places`: what a start may ask for, by what agents have. `activity` grows with each effect and each report on a command or session.
     """
 
@@ -35,6 +38,7 @@ class Model:
         self.agents: dict[str, str] = {}
         self.control_plane: dict[str, str] = {}
         self.places: dict[Place, set[str]] = {name: set() for name in get_args(Place)}
+        self.lives: dict[str, set[tuple[Any, ...]]] = defaultdict(set)
         self.activity = 0
 
     def update(self) -> None:
@@ -43,6 +47,10 @@ class Model:
                 self._learn(event)
             elif isinstance(event, Effect):
                 self.activity += 1
+                if event.session and event.inc:
+                    (self.lives[event.session].add if event.mark in BEGUN else self.lives[event.session].discard)(
+                        tuple(event.inc)
+                    )
 
     def _learn(self, report: Report) -> None:
         if report.about == "agent":
