@@ -84,7 +84,7 @@ def test_a_correct_sandbox_holds_everything_and_creates_of_one_second_were_tried
         assert said[f"refused create without a {what}"] == f"by the rule {rule}"
     assert said["refused stop of a session that never was"] == "by the rule no-such-session"
     assert said["refused step of one that has ended"] == "by status 500, which proves nothing by itself"
-    assert said["refused and left"] == "nothing: none of 8 had an effect"
+    assert said["refused and left"] == "nothing: none of 9 had an effect"
     taken = [one for one in record.at_once if one.answer.outcome == "ok"]
     assert len(record.at_once) == 3
     assert f"3 within {0.0:.1f}" in said[TOGETHER]
@@ -121,10 +121,11 @@ def test_a_row_an_effect_and_a_key_that_are_missing_are_found(sandbox: Platform,
         ("shared-id", "creates at once"),
         pytest.param("runs-after-terminate", "refused step of one that has ended", marks=pytest.mark.thorough),
         pytest.param("open-door", "refused create without a token", marks=pytest.mark.thorough),
+        pytest.param("any-signature", "refused create with a forged token", marks=pytest.mark.thorough),
     ],
 )
 def test_a_defect_of_the_platform_is_found_without_any_fault(defect: str, about: str, tmp_path: pathlib.Path) -> None:
-    path = sandboxes.platform_file(tmp_path, defect=defect, authentication=defect == "open-door")
+    path = sandboxes.platform_file(tmp_path, defect=defect, authentication=defect in ("open-door", "any-signature"))
     found = conformance.run(str(path))
     assert not found.holds
     assert about in [f"{one.about} {one.name}" for one in found.said if one.state == "not ok"], found.lines()

@@ -35,6 +35,7 @@ class Made:
 
     def __init__(self, platform: str, run: str) -> None:
         self._path = mark(platform, run)
+        self._known: set[str] | None = None
 
     def asked(self) -> None:
         """A create is sent. Raises RunBroken where that can't be written down, as the others do."""
@@ -48,8 +49,10 @@ class Made:
         self._say(ENDED, session)
 
     def sessions(self) -> set[str] | None:
-        """Those that were made; None where nobody writes them down."""
-        return set(self.known().made) if self._path.exists() else None
+        """Those that were made, also once the mark is gone; None where nobody writes them down."""
+        if self._path.exists():
+            self._known = (self._known or set()) | set(self.known().made)
+        return self._known
 
     def known(self) -> Known:
         said = [what for what, _ in self._lines()]

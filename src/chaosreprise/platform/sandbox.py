@@ -36,9 +36,9 @@ WAYS = {
 
 
 class Lacking(Operation, frozen=True, kw_only=True):
-    """One without what it needs: its `body` says nothing, or it shows no `token`."""
+    """One without what it needs: its `body` says nothing, or it shows no `token`, or one without its own `signature`."""
 
-    lacks: Literal["body", "token"]
+    lacks: Literal["body", "token", "signature"]
 
 
 def adapter(platform: Platform, run: str) -> "Sandbox":
@@ -121,6 +121,9 @@ class Sandbox:
         how: dict[str, Any] = {"json": {} if lacks == "body" else body}
         if lacks == "token":
             how["headers"] = {"Authorization": ""}
+        elif lacks == "signature":
+            signed, dot, signature = self._http.headers["Authorization"].rpartition(".")
+            how["headers"] = {"Authorization": f"{signed}{dot}{signature[::-1]}"}
         if operation.op == "start":
             self._made.asked()
         said, answer = await calls.attempt(self._http, operation, "POST", url, **how)
@@ -144,6 +147,7 @@ class Sandbox:
         if self._at.token:
             found["create without a token"] = Lacking(cmd="no-3", op="start", key="", lacks="token")
             found["step without a token"] = Lacking(cmd="no-4", op="step", key="", session="nobody", lacks="token")
+            found["create with a forged token"] = Lacking(cmd="no-5", op="start", key="", lacks="signature")
         return found
 
     async def hold(self, session: str) -> Held | None:  # noqa: ARG002 - there is no stream

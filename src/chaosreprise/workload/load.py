@@ -473,6 +473,7 @@ class Load:
         seconds: float = 0.0,
         asks: dict[Place, str] | None = None,
         persistent: bool = True,
+        noisy: bool = False,
     ) -> Answer:
         self._count += 1
         cmd = f"cmd-{self._count:05d}"
@@ -487,7 +488,7 @@ class Load:
             session=session,
             user=user,
             seconds=seconds,
-            noisy=self._is_noisy(session),
+            noisy=noisy,
             known=self._left.get(session or "", 0),
             asks=asks or {},
             persistent=persistent,
@@ -517,9 +518,6 @@ class Load:
         if op == "stop" and answer.outcome == "ok" and session:
             self._alive.discard(session)
         return answer
-
-    def _is_noisy(self, session: str | None) -> bool:
-        return self._plan.noisy and session in self._steppers
 
     def _path(self, op: Op, session: str | None) -> list[str]:
         """The components that it crosses, and then the links, where the platform has them."""

@@ -27,8 +27,8 @@ class Workload(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=
     `creates`: so many more of them in the baseline, and as many each time that commands are sent; each is stopped again at once.
     `sleepers`: so many sessions on each agent hibernate and wake again and again, and are asked before and after; about
     half of all sessions then have no persistent home.
-    `seed`: a whole number from 0, also as text (it comes from REPRISE_SEED); empty or absent: drawn. `noisy`: the steps of the mix
-    write past their interpreter's `print` as well, where what they are answered consists of that.
+    `seed`: a whole number from 0, also as text (it comes from REPRISE_SEED); empty or absent: drawn. `noisy`: in the baseline, and each
+    time that commands are sent, the steps of one more session write past their interpreter's `print` as well.
     `asks`: the shares of creates, but for those that make the load's own sessions, which ask for a cluster, a region or a platform.
     `crowd`: how many creates come at once for one user, who has no other sessions, whenever commands are sent.
     """

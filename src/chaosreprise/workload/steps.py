@@ -6,6 +6,7 @@ platform works, is asked of a new one.
 """
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 from chaosreprise.history import Answer
@@ -16,6 +17,7 @@ from chaosreprise.workload.load import Load
 SLOW_S = 0.8  # a fault strikes some 20 ms after it has seen the steps that it waits for, 0.1 s on a busy machine
 LOOKS_HZ = 5.0  # of their ledger, below which they may have ended before a fault strikes
 SPARE = 1
+NOISY = 4  # steps; what one has written may be taken for the answer to the next
 
 
 class StepLoad(Load):
@@ -24,7 +26,7 @@ class StepLoad(Load):
     async def baseline(self, seconds: float) -> dict[str, Any]:
         """A flow of a session of its own on every agent, and a slow step in each session, beside `seconds` of steps."""
         began = self._seconds()
-        await self._in_parallel([self._flow() for _ in self._plan.agents])
+        await self._in_parallel(self._flows(self._plan.agents))
         await self._in_parallel([self._slow(name) for names in self._running.values() for name in names])
         await self._clock.sleep(max(0.0, seconds - (self._seconds() - began)))
         return {"agents": sorted(self._plan.agents)}
@@ -35,7 +37,7 @@ class StepLoad(Load):
         began = self._seconds()
         names = [name for agent in agents for name in self._running.get(agent, []) for _ in range(2)]
         times = [began + self._random.uniform(0, 0.8 * seconds) for _ in names]
-        flows = [asyncio.create_task(self._flow()) for _ in agents]
+        flows = [asyncio.create_task(flow) for flow in self._flows(agents)]
         answers = await asyncio.gather(*(self._at(name, at) for name, at in zip(names, times, strict=True)))
         await asyncio.gather(*flows)
         await self._clock.sleep(max(0.0, seconds - (self._seconds() - began)))
@@ -76,12 +78,16 @@ class StepLoad(Load):
             self._steppers.append(stepper)
             self._running[agent] = rest
 
-    async def _flow(self) -> Answer:
-        """A session, two steps of which the second needs what the first has left, and its end; the first answer that is not good."""
+    def _flows(self, agents: list[str]) -> list[Coroutine[Any, Any, Answer]]:
+        """One for each agent; of a noisy load one more, since what its steps write may be the end of its interpreter."""
+        return [*(self._flow() for _ in agents), *([self._flow(NOISY, noisy=True)] if self._plan.noisy else ())]
+
+    async def _flow(self, number: int = 2, *, noisy: bool = False) -> Answer:
+        """A session, steps of which each needs what the first has left, and its end; the first answer that is not good."""
         made = await self._start()
         if made.session is None:
             return made
-        steps = [await self._do("step", made.session) for _ in range(2)]
+        steps = [await self._do("step", made.session, noisy=noisy) for _ in range(number)]
         ended = await self._do("stop", made.session)
         return next((answer for answer in [*steps, ended] if answer.outcome != "ok"), steps[-1])
 

@@ -118,6 +118,12 @@ def open_to_all(platform):
     return bare.status_code != 401
 
 
+def forged(platform):
+    owner = sign({"tenant_id": "reprise", "agent_id": "reprise"}, "not ours")
+    shown = {"Authorization": f"Bearer {owner}"}
+    return httpx.post(f"{platform.made.control}/sessions", json={}, headers=shown, trust_env=False).status_code != 401
+
+
 def anyones(platform):
     session = platform.created()
     signing = platform.made.process("control-plane").env["AUTH_JWT_SECRET"]
@@ -263,6 +269,7 @@ SCENES = {
     "runs-after-terminate": (runs_on, {}),
     "registry-forgets": (forgotten, {}),
     "open-door": (open_to_all, GUARDED),
+    "any-signature": (forged, GUARDED),
     "any-owner": (anyones, GUARDED),
     "open-after-restart": (open_again, GUARDED),
     "slow-to-return": (late_again, {}),

@@ -141,6 +141,11 @@ ALL = (
         {"Guard": "control.LetsEverybodyIn"},
     ),
     _defect(
+        "any-signature", "refusal",
+        "authentication is on, and whoever shows a token is let in, by whomever it is signed",
+        {"Guard": "control.ReadsNoSignature"},
+    ),
+    _defect(
         "any-owner", "refusal",
         "authentication is on, and whoever has a token reaches everybody's sessions",
         {"Sessions": "control.AnyOwner"},
