@@ -2,18 +2,20 @@
 
 import asyncio
 import contextlib
+import secrets
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 
-from chaosreprise.errors import NotAllowed, NotPossible, Unreachable
+from chaosreprise.errors import NotAllowed, NotPossible, RepriseError, Unreachable
 from chaosreprise.kubernetes import deployments
 from chaosreprise.kubernetes.api import Api, Right
 
 RIGHTS = (Right("get", "", "pods/exec"), Right("create", "", "pods/exec"))
 """An upgrade is a GET; newer servers ask for `create` all the same."""
 PROTOCOL = "v4.channel.k8s.io"
-STDOUT, ERROR = 1, 3
+STDIN, STDOUT, ERROR = 0, 1, 3
 WITHIN_S = 10.0
 CLOSE_S = 1.0
 
@@ -63,13 +65,66 @@ async def execute(api: Api, pod: str, container: str, *command: str) -> str:
                 if isinstance(message.data, bytes) and message.data:
                     channel = message.data[0]
                     printed[channel] = printed.get(channel, b"") + message.data[1:]
-    except aiohttp.WSServerHandshakeError as error:
-        known = {401: NotAllowed, 403: NotAllowed, 404: NotPossible}.get(error.status, Unreachable)
-        raise known(f"exec in {pod}: the API server answers with {error.status}") from error
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise Unreachable(f"exec in {pod}: no answer ({str(error) or type(error).__name__})") from error
+        raise _no_exec(pod, error) from error
     await _closed(socket)
     return _ended(pod, command, printed)
+
+
+class Shell:
+    """A shell in a container that stays open, for who asks often: an exec costs more than a command in one."""
+
+    def __init__(self, pod: str, channels: Any) -> None:
+        self._pod, self._channels = pod, channels
+        self._over = f"over-{secrets.token_hex(8)}"
+
+    async def ask(self, command: str) -> bytes:
+        """What it has printed. Raises Unreachable, and no command is to be sent any more then."""
+        printed, over = b"", f"\n{self._over}\n".encode()
+        try:
+            async with asyncio.timeout(WITHIN_S):
+                await self._channels.send_bytes(bytes([STDIN]) + f"{command}\nprintf '\\n{self._over}\\n'\n".encode())
+                while not printed.endswith(over):
+                    data = (await self._channels.receive()).data
+                    if not isinstance(data, bytes) or data[:1] == bytes([ERROR]):
+                        raise Unreachable(f"the shell in the pod {self._pod} has ended")
+                    printed += data[1:] if data[:1] == bytes([STDOUT]) else b""
+        except (OSError, TimeoutError) as error:
+            raise Unreachable(f"the shell in the pod {self._pod} broke ({str(error) or 'no answer'})") from error
+        return printed.removesuffix(over)
+
+
+@contextlib.asynccontextmanager
+async def shell(api: Api, pod: str, container: str) -> AsyncIterator[Shell]:
+    """One that is open meanwhile. Raises as `execute` does."""
+    import aiohttp  # noqa: PLC0415 - takes a while, and hardly anybody needs it
+
+    asked = {"container": container, "stdin": "1", "stdout": "1", "command": "sh"}
+    url = f"{api.url}{deployments.pods_path(api, pod)}/exec"
+    async with contextlib.AsyncExitStack() as exits:
+        try:
+            async with asyncio.timeout(WITHIN_S):
+                session = await exits.enter_async_context(aiohttp.ClientSession(trust_env=False))
+                opening = session.ws_connect(
+                    url, params=asked, headers=api.headers(), ssl=api.tls, protocols=[PROTOCOL], max_msg_size=0
+                )
+                channels = await exits.enter_async_context(opening)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise _no_exec(pod, error) from error
+        socket = channels.get_extra_info("socket")
+        try:
+            yield Shell(pod, channels)
+        finally:
+            await exits.aclose()
+            await _closed(socket)
+
+
+def _no_exec(pod: str, error: Exception) -> RepriseError:
+    status = getattr(error, "status", None)
+    if status is None:
+        return Unreachable(f"exec in {pod}: no answer ({str(error) or type(error).__name__})")
+    known: dict[int, type[RepriseError]] = {401: NotAllowed, 403: NotAllowed, 404: NotPossible}
+    return known.get(status, Unreachable)(f"exec in {pod}: the API server answers with {status}")
 
 
 async def _closed(socket: Any) -> None:

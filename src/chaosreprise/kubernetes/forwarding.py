@@ -9,7 +9,7 @@ import contextlib
 import os
 import random
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -102,27 +102,46 @@ class Forwarder:
 
     async def _carry(self, api: Api, one: Forward, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, until either end closes it: half of one can't be closed here."""
-        import aiohttp  # noqa: PLC0415 - takes a while, and hardly anybody needs it
-
         found = (await api.get(deployments.pods_path(api), labelSelector=one.selector))["items"]
         ready = [pod["metadata"]["name"] for pod in found if deployments.is_ready(pod)]
         if not ready:
             return
-        pod = random.choice(ready)
-        url = f"{api.url}{deployments.pods_path(api, pod)}/portforward"
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S)
-        try:
-            async with (
-                aiohttp.ClientSession(trust_env=False, timeout=limits) as session,
-                session.ws_connect(
-                    url, params={"ports": str(one.port)}, headers=api.headers(), ssl=api.tls, protocols=[PROTOCOL]
-                ) as channels,
-            ):
-                await _both_ways(channels, reader, writer)
-        except aiohttp.WSServerHandshakeError as error:
-            raise Unreachable(f"the API server answers with {error.status} to who would reach the pod {pod}") from error
-        except aiohttp.ClientError as error:
-            raise Unreachable(f"the way to the pod {pod} broke ({str(error) or type(error).__name__})") from error
+        async with _way(api, random.choice(ready), one.port) as channels:
+            await _both_ways(channels, reader, writer)
+
+
+@contextlib.asynccontextmanager
+async def _way(api: Api, pod: str, port: int) -> "AsyncIterator[aiohttp.ClientWebSocketResponse]":
+    """Raises Unreachable for what breaks between here and the pod."""
+    import aiohttp  # noqa: PLC0415 - takes a while, and hardly anybody needs it
+
+    url = f"{api.url}{deployments.pods_path(api, pod)}/portforward"
+    limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S)
+    try:
+        async with (
+            aiohttp.ClientSession(trust_env=False, timeout=limits) as session,
+            session.ws_connect(
+                url, params={"ports": str(port)}, headers=api.headers(), ssl=api.tls, protocols=[PROTOCOL]
+            ) as channels,
+        ):
+            yield channels
+    except aiohttp.WSServerHandshakeError as error:
+        raise Unreachable(f"the API server answers with {error.status} to who would reach the pod {pod}") from error
+    except aiohttp.ClientError as error:
+        raise Unreachable(f"the way to the pod {pod} broke ({str(error) or type(error).__name__})") from error
+
+
+async def status_of(api: Api, pod: str, port: int, path: str) -> int | None:
+    """What a server in a pod answers to a GET; None where nobody does. Raises Unreachable for what breaks before the pod."""
+    said = b""
+    async with asyncio.timeout(CONNECT_S), _way(api, pod, port) as channels:
+        await channels.send_bytes(bytes([DATA]) + f"GET {path} HTTP/1.1\r\nHost: {pod}\r\n\r\n".encode())
+        async for data in _data(channels):
+            said += data
+            if b"\r\n" in said:
+                break
+    words = said.split(maxsplit=2)
+    return int(words[1]) if len(words) > 1 and words[0].startswith(b"HTTP/") and words[1].isdigit() else None
 
 
 async def _end_others() -> None:
@@ -157,6 +176,12 @@ async def _to_pod(channels: "aiohttp.ClientWebSocketResponse", reader: asyncio.S
 
 
 async def _from_pod(channels: "aiohttp.ClientWebSocketResponse", writer: asyncio.StreamWriter) -> None:
+    async for data in _data(channels):
+        writer.write(data)
+        await writer.drain()
+
+
+async def _data(channels: "aiohttp.ClientWebSocketResponse") -> AsyncIterator[bytes]:
     begun: set[int] = set()
     async for message in channels:
         if not isinstance(message.data, bytes) or not message.data:
@@ -166,8 +191,7 @@ async def _from_pod(channels: "aiohttp.ClientWebSocketResponse", writer: asyncio
             begun.add(channel)
             data = data[PORT_BYTES:]
         if channel == DATA and data:
-            writer.write(data)
-            await writer.drain()
+            yield data
         elif channel == ERROR and data:
             return  # nobody listens in the pod, or it has gone: both are the platform's
 

@@ -16,9 +16,9 @@ from chaosreprise.errors import BadInput, NotPossible, Unreachable
 from chaosreprise.history import Answer
 from chaosreprise.history.events import Attribution
 from chaosreprise.observe import FolderSource, Source
-from chaosreprise.platform import calls, figures, interpreters, keepers, links, proxies
+from chaosreprise.platform import calls, figures, interpreters, keepers, links, proxies, sandbox_pods
 from chaosreprise.platform.adapter import SECONDS, Component, Description, Held, Operation
-from chaosreprise.platform.file import Platform
+from chaosreprise.platform.file import KUBERNETES, SESSIONS, Platform
 from chaosreprise.platform.ledgers import LEDGER_FILE, workspaces_parser
 from chaosreprise.platform.made import Made
 from chaosreprise.platform.sandbox_answers import GONE, REFUSALS, judged
@@ -70,7 +70,7 @@ class Sandbox:
 
     def describe(self) -> Description:
         evidence, bounds = self._platform.file.evidence, self._timing.bounds
-        ledgers = [name for name, entry in evidence.items() if entry.kind == "files"]
+        ledgers = [name for name, entry in evidence.items() if entry.kind in ("files", KUBERNETES)]
         return Description(
             attribution=[Attribution(op="step", ledger=name, level="keyed", mark="e") for name in ledgers],
             refusals=REFUSALS,
@@ -78,6 +78,7 @@ class Sandbox:
             bounds={"step": int(bounds.step_s * SECONDS)},
             offline_ns=int(self._timing.offline_s * SECONDS),
             sources=[*evidence, HEALTH],
+            processes=sandbox_pods.LEDGER if any(entry.kind == KUBERNETES for entry in evidence.values()) else "",
             links=list(links.of(self._platform)),
             ways=WAYS,
             hibernates=False,
@@ -154,7 +155,9 @@ class Sandbox:
 
         found: list[Source] = [HealthSource(self._at, self._agent)]
         for name, evidence in self._platform.file.evidence.items():
-            if evidence.kind == "files":
+            if evidence.kind == KUBERNETES:
+                found += sandbox_pods.sources(self._platform, name, self._run, self._made.sessions)
+            elif evidence.kind == "files":
                 path = self._platform.folder / (evidence.path or "")
                 found.append(FolderSource(name, path, LEDGER_FILE, evidence.hz, workspaces_parser(self._run)))
             elif evidence.kind in figures.KINDS:
@@ -174,6 +177,8 @@ class Sandbox:
 
     async def foreign(self, component: str) -> int:
         """Nobody's but ours where the processes are those of our own stack; elsewhere nothing tells."""
+        if self._platform.session_pods and component.startswith(f"{SESSIONS}/"):  # its pod is its own
+            return int(component.partition("/")[2] not in (self._made.sessions() or ()))
         if self._platform.keepers:
             return 0
         raise NotPossible(
@@ -191,7 +196,7 @@ class Sandbox:
                     raise Unreachable(
                         f"{self._at.data_plane}: session {session} can't be ended ({said.status or said.error}): is the platform up?"
                     )
-                if said.outcome != "ok":
+                if said.outcome != "ok" and self._at.agent:
                     await calls.answers(
                         self._http,
                         f"{self._at.agent.rstrip('/')}/v1/sessions/{quote(session, safe='')}/terminate",
@@ -212,7 +217,8 @@ class Sandbox:
             found.append(
                 f"perhaps {known.nameless} sessions that nobody can name, since their creates had no clear answer"
             )
-        inc = {one.name: Incarnation(*one.inc) if one.inc else None for one in self.components()}
+        local = (one for one in self.components() if one.group != SESSIONS)
+        inc = {one.name: Incarnation(*one.inc) if one.inc else None for one in local}
         alive = [one.session for one in interpreters.of(self._platform, inc) if one.session in known.made]
         if alive:
             found.append(f"{len(alive)} interpreters that still run, such as that of {alive[0]}")
