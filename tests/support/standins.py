@@ -133,6 +133,7 @@ SESSION_REGISTRY_PATH = "registry.json"
 AUTHZ_BYPASS = "true"
 STANDIN_DEFECT = "{defect}"
 STANDIN_ATTEMPT_S = "1"
+SESSION_READY_TIMEOUT = "{ready_s:g}s"
 
 [components.control-plane]
 how = "process"
@@ -145,7 +146,7 @@ ENV = "dev"
 PORT = "{control}"
 DATA_PLANE_URL = "http://127.0.0.1:{data}"
 MCP_ADDR = ":{mcp}"
-STANDIN_LIMIT_S = "{limit_s}"
+STANDIN_LIMIT_S = "70"
 STANDIN_DEFECT = "{defect},fine-ids"
 {control_env}
 
@@ -212,7 +213,7 @@ def pods(
     kubeconfig: pathlib.Path,
     image: str,
     defect: str = "none",
-    limit_s: float = 60.0,
+    ready_s: float = 60.0,
 ) -> pathlib.Path:
     """A platform file of a sandbox whose sessions are pods in this namespace; its two other services run here.
 
@@ -229,7 +230,7 @@ def pods(
             kubeconfig=kubeconfig,
             image=image,
             defect=defect,
-            limit_s=limit_s,
+            ready_s=ready_s,
             rows=SQLITE,
             control_env=f'DATABASE_DRIVER = "sqlite"\nDATABASE_URL = "{SQLITE_URL}"\n{OPEN}',
         )

@@ -16,7 +16,7 @@ from chaosreprise.clock import Clock
 from chaosreprise.errors import RepriseError
 from chaosreprise.history import Coverage
 from chaosreprise.kubernetes import deployments, executing
-from chaosreprise.kubernetes.api import Api, Right
+from chaosreprise.kubernetes.api import Api, Missing, Right
 from chaosreprise.kubernetes.watching import ObjectSource
 from chaosreprise.kubernetes.where import Where
 from chaosreprise.observe import Emit, Source, sample
@@ -30,7 +30,7 @@ from chaosreprise.platform.streamspace_pods import LEDGER, Processes
 ROOT = "/workspace"
 CONTAINER = "session"
 RIGHTS = (Right("list", "", "pods"), Right("watch", "", "pods"), *executing.RIGHTS)
-GONE = "its pod is gone, and its ledger with it"
+GONE = "its pod has ended, and its ledger with it"
 NEVER = "no pod of it was there to be read"
 Pod = dict[str, Any]
 Ours = Callable[[], Collection[str] | None]
@@ -109,7 +109,7 @@ class Ledgers:
             lines, gap = await tail.read()
         except RepriseError as error:
             await tail.close()
-            self._off(tail.session, tail.since, clock, emit, str(error))
+            self._off(tail.session, tail.since, clock, emit, GONE if await tail.ends() else str(error))
             return
         emit_lines(of, lines, tail.since, clock.now(), self._parse, emit)
         if gap:
@@ -162,6 +162,16 @@ class Tail:
         known = "".join(f"{shlex.quote(file)}) n={read + 1};; " for file, (_, read) in self._seen.items())
         say = f'printf \'\\n{self._mark} %s %s\\n\' "$(stat -c \'%i %s\' "$f")" "$f"; tail -c +$n "$f"'
         return f'for f in {ROOT}/*/{LEDGER_FILE}; do [ -f "$f" ] || continue; case "$f" in {known}*) n=1;; esac; {say}; done'
+
+    async def ends(self) -> bool:
+        """Whether its pod is gone, or was told to go."""
+        try:
+            found = await self._api.get(deployments.pods_path(self._api, self._pod))
+        except Missing:
+            return True
+        except RepriseError:
+            return False
+        return "deletionTimestamp" in found["metadata"]
 
     async def close(self) -> None:
         """It can be opened again."""

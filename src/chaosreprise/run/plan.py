@@ -351,6 +351,11 @@ def check_needs(arguments: Arguments, platform: Platform, components: list[Compo
             f'{platform.path}: no evidence is of kind = "{WITNESS}", which this experiment needs (needs.witness): '
             "leave REPRISE_PLATFORM out, and a platform is made that has one, or make the sessions' template one that speaks"
         )
+    if arguments.needs.session_pods and not platform.session_pods:
+        raise NotPossible(
+            f'{platform.path}: components.{SESSIONS}.how is not "kubernetes", and this experiment needs sessions that are pods '
+            "(needs.session_pods): name a platform in a cluster"
+        )
     for group, wanted in arguments.needs.by_group().items():
         there = sum(component.group == group for component in components)
         if there < wanted:

@@ -158,5 +158,5 @@ CHECK = Check(
     judge=judge,
     asks="objectives",
     baseline=False,
-    criteria=("SS-8.2", "SS-10.1", "SI-3.3", "SI-4.1", "SI-4.2", "SS-2.5", "SX-1"),
+    criteria=("SS-8.2", "SS-10.1", "SI-3.3", "SI-4.1", "SI-4.2", "SS-2.5", "SX-1", "SX-13"),
 )
