@@ -7,6 +7,7 @@ resolution of one second, so creates are spaced: one is sent so long after the a
 """
 
 import asyncio
+from functools import partial
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -16,15 +17,16 @@ from chaosreprise.errors import BadInput, NotPossible, Unreachable
 from chaosreprise.history import Answer
 from chaosreprise.history.events import Attribution
 from chaosreprise.observe import FolderSource, Source
-from chaosreprise.platform import calls, figures, interpreters, keepers, links, proxies, sandbox_pods
+from chaosreprise.platform import calls, figures, keepers, links, proxies, sandbox_left, sandbox_pods
 from chaosreprise.platform.adapter import SECONDS, Component, Description, Held, Operation
 from chaosreprise.platform.file import KUBERNETES, SESSIONS, Platform
 from chaosreprise.platform.ledgers import LEDGER_FILE, workspaces_parser
 from chaosreprise.platform.made import Made
+from chaosreprise.platform.said import Examination
 from chaosreprise.platform.sandbox_answers import GONE, REFUSALS, judged
 from chaosreprise.platform.sandbox_health import HEALTH, HealthSource
 from chaosreprise.platform.steps import step_code
-from chaosreprise.procs import Incarnation
+from chaosreprise.platform.streamspace_pods import LEDGER as PODS
 
 TIMEOUT_S = 45.0  # longer than the data plane tries: 10 s an attempt, three of them, and pauses between
 AGENTS = "agents/"
@@ -78,7 +80,7 @@ class Sandbox:
             bounds={"step": int(bounds.step_s * SECONDS)},
             offline_ns=int(self._timing.offline_s * SECONDS),
             sources=[*evidence, HEALTH],
-            processes=sandbox_pods.LEDGER if any(entry.kind == KUBERNETES for entry in evidence.values()) else "",
+            processes=PODS if any(entry.kind == KUBERNETES for entry in evidence.values()) else "",
             links=list(links.of(self._platform)),
             ways=WAYS,
             hibernates=False,
@@ -135,6 +137,11 @@ class Sandbox:
             self._made.answered(said.session)
         elif operation.op == "stop" and operation.session and said.outcome == "ok":
             self._made.ended(operation.session)
+
+    def examinations(self) -> dict[str, Examination]:
+        """For `said.Examines`."""
+        pods = [name for name, entry in self._platform.file.evidence.items() if entry.kind == KUBERNETES]
+        return {f"evidence {name}": partial(sandbox_pods.rights, self._platform, name) for name in pods}
 
     def impossible(self) -> dict[str, Operation]:
         """For `said.Refuses`."""
@@ -209,24 +216,8 @@ class Sandbox:
         return stopped
 
     def left(self) -> list[str]:
-        """For `said.Leaves`: nothing deletes a workspace, and an interpreter may go on though its session has ended."""
-        known, found = self._made.known(), []
-        if known.left:
-            found.append(f"{len(known.left)} sessions that could not be ended, such as {known.left[0]}")
-        if known.nameless:
-            found.append(
-                f"perhaps {known.nameless} sessions that nobody can name, since their creates had no clear answer"
-            )
-        local = (one for one in self.components() if one.group != SESSIONS)
-        inc = {one.name: Incarnation(*one.inc) if one.inc else None for one in local}
-        alive = [one.session for one in interpreters.of(self._platform, inc) if one.session in known.made]
-        if alive:
-            found.append(f"{len(alive)} interpreters that still run, such as that of {alive[0]}")
-        for entry in self._platform.file.evidence.values():
-            root = self._platform.folder / (entry.path or "")
-            if entry.kind == "files" and (kept := sum((root / name).is_dir() for name in known.made)):
-                found.append(f"{kept} workspaces in {root}")
-        return found
+        """For `said.Leaves`."""
+        return sandbox_left.left(self._platform, self._made.known(), self.components())
 
     def _request(self, operation: Operation) -> tuple[str, dict[str, Any]]:
         control, data = self._at.control_plane.rstrip("/"), self._at.data_plane.rstrip("/")
