@@ -269,9 +269,11 @@ def fault(wanted: Wanted, platform: Platform, agents: list[str], seed: int, comp
         raise NotPossible(f"{platform.path}: [links] is not set: {wanted.kind} has nothing to act on")
     if wanted.group not in platform.groups and wanted.group != LINKS:
         raise NotPossible(f"{platform.path}: components.{wanted.group} is not set: {wanted.kind} has nothing to act on")
-    if wanted.group == SESSIONS and interpreters.are_meant(platform) and not registry.get(wanted.kind).momentary:
+    unkept = interpreters.are_meant(platform) or platform.session_pods
+    if wanted.group == SESSIONS and unkept and not registry.get(wanted.kind).momentary:
+        how = platform.file.components[SESSIONS].how
         raise NotPossible(
-            f'{platform.path}: components.{SESSIONS}.how = "descendants": no keeper could undo {wanted.kind} there: crash or restart them'
+            f'{platform.path}: components.{SESSIONS}.how = "{how}": no keeper could undo {wanted.kind} there: crash or restart them'
         )
     settings = registry.get(wanted.kind).asks(wanted.group)
     for setting in settings:

@@ -51,7 +51,7 @@ class DataPlane:
         backend = setting("SESSION_RUNTIME_BACKEND", "local")
         if backend not in {"local", "k8s"} or self._mode not in {"bypass", "enforced"}:
             give_up("SESSION_RUNTIME_BACKEND must be local or k8s, and SESSION_AGENT_AUTH_MODE bypass or enforced")
-        self._pods = importlib.import_module("pods").Pods() if backend == "k8s" else None
+        self._pods = importlib.import_module("pods").Pods(http) if backend == "k8s" else None
 
     async def _call(self, at: str, path: str, body: dict[str, Any], token: str) -> tuple[int, dict[str, Any]]:
         headers = {"X-Session-Token": token} if self._mode == "enforced" else {}

@@ -4,11 +4,15 @@ The image has only to have Python and aiohttp: the agent's source comes from a C
 """
 
 import asyncio
+import base64
+import ssl
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from kubernetes import client, config
+import aiohttp
+import yaml
 from service import misbehaves, say, setting
 
 HERE = Path(__file__).parent
@@ -17,53 +21,47 @@ PORT = 9000
 GRACE_S = 5
 LOOK_S = 0.1
 SIXTH = 6  # a run can't do without the first five
+THERE, NOWHERE = 409, 404
 
 
 class Pods:
-    """Of one namespace. Raises what the API's client does, and TimeoutError for one that is not ready in time."""
+    """Of one namespace. Raises what a call does, and TimeoutError for one that is not ready in time."""
 
-    def __init__(self) -> None:
-        config.load_kube_config()
-        self._core = client.CoreV1Api()
+    def __init__(self, http: aiohttp.ClientSession) -> None:
+        self._http = http
         self._namespace = setting("RUNTIME_NAMESPACE", "default")
         self._ready_s = float(setting("SESSION_READY_TIMEOUT", "60s").removesuffix("s"))
+        self._url, self._how = _way_in(Path(setting("KUBECONFIG")))
         self._made = 0
-        source = {name: (HERE / name).read_text() for name in SOURCE}
-        try:
-            self._core.create_namespaced_config_map(
-                self._namespace, {"metadata": {"name": "session-agent"}, "data": source}
-            )
-        except client.ApiException as error:
-            if error.status != 409:
-                raise
 
     async def make(self, key: str, runtime: str, mode: str) -> tuple[str, str]:
         """The name and the address of a pod for this session, once it is ready."""
-        return await asyncio.to_thread(self._make, key, runtime, mode)
-
-    async def end(self, name: str) -> None:
-        """Delete it; one that is gone is ended."""
-        await asyncio.to_thread(self._end, name)
-
-    def _make(self, key: str, runtime: str, mode: str) -> tuple[str, str]:
         self._made += 1
         name = f"session-{key}"
-        self._core.create_namespaced_pod(self._namespace, self._pod(name, key, runtime, mode))
+        if self._made == 1:
+            source = {name: (HERE / name).read_text() for name in SOURCE}
+            await self._call("POST", "configmaps", {"metadata": {"name": "session-agent"}, "data": source})
+        await self._call("POST", "pods", self._pod(name, key, runtime, mode))
         until = time.monotonic() + self._ready_s
         while time.monotonic() < until:
-            status = self._core.read_namespaced_pod(name, self._namespace).status
-            if any(one.type == "Ready" and one.status == "True" for one in status.conditions or ()):
-                return name, f"http://{status.pod_ip}:{PORT}"
-            time.sleep(LOOK_S)
+            status = (await self._call("GET", f"pods/{name}"))["status"]
+            if any((one["type"], one["status"]) == ("Ready", "True") for one in status.get("conditions", ())):
+                return name, f"http://{status['podIP']}:{PORT}"
+            await asyncio.sleep(LOOK_S)
         say(f"sessions: pod {name} is not ready")
         raise TimeoutError(name)
 
-    def _end(self, name: str) -> None:
-        try:
-            self._core.delete_namespaced_pod(name, self._namespace, grace_period_seconds=GRACE_S)
-        except client.ApiException as error:
-            if error.status != 404:
-                raise
+    async def end(self, name: str) -> None:
+        """Delete it; one that is gone is ended."""
+        await self._call("DELETE", f"pods/{name}", {"gracePeriodSeconds": GRACE_S})
+
+    async def _call(self, method: str, what: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        url = f"{self._url}/api/v1/namespaces/{self._namespace}/{what}"
+        async with self._http.request(method, url, json=body, **self._how) as answer:
+            if answer.status not in (THERE, NOWHERE):
+                answer.raise_for_status()
+            said: dict[str, Any] = await answer.json()
+            return said
 
     def _pod(self, name: str, key: str, runtime: str, mode: str) -> dict[str, Any]:
         image = setting(
@@ -93,3 +91,30 @@ class Pods:
             "metadata": {"name": name, "labels": labels},
             "spec": {"restartPolicy": "Never", "containers": [container], "volumes": volumes},
         }
+
+
+def _way_in(kubeconfig: Path) -> tuple[str, dict[str, Any]]:
+    """The server of the current context, and what a call must show there."""
+    told = yaml.safe_load(kubeconfig.read_text())
+    context = next(one["context"] for one in told["contexts"] if one["name"] == told["current-context"])
+    cluster = next(one["cluster"] for one in told["clusters"] if one["name"] == context["cluster"])
+    user = next(one["user"] for one in told["users"] if one["name"] == context["user"])
+    tls = ssl.create_default_context()
+    if cluster.get("insecure-skip-tls-verify"):
+        tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+    else:
+        tls.load_verify_locations(cadata=_data(kubeconfig, cluster, "certificate-authority").decode())
+    if "token" in user:
+        return cluster["server"], {"ssl": tls, "headers": {"Authorization": f"Bearer {user['token']}"}}
+    with tempfile.NamedTemporaryFile() as both:
+        Path(both.name).write_bytes(
+            _data(kubeconfig, user, "client-certificate") + b"\n" + _data(kubeconfig, user, "client-key")
+        )
+        tls.load_cert_chain(both.name)
+    return cluster["server"], {"ssl": tls}
+
+
+def _data(kubeconfig: Path, told: dict[str, str], name: str) -> bytes:
+    if found := told.get(f"{name}-data"):
+        return base64.b64decode(found)
+    return Path(kubeconfig.parent, told[name]).read_bytes()
