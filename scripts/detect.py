@@ -67,6 +67,7 @@ LONGER = {
     },
     "latency-slo": {"baseline_s": 4.0, "steps_per_s": 15.0, "reads_per_s": 15.0},  # for the quantiles that it states
 }
+IN_A_CLUSTER = {"sandbox-pods": ("a sandbox with sessions in pods", "tests/kubernetes/test_sandbox_pods.py")}
 # Where commands have to get stuck after the proof, and before the control plane gives the agent up.
 SLOWER = {"second-connection": 1.0}
 LIMIT_S = 180
@@ -169,7 +170,7 @@ class Log:
 
 
 def _wanted(names: list[str]) -> Iterator[tuple[Defect | None, str]]:
-    experiments = sorted(path.stem for path in (ROOT / "experiments").glob("*.json"))
+    experiments = sorted({path.stem for path in (ROOT / "experiments").glob("*.json")} - {*IN_A_CLUSTER})
     if unknown := set(names) - DEFECTS.keys() - set(experiments):
         raise SystemExit(f"{', '.join(sorted(unknown))}: no such defect or experiment")
     yield from ((defect, defect.experiment) for defect in DEFECTS.values() if not names or defect.name in names)
@@ -248,6 +249,13 @@ def page(rows: list[Row]) -> str:
         lines.append(
             f"| {row.experiment} | {row.passed()} of {len(row.runs)} | {', '.join(row.wrongly())} | {', '.join(unknown)} |"
         )
+    lines += [
+        "",
+        *(
+            f"No lab can be {what}: {by} runs `{name}`, with and without defects."
+            for name, (what, by) in IN_A_CLUSTER.items()
+        ),
+    ]
     return HEAD + "\n".join(lines) + "\n"
 
 

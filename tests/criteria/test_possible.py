@@ -16,7 +16,15 @@ ATTRIBUTION = [
     Attribution(op="stop", ledger="slots", level="counted", mark="gone"),
 ]
 GIVEN = ("states", "claims", "quota")
-PARTS = {"agents": 4, "control_planes": 2, "users": 40, "regions": 2, "clusters": 2, "agent_platforms": 2}
+PARTS = {
+    "agents": 4,
+    "control_planes": 2,
+    "users": 40,
+    "regions": 2,
+    "clusters": 2,
+    "agent_platforms": 2,
+    "session_pods": 1,
+}
 ALL_LEVELS = criteria.levels_of(LEDGERS, ATTRIBUTION, GIVEN)
 
 
@@ -44,6 +52,8 @@ def test_what_experiments_on_sandboxes_declare_can_be_tested_on_one():
     own = [experiment for experiment in experiments.experiments().values() if experiment.system == "sandbox"]
     assert can == {name for experiment in own for name in experiment.criteria}
     assert found()["RP-5"].by
+    local = found(levels, system="sandbox", parts=PARTS | {"session_pods": 0})["SX-13"]
+    assert (local.by, local.why) == ([], "sandbox-pods: 0 of 1 session pods are there")
 
 
 def test_a_fault_that_can_not_be_made_takes_its_experiments_away_and_is_named():

@@ -85,6 +85,82 @@ settle = {{ backoff_s = 0.8, reconcile_s = 0, slowest_s = 0.6 }}
 bounds = {{ step_s = 10 }}
 """
 
+PODS = """
+version = 1
+kind = "sandbox"
+name = "acme-pods"
+
+[identity]
+host = "{host}"
+
+[sandbox]
+control_plane = "http://127.0.0.1:{control}"
+data_plane = "http://127.0.0.1:{data}"
+create_every_s = 0.02
+
+[kubernetes]
+namespace = "{namespace}"
+kubeconfig = "{kubeconfig}"
+
+[evidence.workspaces]
+kind = "kubernetes"
+hz = 4
+
+[evidence.rows]
+{rows}
+hz = 10
+
+[components.sessions]
+how = "kubernetes"
+
+[components."agents/pods"]
+how = "none"
+
+[components.data-plane]
+how = "process"
+command = ["{python}", "{at}/data_plane.py"]
+port = {data}
+
+[components.data-plane.env]
+ENV = "dev"
+PORT = "{data}"
+SESSION_RUNTIME_BACKEND = "k8s"
+SESSION_RUNTIME_IMAGE = "{image}"
+RUNTIME_NAMESPACE = "{namespace}"
+KUBECONFIG = "{kubeconfig}"
+SESSION_REGISTRY_BACKEND = "file"
+SESSION_REGISTRY_PATH = "registry.json"
+AUTHZ_BYPASS = "true"
+STANDIN_DEFECT = "{defect}"
+STANDIN_ATTEMPT_S = "1"
+SESSION_READY_TIMEOUT = "{ready_s:g}s"
+
+[components.control-plane]
+how = "process"
+command = ["{python}", "{at}/control_plane.py"]
+port = {control}
+after = ["data-plane"]
+
+[components.control-plane.env]
+ENV = "dev"
+PORT = "{control}"
+DATA_PLANE_URL = "http://127.0.0.1:{data}"
+MCP_ADDR = ":{mcp}"
+STANDIN_LIMIT_S = "70"
+STANDIN_DEFECT = "{defect},fine-ids"
+{control_env}
+
+[allow]
+faults = ["sessions.crash"]
+at_once = 2
+count = 4
+share = 1.0
+
+[timing]
+settle = {{ backoff_s = 4, reconcile_s = 0, slowest_s = 0.6 }}
+bounds = {{ step_s = 10 }}
+"""
+
 SQLITE = 'kind = "sqlite"\npath = "control-plane.db"'
 SQLITE_URL = "file:control-plane.db?cache=shared&mode=rwc&_pragma=busy_timeout(5000)"
 OPEN = 'AUTHZ_BYPASS = "true"'
@@ -128,6 +204,37 @@ def sandbox(
         allow=list(allow),
     )
     file.write_text(text)
+    return file
+
+
+def pods(
+    folder: pathlib.Path,
+    namespace: str,
+    kubeconfig: pathlib.Path,
+    image: str,
+    defect: str = "none",
+    ready_s: float = 60.0,
+) -> pathlib.Path:
+    """A platform file of a sandbox whose sessions are pods in this namespace; its two other services run here.
+
+    It waits a second for a pod that does not answer, so a step to one that is gone is over after 3.6 s.
+    """
+    file = folder / "pods.toml"
+    file.write_text(
+        PODS.format(
+            **{name: free_port() for name in ("control", "data", "mcp")},
+            host=HOST,
+            python=PYTHON,
+            at=STANDINS / "sandbox",
+            namespace=namespace,
+            kubeconfig=kubeconfig,
+            image=image,
+            defect=defect,
+            ready_s=ready_s,
+            rows=SQLITE,
+            control_env=f'DATABASE_DRIVER = "sqlite"\nDATABASE_URL = "{SQLITE_URL}"\n{OPEN}',
+        )
+    )
     return file
 
 

@@ -95,24 +95,26 @@ def _samples(case: Case, objective: Objective, lo: int, hi: int) -> tuple[list[F
     if any(event.lo < hi and event.hi > lo for event in seen if event not in inside):
         why = f"samples of {objective.signal} may have been taken in the phase or beside it"
         doubts.append(doubt(objective, why, "sample more often"))
+    words = [event for event in case.table.observed if (event.source, event.signal) == (source, f"{signal}.why")]
+    said = {event.hi: event.value for event in words}
     figures = []
     for event in inside:
         numbers = list(_numbers(event.value))
         if not numbers:
             why = f"{objective.signal} is {event.value!r} at {case.seconds(event.hi):.3f} s, which is no number"
             doubts.append(doubt(objective, why, "name a signal that is a number"))
-        figures += [_sample(case, event, objective, number) for number in numbers]
+        figures += [_sample(case, event, objective, number, said.get(event.hi)) for number in numbers]
     return figures, doubts
 
 
-def _sample(case: Case, event: Observe, objective: Objective, number: float) -> Figure:
+def _sample(case: Case, event: Observe, objective: Objective, number: float, said: object) -> Figure:
     """What was taken while a way there was not open may be the way's: as far as its limit it may have been anything."""
     ends = [number]
     if ways.gaps(case, event.lo, event.hi):
         least = -math.inf if objective.min is None else objective.min
         most = math.inf if objective.max is None else objective.max
         ends.append(max(min(number, most), least))
-    return Figure(min(ends), max(ends), [_moment(case, event, number)])
+    return Figure(min(ends), max(ends), [_moment(case, event, number, said)])
 
 
 def _numbers(value: object) -> Iterator[float]:
@@ -122,9 +124,11 @@ def _numbers(value: object) -> Iterator[float]:
             yield found
 
 
-def _moment(case: Case, event: Observe, number: float) -> Moment:
+def _moment(case: Case, event: Observe, number: float, said: object) -> Moment:
+    """`said`: what its source said of this sample in words, as the signal NAME.why."""
     lo, hi = case.span(event.lo, event.hi)
-    return Moment(lo=lo, hi=hi, what=f"{event.source}.{event.signal} = {number:g}", bad=True)
+    why = f" ({', '.join(map(str, said))})" if isinstance(said, list) and said else ""
+    return Moment(lo=lo, hi=hi, what=f"{event.source}.{event.signal} = {number:g}{why}", bad=True)
 
 
 def _latencies(case: Case, objective: Objective, lo: int, hi: int) -> tuple[list[Figure], list[Doubt]]:

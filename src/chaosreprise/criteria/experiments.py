@@ -53,7 +53,7 @@ def _read(name: str, text: str) -> Experiment:
         require=arguments["require"],
         optional=arguments.get("optional", []),
         kinds=sorted(set(_kinds(stated["method"]))),
-        needs={what: least for what, least in needs.items() if isinstance(least, int)},
+        needs={what: int(least) for what, least in needs.items() if isinstance(least, int)},
     )
 
 

@@ -14,6 +14,7 @@ from chaosreprise.errors import BadInput, NotPossible, Unreachable
 from chaosreprise.faults import deployed, local
 from chaosreprise.faults.base import Arguments, Context, Fault, Target
 from chaosreprise.faults.deployed import Deployed
+from chaosreprise.faults.on_session_pods import POD, DeleteOne
 from chaosreprise.kubernetes import deployments, marks
 from chaosreprise.kubernetes.api import Api, Conflict, Missing, Right
 from chaosreprise.platform.file import EMBEDDED, KUBERNETES, load
@@ -195,22 +196,27 @@ class Scale(Changes[Deployed]):
 
 
 class Anywhere:
-    """A fault on a component wherever that runs: a local process, or pods. Its arguments go with the former alone."""
+    """A fault on a component wherever that runs: a local process, pods, or the pod of one session. Its arguments go with the first alone."""
 
-    def __init__(self, process: Fault, pods: OnPods[Deployed]) -> None:
+    def __init__(self, process: Fault, pods: OnPods[Deployed], own: DeleteOne | None = None) -> None:
         self._process = process
-        self._pods = pods
+        self._pods, self._own = pods, own
         self.groups, self.momentary, self.arguments = process.groups, process.momentary, process.arguments
         self.undo_s, self.rights = process.undo_s, pods.needed
         self.needs = f"{process.needs}, or {NEEDS}"
         self.way_back = process.way_back
-        self.proof = f"{process.proof}; of pods: {pods.proof}"
+        self.proof = f"{process.proof}; of pods: {pods.proof}" + (
+            f"; of a session's own pod: {own.proof}" if own else ""
+        )
 
     def asks(self, group: str) -> tuple[str, ...]:
         return self._process.asks(group)
 
     async def plan(self, context: Context, on: str, args: dict[str, Any]) -> Target:
-        entry = load(context.platform_file).file.components.get(on) if context.platform_file else None
+        platform = load(context.platform_file) if context.platform_file else EMBEDDED
+        if self._own and platform.session_pods and on.startswith(local.SESSIONS):
+            return await self._own.plan(platform, on, args)
+        entry = platform.file.components.get(on)
         if entry is not None and entry.how == KUBERNETES:
             return await self._pods.plan(context, on, args)
         return await self._process.plan(context, on, args)
@@ -227,5 +233,7 @@ class Anywhere:
     async def verify(self, context: Context, mark: str, target: Target) -> None:
         await self._of(target).verify(context, mark, target)
 
-    def _of(self, target: Target) -> Fault | OnPods[Deployed]:
+    def _of(self, target: Target) -> Fault | OnPods[Deployed] | DeleteOne:
+        if self._own and POD in target:
+            return self._own
         return self._pods if DEPLOYMENT in target else self._process

@@ -31,7 +31,7 @@ async def opened(
         async with (
             aiohttp.ClientSession(trust_env=False, timeout=limits) as session,
             session.ws_connect(
-                url, params=params, headers=api.headers(), ssl=api.tls, protocols=[PROTOCOL]
+                url, params=params, headers=api.headers(), ssl=api.tls, protocols=[PROTOCOL], max_msg_size=0
             ) as channels,
         ):
             socket = channels.get_extra_info("socket")

@@ -11,7 +11,7 @@ import importlib
 import os
 import random
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,7 @@ HERE = "127.0.0.1"
 DATA, ERROR = 0, 1
 PORT_BYTES = 2  # with which the server begins each channel
 BLOCK = 64 << 10
+WITHIN_S = 5.0
 HZ, UNSEEN_S = 2.0, 2.0
 """How often a way is looked at, and how much longer than that a look may take while it counts as open."""
 RIGHTS = (Right("list", "", "pods"), Right("get", "", "pods/portforward"), Right("create", "", "pods/portforward"))
@@ -124,8 +125,25 @@ class Forwarder:
         ready = [pod["metadata"]["name"] for pod in found if deployments.is_ready(pod)]
         if not ready:
             return
-        async with channels.opened(api, random.choice(ready), "portforward", [("ports", str(one.port))]) as opened:
+        async with _way(api, random.choice(ready), one.port) as opened:
             await _both_ways(opened, reader, writer)
+
+
+def _way(api: Api, pod: str, port: int) -> "contextlib.AbstractAsyncContextManager[aiohttp.ClientWebSocketResponse]":
+    return channels.opened(api, pod, "portforward", [("ports", str(port))])
+
+
+async def status_of(api: Api, pod: str, port: int, path: str) -> int | None:
+    """What a server in a pod answers to a GET; None where nobody does. Raises a RepriseError for what breaks before the pod."""
+    said = b""
+    async with asyncio.timeout(WITHIN_S), _way(api, pod, port) as opened:
+        await opened.send_bytes(bytes([DATA]) + f"GET {path} HTTP/1.1\r\nHost: {pod}\r\n\r\n".encode())
+        async for data in _data(opened):
+            said += data
+            if b"\r\n" in said:
+                break
+    words = said.split(maxsplit=2)
+    return int(words[1]) if len(words) > 1 and words[0].startswith(b"HTTP/") and words[1].isdigit() else None
 
 
 async def _end_others() -> None:
@@ -157,6 +175,12 @@ async def _to_pod(opened: "aiohttp.ClientWebSocketResponse", reader: asyncio.Str
 
 
 async def _from_pod(opened: "aiohttp.ClientWebSocketResponse", writer: asyncio.StreamWriter) -> None:
+    async for data in _data(opened):
+        writer.write(data)
+        await writer.drain()
+
+
+async def _data(opened: "aiohttp.ClientWebSocketResponse") -> AsyncIterator[bytes]:
     begun: set[int] = set()
     async for message in channels.messages(opened):
         channel, data = message[0], message[1:]
@@ -164,8 +188,7 @@ async def _from_pod(opened: "aiohttp.ClientWebSocketResponse", writer: asyncio.S
             begun.add(channel)
             data = data[PORT_BYTES:]
         if channel == DATA and data:
-            writer.write(data)
-            await writer.drain()
+            yield data
         elif channel == ERROR and data:
             return  # nobody listens in the pod, or it has gone: both are the platform's
 

@@ -98,7 +98,7 @@ class Sandbox(Strict, frozen=True):
 
     control_plane: Url
     data_plane: Url
-    agent: Url
+    agent: Url | None = None
     token: Hidden | None = None
     tenant: Text = "reprise"
     agent_id: Text = "reprise"
@@ -112,14 +112,14 @@ class Sandbox(Strict, frozen=True):
 class Kubernetes(Strict, frozen=True):
     """Where the platform's objects are. Without a kubeconfig: what kubectl takes, or in a pod its own account.
 
-    `sessions` selects the Deployments of sessions; they and their pods say whose by `session_label`.
+    `sessions` selects the Deployments of sessions, of a sandbox their pods; they say whose by `session_label`.
     """
 
     namespace: Name
     context: Text | None = None
     kubeconfig: Path | None = None
-    sessions: Text = "app=streamspace-session"
-    session_label: Text = "session"
+    sessions: Text | None = None
+    session_label: Text | None = None
 
 
 class Evidence(Strict, frozen=True):
@@ -142,7 +142,8 @@ class Components(Strict, frozen=True):
     """A group of components, or one of them, `agents/a1`: processes of a keeper of ours, which `keeper` names, or which is
     made for the run: that one starts `command` with `env` in `folder`, and takes it to be ready when `port` accepts. Or one
     of them is the pods of the one Deployment that `selector`, of its labels, selects. The sessions of a platform may be
-    `descendants` of its other components: interpreters, which are found by what steps leave (evidence.NAME of kind "files").
+    `descendants` of its other components: interpreters, which are found by what steps leave (evidence.NAME of kind "files"); those
+    of a sandbox may be pods, which `kubernetes.sessions` selects.
 
     `admin`: the connection string of an administrator of the platform's PostgreSQL, for faults by SQL; of `database` only.
     """
@@ -307,6 +308,20 @@ class Platform(msgspec.Struct, frozen=True):
         return Where(namespace=told.namespace, context=told.context, kubeconfig=file)
 
     @property
+    def session_objects(self) -> tuple[str, str]:
+        """What selects those of sessions in the cluster, and the label by which they say whose."""
+        told = self.file.kubernetes
+        assert told is not None
+        selector, label = SESSION_OBJECTS[self.file.kind]
+        return told.sessions or selector, told.session_label or label
+
+    @property
+    def session_pods(self) -> bool:
+        """Whether its sessions are pods of their own."""
+        entry = self.file.components.get(SESSIONS)
+        return entry is not None and entry.how == KUBERNETES
+
+    @property
     def witnesses(self) -> list[str]:
         """The evidence in which the sessions' own processes speak."""
         return [name for name, entry in self.file.evidence.items() if entry.kind == WITNESS]
@@ -324,6 +339,10 @@ WORKSPACES = "workspaces"
 DESCENDANTS, KUBERNETES, WITNESS = "descendants", "kubernetes", "witness"
 SEVERAL = ("agents", SESSIONS)
 OF_KINDS = {"streamspace": "control", "sandbox": "sandbox"}  # the table that says where a platform of this kind is
+SESSION_OBJECTS = {
+    "streamspace": ("app=streamspace-session", "session"),
+    "sandbox": ("app=sandbox-session", "session_id"),
+}
 URLS = ("url", "steps", "control_plane", "data_plane", "agent")
 PLACEHOLDER = re.compile(r"<[a-z-]+>")
 KEEPER_FILE = "keeper.json"
@@ -427,24 +446,30 @@ def _check_witnesses(where: str, file: PlatformFile) -> None:
 
 
 def _check_kubernetes(where: str, file: PlatformFile) -> None:
-    """What is watched there are the objects of StreamSpace's sessions, which stand for the ledger `slots`."""
+    """What is watched there are the objects of StreamSpace's sessions, which stand for the ledger `slots`, and a sandbox's pods, which have `workspaces`."""
     if file.forward and file.kubernetes is None:
         raise BadInput(f"{where}: [kubernetes] is missing: forward.{next(iter(file.forward))} leads to pods there")
     for name, entry in file.evidence.items():
-        if entry.kind == "kubernetes" and (file.kind, name) != ("streamspace", SLOTS):
+        if entry.kind == "kubernetes" and (file.kind, name) not in (("streamspace", SLOTS), ("sandbox", WORKSPACES)):
             raise BadInput(
-                f'{where}: evidence.{name}.kind = "kubernetes" goes only with evidence.{SLOTS} of kind = "streamspace"'
+                f'{where}: evidence.{name}.kind = "kubernetes" goes only with evidence.{SLOTS} of kind = "streamspace", and '
+                f'evidence.{WORKSPACES} of kind = "sandbox"'
             )
         if entry.kind == "kubernetes" and file.kubernetes is None:
             raise BadInput(f'{where}: [kubernetes] is missing: evidence.{name}.kind = "kubernetes" needs it')
     for name, part in file.components.items():
-        if (part.how == KUBERNETES) is (part.selector is None):
+        pods = (file.kind, name, part.how) == ("sandbox", SESSIONS, KUBERNETES)
+        if pods and part.selector is not None:
+            raise BadInput(
+                f"{where}: components.{name}.selector: kubernetes.sessions says which pods these are: leave it out"
+            )
+        if not pods and (part.how == KUBERNETES) is (part.selector is None):
             raise BadInput(
                 f'{where}: components.{name}: how = "kubernetes" and selector go together: give both or none'
             )
         if part.how == KUBERNETES and file.kubernetes is None:
             raise BadInput(f'{where}: [kubernetes] is missing: components.{name}.how = "kubernetes" needs it')
-        if part.how == KUBERNETES and name in SEVERAL:
+        if part.how == KUBERNETES and name in SEVERAL and not pods:
             raise BadInput(f'{where}: components.{name}: a Deployment is one component: name it, such as "{name}/NAME"')
 
 

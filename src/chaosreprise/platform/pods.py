@@ -1,4 +1,4 @@
-"""The components of a platform that are pods: each is the one Deployment that its selector selects."""
+"""The components of a platform that are pods: each is the one Deployment that its selector selects, and each session of a sandbox one pod."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -9,7 +9,7 @@ from chaosreprise.errors import NotPossible
 from chaosreprise.kubernetes import deployments, marks
 from chaosreprise.kubernetes.api import Api, context_of
 from chaosreprise.platform.adapter import Component
-from chaosreprise.platform.file import KUBERNETES, Platform
+from chaosreprise.platform.file import KUBERNETES, SESSIONS, Platform
 
 T = TypeVar("T")
 
@@ -23,7 +23,10 @@ def components(platform: Platform) -> list[Component]:
 
     async def look() -> list[Component]:
         async with await Api.to(where) as api:
-            return [await _component(api, name, selector or "") for name, selector in selectors.items()]
+            found = [
+                await _component(api, name, selector or "") for name, selector in selectors.items() if name != SESSIONS
+            ]
+            return found + (await _sessions(api, *platform.session_objects) if platform.session_pods else [])
 
     return _at_once(look)
 
@@ -54,6 +57,20 @@ async def _component(api: Api, name: str, selector: str) -> Component:
         return Component(name=name, group=group, reason=f"components.{name}.selector: {error}")
     inc = [ready[0]["metadata"]["uid"], ready[0]["status"]["containerStatuses"][0]["containerID"]] if ready else None
     return Component(name=name, group=group, inc=inc, state="held" if held else "up" if ready else "down")
+
+
+async def _sessions(api: Api, selector: str, label: str) -> list[Component]:
+    """Each session that is a pod of its own, while it serves."""
+    found = (await api.get(deployments.pods_path(api), labelSelector=f"{selector},{label}"))["items"]
+    return [
+        Component(
+            name=f"{SESSIONS}/{pod['metadata']['labels'][label]}",
+            group=SESSIONS,
+            inc=[pod["metadata"]["uid"], pod["status"]["containerStatuses"][0]["containerID"]],
+        )
+        for pod in found
+        if deployments.is_ready(pod)
+    ]
 
 
 def _at_once(look: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -7,6 +7,7 @@ resolution of one second, so creates are spaced: one is sent so long after the a
 """
 
 import asyncio
+from functools import partial
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -16,15 +17,16 @@ from chaosreprise.errors import BadInput, NotPossible, Unreachable
 from chaosreprise.history import Answer
 from chaosreprise.history.events import Attribution
 from chaosreprise.observe import FolderSource, Source
-from chaosreprise.platform import calls, figures, interpreters, keepers, links, proxies
+from chaosreprise.platform import calls, figures, keepers, links, proxies, sandbox_left, sandbox_pods
 from chaosreprise.platform.adapter import SECONDS, Component, Description, Held, Operation
-from chaosreprise.platform.file import Platform
+from chaosreprise.platform.file import KUBERNETES, SESSIONS, Platform
 from chaosreprise.platform.ledgers import LEDGER_FILE, workspaces_parser
 from chaosreprise.platform.made import Made
+from chaosreprise.platform.said import Examination
 from chaosreprise.platform.sandbox_answers import GONE, REFUSALS, judged
 from chaosreprise.platform.sandbox_health import HEALTH, HealthSource
 from chaosreprise.platform.steps import step_code
-from chaosreprise.procs import Incarnation
+from chaosreprise.platform.streamspace_pods import LEDGER as PODS
 
 TIMEOUT_S = 45.0  # longer than the data plane tries: 10 s an attempt, three of them, and pauses between
 AGENTS = "agents/"
@@ -70,7 +72,7 @@ class Sandbox:
 
     def describe(self) -> Description:
         evidence, bounds = self._platform.file.evidence, self._timing.bounds
-        ledgers = [name for name, entry in evidence.items() if entry.kind == "files"]
+        ledgers = [name for name, entry in evidence.items() if entry.kind in ("files", KUBERNETES)]
         return Description(
             attribution=[Attribution(op="step", ledger=name, level="keyed", mark="e") for name in ledgers],
             refusals=REFUSALS,
@@ -78,6 +80,7 @@ class Sandbox:
             bounds={"step": int(bounds.step_s * SECONDS)},
             offline_ns=int(self._timing.offline_s * SECONDS),
             sources=[*evidence, HEALTH],
+            processes=PODS if any(entry.kind == KUBERNETES for entry in evidence.values()) else "",
             links=list(links.of(self._platform)),
             ways=WAYS,
             hibernates=False,
@@ -138,6 +141,11 @@ class Sandbox:
         elif operation.op == "stop" and operation.session and said.outcome == "ok":
             self._made.ended(operation.session)
 
+    def examinations(self) -> dict[str, Examination]:
+        """For `said.Examines`."""
+        pods = [name for name, entry in self._platform.file.evidence.items() if entry.kind == KUBERNETES]
+        return {f"evidence {name}": partial(sandbox_pods.rights, self._platform, name) for name in pods}
+
     def impossible(self) -> dict[str, Operation]:
         """For `said.Refuses`."""
         found: dict[str, Operation] = {
@@ -158,7 +166,9 @@ class Sandbox:
 
         found: list[Source] = [HealthSource(self._at, self._agent)]
         for name, evidence in self._platform.file.evidence.items():
-            if evidence.kind == "files":
+            if evidence.kind == KUBERNETES:
+                found += sandbox_pods.sources(self._platform, name, self._run, self._made.sessions)
+            elif evidence.kind == "files":
                 path = self._platform.folder / (evidence.path or "")
                 found.append(FolderSource(name, path, LEDGER_FILE, evidence.hz, workspaces_parser(self._run)))
             elif evidence.kind in figures.KINDS:
@@ -178,6 +188,8 @@ class Sandbox:
 
     async def foreign(self, component: str) -> int:
         """Nobody's but ours where the processes are those of our own stack; elsewhere nothing tells."""
+        if self._platform.session_pods and component.startswith(f"{SESSIONS}/"):  # its pod is its own
+            return int(component.partition("/")[2] not in (self._made.sessions() or ()))
         if self._platform.keepers:
             return 0
         raise NotPossible(
@@ -195,7 +207,7 @@ class Sandbox:
                     raise Unreachable(
                         f"{self._at.data_plane}: session {session} can't be ended ({said.status or said.error}): is the platform up?"
                     )
-                if said.outcome != "ok":
+                if said.outcome != "ok" and self._at.agent:
                     await calls.answers(
                         self._http,
                         f"{self._at.agent.rstrip('/')}/v1/sessions/{quote(session, safe='')}/terminate",
@@ -208,23 +220,8 @@ class Sandbox:
         return stopped
 
     def left(self) -> list[str]:
-        """For `said.Leaves`: nothing deletes a workspace, and an interpreter may go on though its session has ended."""
-        known, found = self._made.known(), []
-        if known.left:
-            found.append(f"{len(known.left)} sessions that could not be ended, such as {known.left[0]}")
-        if known.nameless:
-            found.append(
-                f"perhaps {known.nameless} sessions that nobody can name, since their creates had no clear answer"
-            )
-        inc = {one.name: Incarnation(*one.inc) if one.inc else None for one in self.components()}
-        alive = [one.session for one in interpreters.of(self._platform, inc) if one.session in known.made]
-        if alive:
-            found.append(f"{len(alive)} interpreters that still run, such as that of {alive[0]}")
-        for entry in self._platform.file.evidence.values():
-            root = self._platform.folder / (entry.path or "")
-            if entry.kind == "files" and (kept := sum((root / name).is_dir() for name in known.made)):
-                found.append(f"{kept} workspaces in {root}")
-        return found
+        """For `said.Leaves`."""
+        return sandbox_left.left(self._platform, self._made.known(), self.components())
 
     def _request(self, operation: Operation) -> tuple[str, dict[str, Any]]:
         control, data = self._at.control_plane.rstrip("/"), self._at.data_plane.rstrip("/")

@@ -2,8 +2,9 @@
 
 The answers are static, so they say that a process serves, and nothing more. The control plane's and the data plane's ask for a
 token where steps do; a refusal is an answer too: the service is there. `away_s` is, of the three, for how many seconds each has
-surely not answered. Where a token is shown, `guarded` says of the control plane and of the agent, of those that answer, whether
-they refuse who shows none: the agent is asked for a step of a session that never was.
+surely not answered. Where each session is a pod with an agent of its own, the data plane, which makes these, stands for all of them.
+Where a token is shown, `guarded` says of the control plane and of the agent, of those that answer, whether they refuse who shows
+none: the agent is asked for a step of a session that never was.
 """
 
 import asyncio
@@ -32,10 +33,10 @@ class HealthSource:
         self._urls = {
             "control-plane": f"{at.control_plane.rstrip('/')}/healthz",
             "data-plane": f"{at.data_plane.rstrip('/')}/healthz",
-            f"agents/{agent}": f"{at.agent.rstrip('/')}/v1/health",
         }
+        self._urls[f"agents/{agent}"] = f"{at.agent.rstrip('/')}/v1/health" if at.agent else self._urls["data-plane"]
         self._agent, self._said = agent, ""
-        self._steps = f"{at.agent.rstrip('/')}/v1/steps" if at.token else None
+        self._steps = f"{at.agent.rstrip('/')}/v1/steps" if at.token and at.agent else None
         self._away_since: dict[str, int] = {}
 
     async def run(self, clock: Clock, emit: Emit, stop: asyncio.Event) -> None:

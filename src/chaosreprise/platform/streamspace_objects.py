@@ -33,15 +33,14 @@ KeyOf = Callable[[dict[str, Any]], str | None]
 
 def sources(platform: Platform, name: str, key_of: KeyOf) -> list[ObjectSource]:
     """`key_of` finds our key in what a session was made from. A pod is of a session if it has its label: no more is known of it."""
-    where, told = platform.cluster, platform.file.kubernetes
+    where, hz = platform.cluster, platform.file.evidence[name].hz
     assert where is not None
-    assert told is not None
-    hz, label = platform.file.evidence[name].hz, told.session_label
+    selector, label = platform.session_objects
     deployments = f"/apis/apps/v1/namespaces/{where.namespace}/deployments"
     pods = f"/api/v1/namespaces/{where.namespace}/pods"
     of_objects = partial(effects, key_of=key_of, label=label)
     return [
-        ObjectSource(name, hz, where, deployments, told.sessions, of_objects),
+        ObjectSource(name, hz, where, deployments, selector, of_objects),
         ObjectSource(streamspace_pods.LEDGER, hz, where, pods, label, streamspace_pods.Processes(label).told),
     ]
 

@@ -51,11 +51,12 @@ class Needs(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=Tru
     users: Users = 1
     witness: bool = False
     registry: Registry | None = None
+    session_pods: bool = False
 
     @property
     def embeddable(self) -> bool:
         """Whether such a platform is made where none is named."""
-        return self.kind in kinds.BUILT_IN
+        return self.kind in kinds.BUILT_IN and not self.session_pods
 
     def by_group(self) -> dict[str, int]:
         """By groups of components, those that are not everywhere."""
@@ -65,10 +66,11 @@ class Needs(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=Tru
     def lab(self, lab: Lab) -> Lab:
         """The embedded platform, large enough. Raises BadInput when it can't be of that kind."""
         if not self.embeddable:
+            what = "session_pods = true" if self.session_pods else f"kind = {shown(self.kind)}"
             raise BadInput(
-                f"{WHERE}: needs.kind = {shown(self.kind)}: the embedded platform can't be one: set REPRISE_PLATFORM to the file of one"
+                f"{WHERE}: needs.{what}: the embedded platform can't be one: set REPRISE_PLATFORM to the file of one"
             )
-        sizes = [name for name in self.__struct_fields__ if name not in ("kind", "registry")]
+        sizes = [name for name in self.__struct_fields__ if name not in ("kind", "registry", "session_pods")]
         at_least = {name: max(getattr(lab, name), getattr(self, name)) for name in sizes}
         registry = self.registry or lab.registry
         return msgspec.structs.replace(lab, serves=self.kind, registry=registry, **at_least)

@@ -4,6 +4,7 @@ Health, a create, three steps of which the last needs what the second has left, 
 has to be answered, word by word. Nothing is broken, and of what it makes nothing is left.
 """
 
+import asyncio
 import os
 import time
 from collections.abc import Iterator
@@ -14,8 +15,8 @@ import httpx
 import msgspec
 
 from chaosreprise import hidden
-from chaosreprise.errors import BadInput, shown
-from chaosreprise.platform import file
+from chaosreprise.errors import BadInput, RepriseError, shown
+from chaosreprise.platform import file, sandbox_ready
 from chaosreprise.platform.file import Sandbox
 from chaosreprise.platform.steps import NAMES, language
 from chaosreprise.platform.values import Text, Url, check_url
@@ -62,18 +63,16 @@ def lines(where: str) -> Iterator[tuple[str, bool]]:
     platform = file.load(where)
     at, token = _at(platform)
     with labs.standing(platform):
-        yield from _asked_all(at, token)
+        yield from _asked_all(platform, at, token)
 
 
-def _asked_all(at: Sandbox, token: str | None) -> Iterator[tuple[str, bool]]:
+def _asked_all(platform: file.Platform, at: Sandbox, token: str | None) -> Iterator[tuple[str, bool]]:
     control, data = at.control_plane.rstrip("/"), at.data_plane.rstrip("/")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     with httpx.Client(timeout=TIMEOUT_S, headers=headers, trust_env=False) as http:
-        for name, url in (
-            ("control plane", f"{control}/healthz"),
-            ("data plane", f"{data}/healthz"),
-            ("session agent", f"{at.agent.rstrip('/')}/v1/health"),
-        ):
+        health = {"control plane": f"{control}/healthz", "data plane": f"{data}/healthz"}
+        health |= {"session agent": f"{at.agent.rstrip('/')}/v1/health"} if at.agent else {}
+        for name, url in health.items():
             yield _told(_asked(http, Ask(f"{name} is well", url, None, WELL, HEALTH_S)))
         create = {"tenantId": at.tenant, "agentId": at.agent_id, "policyId": at.policy, "ttlSeconds": at.ttl_s}
         made = _asked(http, Ask("a session", f"{control}/sessions", create | {"runtime": at.runtime}, (201,)))
@@ -82,6 +81,8 @@ def _asked_all(at: Sandbox, token: str | None) -> Iterator[tuple[str, bool]]:
         if not named:
             return
         try:
+            if platform.session_pods:
+                yield _reached(platform, made.field("id"))
             for code, expected in STEPS[language(at.runtime) or ""]:
                 step = Ask(f"step {code}", f"{control}/sessions/{named}/steps", {"command": code}, (202,))
                 found = _asked(http, step, stdout=expected)
@@ -91,6 +92,17 @@ def _asked_all(at: Sandbox, token: str | None) -> Iterator[tuple[str, bool]]:
         finally:
             ended = _asked(http, Ask("its end", f"{data}/sessions/{named}/terminate", {}, (202,)))
         yield _told(ended)
+
+
+def _reached(platform: file.Platform, session: str) -> tuple[str, bool]:
+    """Whether the agent in a session's own pod answers on its port, through the API server."""
+    began = time.monotonic()
+    try:
+        asyncio.run(sandbox_ready.reach(platform, session))
+        wrong = None
+    except RepriseError as error:
+        wrong = str(error)
+    return _told(Answered(Ask("its pod is reached", "", None, ()), (time.monotonic() - began) * 1000, None, wrong))
 
 
 def _at(platform: file.Platform) -> tuple[Sandbox, str | None]:

@@ -273,9 +273,11 @@ def fault(wanted: Wanted, platform: Platform, agents: list[str], seed: int, comp
         raise NotPossible(f"{platform.path}: [links] is not set: {wanted.kind} has nothing to act on")
     if wanted.group not in platform.groups and wanted.group != LINKS:
         raise NotPossible(f"{platform.path}: components.{wanted.group} is not set: {wanted.kind} has nothing to act on")
-    if wanted.group == SESSIONS and interpreters.are_meant(platform) and not registry.get(wanted.kind).momentary:
+    unkept = interpreters.are_meant(platform) or platform.session_pods
+    if wanted.group == SESSIONS and unkept and not registry.get(wanted.kind).momentary:
+        how = platform.file.components[SESSIONS].how
         raise NotPossible(
-            f'{platform.path}: components.{SESSIONS}.how = "descendants": no keeper could undo {wanted.kind} there: crash or restart them'
+            f'{platform.path}: components.{SESSIONS}.how = "{how}": no keeper could undo {wanted.kind} there: crash or restart them'
         )
     settings = registry.get(wanted.kind).asks(wanted.group)
     for setting in settings:
@@ -370,6 +372,11 @@ def check_needs(arguments: Arguments, platform: Platform, components: list[Compo
         raise NotPossible(
             f'{platform.path}: no evidence is of kind = "{WITNESS}", which this experiment needs (needs.witness): '
             "leave REPRISE_PLATFORM out, and a platform is made that has one, or make the sessions' template one that speaks"
+        )
+    if arguments.needs.session_pods and not platform.session_pods:
+        raise NotPossible(
+            f'{platform.path}: components.{SESSIONS}.how is not "kubernetes", and this experiment needs sessions that are pods '
+            "(needs.session_pods): name a platform in a cluster"
         )
     for group, wanted in arguments.needs.by_group().items():
         there = sum(component.group == group for component in components)

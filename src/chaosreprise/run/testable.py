@@ -55,7 +55,10 @@ def _parts(there: Look, requested: Platform) -> dict[str, int]:
         for name, least in experiment.needs.items():
             enough[name] = max(least, enough.get(name, 0))
     if requested.file.kind == "embedded":
-        return enough  # it is made as each of them needs it
+        return enough | {"session_pods": 0}  # it is made as each of them needs it, but never in a cluster
     groups = [one.group for one in there.components]
-    heard = {"witness": int(bool(there.platform.witnesses))}
+    heard = {
+        "witness": int(bool(there.platform.witnesses)),
+        "session_pods": int(there.platform.session_pods),
+    }
     return enough | heard | {"agents": len(there.agents), "control_planes": max(1, groups.count(plan.CONTROL_PLANE))}

@@ -1,6 +1,7 @@
 """The control plane: ids of sessions and steps, rows of both, and everything else asked of the data plane."""
 
 import asyncio
+import os
 import time
 import uuid
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from aiohttp import web
 from service import Refused, application, empty, fields, give_up, listen, metrics, misbehaves, say, setting, wordy
 from store import SESSION, STEP, Postgres, Sqlite, Unavailable
 
-LIMIT_S = 10.0
+LIMIT_S = float(os.environ.get("STANDIN_LIMIT_S", "10"))
 
 
 def _step_id() -> str:

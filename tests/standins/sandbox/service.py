@@ -148,8 +148,8 @@ def application(routes: list[tuple[str, str, Handler]]) -> web.Application:
     return app
 
 
-async def listen(app: web.Application, port: int) -> None:
-    """Serve on all addresses of the loopback."""
+async def listen(app: web.Application, port: int, host: str = "127.0.0.1") -> None:
+    """Serve there."""
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
+    await web.TCPSite(runner, host, port).start()

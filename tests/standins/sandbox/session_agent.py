@@ -91,9 +91,11 @@ class Agent:
 async def main() -> None:
     """Serve until the process is ended."""
     agent = Agent()
-    port = setting("SESSION_AGENT_ADDR", ":9000").rpartition(":")[2]
+    host, _, port = setting("SESSION_AGENT_ADDR", ":9000").rpartition(":")
     routes = [("GET", "/v1/health", empty), ("POST", "/v1/sessions", agent.register), ("POST", "/v1/steps", agent.step)]
-    await listen(application([*routes, ("POST", "/v1/sessions/{id}/terminate", agent.terminate)]), int(port))
+    await listen(
+        application([*routes, ("POST", "/v1/sessions/{id}/terminate", agent.terminate)]), int(port), host or "127.0.0.1"
+    )
     await asyncio.Event().wait()
 
 

@@ -160,5 +160,17 @@ CHECK = Check(
     judge=judge,
     asks="objectives",
     baseline=False,
-    criteria=("SS-8.2", "SS-10.1", "SI-3.3", "SI-4.1", "SI-4.2", "SI-1.1", "SI-1.2", "SI-1.4", "SS-2.5", "SX-1"),
+    criteria=(
+        "SS-8.2",
+        "SS-10.1",
+        "SI-3.3",
+        "SI-4.1",
+        "SI-4.2",
+        "SI-1.1",
+        "SI-1.2",
+        "SI-1.4",
+        "SS-2.5",
+        "SX-1",
+        "SX-13",
+    ),  # fmt: skip
 )

@@ -11,6 +11,7 @@ import msgspec
 
 from chaosreprise.faults import local, on_pods
 from chaosreprise.faults.base import Context, Target
+from chaosreprise.faults.on_session_pods import DeleteOne
 
 NICELY = {"database": signal.SIGINT}
 ENDS_WITHIN_S = 10.0
@@ -28,4 +29,4 @@ class Restart(local.OnProcess):
         return await local.prove_gone(msgspec.convert(target, local.Process), ENDS_WITHIN_S)
 
 
-FAULT = on_pods.Anywhere(Restart(), on_pods.Delete({}))
+FAULT = on_pods.Anywhere(Restart(), on_pods.Delete({}), DeleteOne(None))
