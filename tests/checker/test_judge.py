@@ -248,6 +248,19 @@ def test_a_crash_needs_its_exposure_in_flight():
     assert judged(crash_run(sent=6.0)).value == "unknown"
 
 
+@pytest.mark.parametrize(("back", "n"), [(None, 0), (PROVEN + 1, 0), (4.0, 10)])
+def test_nothing_was_in_flight_at_an_agent_that_was_away_when_it_crashed(back, n):
+    """A pod that was replaced a moment ago is ready, and not connected yet: its next crash breaks nothing."""
+    made = crash_run()
+    made.agent(VICTIM, "online", 0.1)
+    made.agent(VICTIM, "offline", 3.0)
+    if back is not None:
+        made.agent(VICTIM, "online", back)
+    verdict = judged(made)
+    assert verdict.exposure["stop"].in_flight == n
+    assert verdict.value == ("true" if n else "unknown")
+
+
 def test_what_was_finished_before_the_proof_was_not_in_flight():
     made = crash_run(ops=("wake",))
     cmd = made.commands("wake", 4.9, 5.1, VICTIM)[0]

@@ -49,3 +49,9 @@ def test_what_is_no_step_of_ours_is_left_to_chaos_toolkit(stated: Any) -> None:
 def test_an_action_of_the_load_is_no_fault_whatever_it_is_called() -> None:
     found = method.faults_of([step("agents.crash", {}), step("load.crash", {})])
     assert [one.kind for one in found] == ["agents.crash"]
+
+
+def test_what_a_fault_needs_may_be_a_variable_and_what_is_not_given_is_missing() -> None:
+    method.check_raw([step("control_plane.interpose", {"service": "${service}", "proxy": "app=p"})])
+    with pytest.raises(BadInput, match=r"control-plane\.interpose: service is missing: expected a name"):
+        method.check_raw([step("control_plane.interpose", {"proxy": "app=p"})])

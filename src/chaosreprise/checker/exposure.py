@@ -2,11 +2,12 @@
 
 *during*: submitted surely after the fault was proven, and surely before its undo began or the platform saw the agent back.
 *in flight*: submitted surely before it struck, and not surely finished when it was proven (for a restart: when it was asked to
-end). Only commands count that were accepted or happened (a refused one tests nothing), are not exempt, and cross the broken
-component: for an agent, or its link, the session's row named it when the command was sent, and was watched then (a start: the
-row that it made). Where the store is away, or read-only, nothing should be accepted: there every call counts that reached the
-platform, and its answer is what is tested. A held fault needs n *during* of each kind in the contract's `exposure`, a crash or
-restart n *in flight*; 0 lost of n accepted ones excludes, with 95 % confidence, only loss rates above 1 - 0.05 ** (1/n).
+end); nothing was at an agent that the platform surely called away when it was struck. Only commands count that were accepted
+or happened (a refused one tests nothing), are not exempt, and cross the broken component: for an agent, or its link, the
+session's row named it when the command was sent, and was watched then (a start: the row that it made). Where the store is
+away, or read-only, nothing should be accepted: there every call counts that reached the platform, and its answer is what is
+tested. A held fault needs n *during* of each kind in the contract's `exposure`, a crash or restart n *in flight*; 0 lost of n
+accepted ones excludes, with 95 % confidence, only loss rates above 1 - 0.05 ** (1/n).
 """
 
 from collections.abc import Iterator
@@ -65,7 +66,7 @@ def rows_during(case: Case, life: Life) -> Iterator[int]:
 
 def rows_in_flight(case: Case, life: Life) -> Iterator[int]:
     struck = life.struck
-    if life.proven is None or struck is None:
+    if life.proven is None or struck is None or _was_away(case, life, life.proven):
         return
     commands = case.commands
     for row, submitted in enumerate(commands.hi):
@@ -73,6 +74,18 @@ def rows_in_flight(case: Case, life: Life) -> Iterator[int]:
             continue
         if _unfinished(case, row, struck) and _counts(case, row, life):
             yield row
+
+
+def _was_away(case: Case, life: Life, proven: Fault) -> bool:
+    """Whether the agent surely was not online when it was struck: then nothing was in its hands."""
+    began, before = life.states.get("injected", proven).lo, None
+    if life.component.startswith(LINKS):
+        return False
+    for report in case.reports.agents.get(life.agent or "", ()):
+        if report.hi > began:
+            return before not in (None, ONLINE) and (report.state != ONLINE or report.lo >= began)
+        before = report.state
+    return before not in (None, ONLINE)
 
 
 def _unfinished(case: Case, row: int, struck: int) -> bool:

@@ -195,11 +195,13 @@ def batches_of(method: Any) -> list[Batch]:
 
 
 def check_raw(method: Any) -> None:
-    """Raises BadInput for what is wrong whatever its variables stand for: an argument with a `${variable}` is left out."""
+    """Raises BadInput for what is wrong whatever its variables stand for: an argument with a `${variable}` is left out, and a fault that needs it."""
     for action, given in _actions(method):
         fixed = {name: value for name, value in given.items() if not has_variable(value)}
         if registry.is_fault(action):
-            wanted(action, fixed)
+            fields = msgspec.structs.fields(registry.get(action).arguments)
+            if not any(field.required and field.name in given.keys() - fixed.keys() for field in fields):
+                wanted(action, fixed)
         elif action == SEND:
             batch(fixed)
 

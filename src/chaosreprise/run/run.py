@@ -10,7 +10,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -19,7 +19,7 @@ from chaosreprise import checker, report
 from chaosreprise.checker import Stage, Verdict
 from chaosreprise.errors import NotAllowed, RepriseError, RunBroken
 from chaosreprise.faults import client as faults
-from chaosreprise.faults import facts
+from chaosreprise.faults import facts, registry
 from chaosreprise.history import Answer, Observe, Phase, Report, Submit, Tail, Writer
 from chaosreprise.history import load as load_history
 from chaosreprise.history.events import INTERRUPTED, LEFT, UNMADE
@@ -29,7 +29,7 @@ from chaosreprise.moments import words
 from chaosreprise.moments.commands import agent_of
 from chaosreprise.moments.needs import wants_frames
 from chaosreprise.platform import adapter, commands, keepers
-from chaosreprise.platform.file import Lab, Platform, load
+from chaosreprise.platform.file import KUBERNETES, Lab, Platform, load
 from chaosreprise.platform.said import Leaves
 from chaosreprise.run import known, litter, locking, logs, stopping
 from chaosreprise.run import plan as planning
@@ -46,6 +46,8 @@ from chaosreprise.stack import starter
 
 C = TypeVar("C", bound=Child)
 log = logging.getLogger("chaostoolkit")
+ONLINE = "online"
+CONNECTED_S, CONNECTED_TICK_S = 30.0, 0.05
 STAGES: dict[str, Stage] = {"baseline": "baseline", "clean-done": "clean", "close": "end", "close-done": "end"}
 
 
@@ -101,6 +103,8 @@ class Run:
         except RepriseError as error:  # the method goes on: without this what it would have shown is missed by nobody
             self._tell_unmade(wanted.kind, str(error))
             raise
+        if registry.get(wanted.kind).momentary:
+            self._until_connected(self.plan.fault(wanted).components)
         self._back_to_quiet()
         return told
 
@@ -112,9 +116,23 @@ class Run:
 
     def undo(self, group: str, which: str = "") -> list[dict[str, Any]]:
         """Undo the faults on a group, or on one component of it; nothing when there is none, so it can be a rollback too."""
+        broken = [*self._breaker.faults]
         told = self._breaker.undo(group, which)
+        self._until_connected([one for one in broken if one not in self._breaker.faults])
         self._back_to_quiet()
         return told
+
+    def _until_connected(self, components: Collection[str]) -> None:
+        """A pod that is ready is not connected yet, and an agent that is not can't be broken. Who does not come is not waited for."""
+        known, deadline = self.platform.file.components, time.monotonic() + CONNECTED_S
+        pods = [
+            agent for one in components if one in known and known[one].how == KUBERNETES and (agent := agent_of(one))
+        ]
+        while pods and not interruption.by and time.monotonic() < deadline:
+            online = self.agents_online()
+            if all(online.get(agent) == ONLINE for agent in pods):
+                return
+            time.sleep(CONNECTED_TICK_S)
 
     def send(self, seconds: float, share: float = 1.0, batch: Batch | None = None) -> dict[str, Any]:
         """Commands for the sessions of the agents that are broken, while they surely are; for all when no agent is.
@@ -177,9 +195,10 @@ class Run:
     def agents_online(self) -> dict[str, str]:
         """State of each planned agent, as the platform reports it now. Raises RunBroken when nobody watches any more."""
         self._alive(self.recorder)
-        for event in self._tail.new():
-            if isinstance(event, Report) and event.about == "agent":
-                self._agents[event.id] = event.state
+        with self._turn:  # a fault in the background looks as well
+            for event in self._tail.new():
+                if isinstance(event, Report) and event.about == "agent":
+                    self._agents[event.id] = event.state
         return {agent: self._agents.get(agent, "unknown") for agent in self.plan.load.agents}
 
     def canaries(self, verb: str) -> dict[str, str]:
