@@ -172,5 +172,5 @@ CHECK = Check(
         "SS-2.5",
         "SX-1",
         "SX-13",
-    ),  # fmt: skip
+    ),
 )
