@@ -81,10 +81,11 @@ def test_a_criterion_that_nothing_declares_is_called_undeclared():
     assert criteria.Covered(bare, [], []).status == "undeclared"
 
 
-def test_the_page_counts_what_is_not_there_yet_on_top():
+@pytest.mark.parametrize("status", ["not yet", "not testable"])
+def test_the_page_counts_on_top_what_is_not_tested_here(status: str):
     lines = reference.page().split("\n## ")[0].splitlines()
-    not_yet = [entry.criterion.id for entry in ENTRIES if entry.status == "not yet"]
-    assert f"- {len(not_yet)} not yet: {', '.join(not_yet)}" in lines
+    named = [entry.criterion.id for entry in ENTRIES if entry.status == status]
+    assert ": ".join(filter(None, [f"- {len(named)} {status}", ", ".join(named)])) in lines
 
 
 def test_the_command_lists_every_criterion(chaos: pathlib.Path):
