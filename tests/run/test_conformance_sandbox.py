@@ -15,7 +15,7 @@ from runs import CHAOS, start_lab
 from chaosreprise.history import Effect, Report
 from chaosreprise.platform import file, made
 from chaosreprise.platform.file import Platform
-from chaosreprise.run import conformance, conforming, labs
+from chaosreprise.run import conformance, conforming, doctor, labs
 from chaosreprise.run.trial import Record, Trial
 from chaosreprise.stack import starter
 
@@ -173,6 +173,16 @@ def test_what_one_that_was_killed_has_made_is_ended_by_heal(
     at = file.load(path).file.sandbox
     assert at is not None
     assert httpx.post(f"{at.data_plane}/sessions/{session}/terminate", trust_env=False).status_code == 404
+
+
+def test_before_a_run_nobody_is_connected_to_an_agent_and_doctor_says_that_its_link_can_be_broken() -> None:
+    stack = start_lab(serves="sandbox")
+    try:
+        found = doctor.examine(str(stack.platform_file))
+    finally:
+        stack.end()
+    said = {f"{one.about} {one.name}": one.state for one in found.said}
+    assert said["experiment sandbox-latency"] == said["fault links.latency"] == "ok", found.lines()
 
 
 @pytest.mark.thorough

@@ -70,7 +70,7 @@ def examine(where: str) -> Examined:
 async def _examine(requested: Platform, platform: Platform) -> list[Said]:
     """Of the platform file nobody needs to be told its path in each line."""
     there, said = await look(platform, f"doctor-{secrets.token_hex(4)}")
-    plans = possible.Plans(platform)
+    plans = possible.Plans(platform, later=not there.description.hibernates)
     concluded = [
         *await possible.faults(there, plans),
         *possible.checks(there),

@@ -35,10 +35,11 @@ FIRST = "links/agents/"  # most faults on links are about these
 
 
 class Plans:
-    """Faults planned one by one, each once. It needs no process of its own: to plan is to look."""
+    """Faults planned one by one, each once. It needs no process of its own: to plan is to look. `later`: nobody is connected to
+    an agent before a run asks it for something."""
 
-    def __init__(self, platform: Platform) -> None:
-        self._context = Context(_keeper(platform), [], OfFile(platform.path), platform.path)
+    def __init__(self, platform: Platform, *, later: bool) -> None:
+        self._context = Context(_keeper(platform), [], OfFile(platform.path), platform.path, later)
         self._gate = asyncio.Semaphore(AT_ONCE)
         self._found: dict[str, asyncio.Task[str | None]] = {}
 
