@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import os
 import pathlib
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 import yaml
@@ -19,6 +21,8 @@ from chaosreprise.observe.witnesses import WitnessSource
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(300)]
 TOKEN, SESSION, HOME = "in-the-image", "alice-reprise-witness-3f2a9b1c", "/config"
+IMAGE = os.environ.get("REPRISE_WITNESS_IMAGE", "")
+NO_IMAGE = "REPRISE_WITNESS_IMAGE is not set: it names an image of k8s/witness that the nodes of the cluster have (docs/witness.md)"
 
 
 def address(space: Space) -> str:
@@ -39,11 +43,10 @@ def named(space: Space, port: int) -> str:
     return f"http://{service['metadata']['name']}:{service['spec']['ports'][0]['port']}/"
 
 
-def deploy(space: Space, sink: str) -> None:
+def by_config_map(space: Space, sink: str) -> None:
     """As the platform's agent makes it, but for the script, which stands in a ConfigMap here: no image has to be built."""
     script = {"witness.py": pathlib.Path(witness.__file__).read_text()}
     space.core.create_namespaced_config_map(space.name, {"metadata": {"name": "witness"}, "data": script})
-    labels = {"app": "streamspace-session", "session": SESSION}
     container = {
         "name": "session",
         "image": with_python(space),
@@ -56,13 +59,29 @@ def deploy(space: Space, sink: str) -> None:
         "securityContext": {"readOnlyRootFilesystem": True, "runAsNonRoot": True, "runAsUser": 65532, "allowPrivilegeEscalation": False},
         "volumeMounts": [{"name": "script", "mountPath": "/opt/reprise"}, {"name": "home", "mountPath": HOME}],
     }  # fmt: skip
-    volumes = [{"name": "script", "configMap": {"name": "witness"}}, {"name": "home", "emptyDir": {}}]
+    deploy(space, container, [{"name": "script", "configMap": {"name": "witness"}}])
+
+
+def by_image(space: Space, sink: str) -> None:
+    """Of the image of k8s/witness as it is: all that it is told stands in it."""
+    assert sink == "http://reprise-witness:9470/", "the default of the image"
+    hardened = {"readOnlyRootFilesystem": True, "runAsNonRoot": True, "allowPrivilegeEscalation": False}
+    container = {"name": "session", "image": IMAGE, "imagePullPolicy": "Never", "securityContext": hardened}
+    deploy(space, container | {"volumeMounts": [{"name": "home", "mountPath": HOME}]}, [])
+
+
+def deploy(space: Space, container: dict[str, Any], volumes: list[dict[str, Any]]) -> None:
+    labels = {"app": "streamspace-session", "session": SESSION}
     spec = {
         "replicas": 1,
         "selector": {"matchLabels": {"session": SESSION}},
         "template": {
             "metadata": {"labels": labels},
-            "spec": {"containers": [container], "volumes": volumes, "securityContext": {"fsGroup": 65532}},
+            "spec": {
+                "containers": [container],
+                "volumes": [*volumes, {"name": "home", "emptyDir": {}}],
+                "securityContext": {"fsGroup": 65532},
+            },
         },
     }
     space.apps.create_namespaced_deployment(space.name, {"metadata": {"name": SESSION, "labels": labels}, "spec": spec})
@@ -115,10 +134,15 @@ async def listening() -> AsyncIterator[tuple[Run, int]]:
         await task
 
 
-def test_pods_of_a_session_are_told_apart_and_what_they_lose_is_found(space: Space) -> None:
+@pytest.mark.parametrize(
+    "deployed", [by_config_map, pytest.param(by_image, marks=[pytest.mark.thorough, pytest.mark.skipif(not IMAGE, reason=NO_IMAGE)])]
+)  # fmt: skip
+def test_pods_of_a_session_are_told_apart_and_what_they_lose_is_found(
+    space: Space, deployed: Callable[[Space, str], None]
+) -> None:
     async def live() -> None:
         async with listening() as (run, port):
-            deploy(space, named(space, port))
+            deployed(space, named(space, port))
             await run.until(lambda: len(run.signs()) > 5)
             assert {sign.session for sign in run.signs()} == {SESSION}, "known by the name of its pod"
             assert {sign.kept for sign in run.signs()} == {1}

@@ -68,17 +68,8 @@ class StreamSpace:
 
     def describe(self) -> Description:
         evidence, bounds = self._platform.file.evidence, self._timing.bounds
-        attribution = []
+        attribution = [*streamspace_objects.ATTRIBUTION] if "slots" in evidence else []
         objects = "slots" in evidence and evidence["slots"].kind == "kubernetes"
-        if objects:
-            attribution = [*streamspace_objects.ATTRIBUTION]
-        elif "slots" in evidence:
-            attribution = [
-                Attribution(op="start", ledger="slots", level="keyed", mark="made"),
-                Attribution(op="hibernate", ledger="slots", level="counted", mark="down", repeat=False),
-                Attribution(op="wake", ledger="slots", level="counted", mark="up"),
-                Attribution(op="stop", ledger="slots", level="counted", mark="gone", repeat=False),
-            ]
         if "workspaces" in evidence and self._steps:
             attribution.append(Attribution(op="step", ledger="workspaces", level="keyed", mark="e"))
         return Description(
