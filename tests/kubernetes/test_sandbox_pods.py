@@ -27,7 +27,7 @@ from chaosreprise.platform.steps import step_code
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(600)]
 NAME = "sandbox-pods"
-READY_S = 120.0
+READY_S = 240.0
 RUN = "r1"
 
 
@@ -38,7 +38,7 @@ def state(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def platform(space: Space, tmp_path: pathlib.Path, state: None) -> pathlib.Path:
-    return standins.pods(tmp_path, space.name, space.kubeconfig, with_python(space))
+    return standins.pods(tmp_path, space.name, space.kubeconfig, with_python(space), ready_s=READY_S)
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_a_session_is_watched_in_its_pod_and_what_goes_with_that_is_a_gap(
     watching = Watching(platform)
     watching.was_made("s2")
     try:
-        assert eventually(lambda: len([e for e in watching.events if isinstance(e, Coverage)]) == 3, READY_S)
+        assert eventually(lambda: sum(isinstance(e, Coverage) and e.on for e in watching.events) == 3, READY_S)
         made = data_plane.post("/sessions", json={"sessionId": "s1", "runtime": "python"})
         assert made.json() == {"id": "s1", "runtimeId": "session-s1", "status": "running"}
         stepped = data_plane.post("/sessions/s1/steps", json={"command": step_code(f"{RUN}.step.1")})
@@ -123,8 +123,8 @@ def test_a_session_is_watched_in_its_pod_and_what_goes_with_that_is_a_gap(
         assert (watching.gaps("workspaces/s1"), watching.gaps("workspaces/s2")) == ([], [NEVER])
         asyncio.run(kill(platform, "sessions/s1"))
         assert eventually(lambda: GONE in watching.gaps("workspaces/s1"), READY_S)
-        lost = data_plane.post("/sessions/s1/steps", json={"command": "1"})
-        assert (lost.status_code, lost.json()["error"]) == (503, "runtime_unreachable")
+        again = {"command": "1"}  # its container may live on for a moment
+        assert eventually(lambda: data_plane.post("/sessions/s1/steps", json=again).status_code == 503, READY_S)
         with pytest.raises(NotPossible, match="0 of 0 pods"):
             asyncio.run(kill(platform, "sessions/s1"))
     finally:
