@@ -29,7 +29,7 @@ from chaosreprise.kubernetes.api import Api, Conflict
 from chaosreprise.kubernetes.where import Where
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(300)]
-WITHIN_S = 40.0
+WITHIN_S = 150.0
 LONG_S, SHORT_S = 1000.0, 3.0
 SELECTOR = {"session": "k1"}
 NODES = [kind for kind in striking.KINDS if kind.endswith("node")]
