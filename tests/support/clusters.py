@@ -45,13 +45,14 @@ def written(folder: pathlib.Path, space: "Space", selector: str) -> pathlib.Path
 
 
 class Relay:
-    """TCP to the API server. `cut`: what is connected is closed, and new connections too, until `mend`; `freeze`: nothing passes."""
+    """TCP to the API server. `cut`: what is connected is closed, and new connections too, until `mend`; `freeze`: nothing passes;
+    `deafen`: what is asked passes, and the first answer closes its connection."""
 
     def __init__(self, host: str, port: int) -> None:
         self._to = host, port
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = self._server.getsockname()[1]
-        self._passes, self._is_cut = threading.Event(), False
+        self._passes, self._is_cut, self._is_deaf = threading.Event(), False, False
         self._passes.set()
         self._open: set[socket.socket] = set()
         threading.Thread(target=self._serve, daemon=True).start()
@@ -65,8 +66,11 @@ class Relay:
     def freeze(self) -> None:
         self._passes.clear()
 
+    def deafen(self) -> None:
+        self._is_deaf = True
+
     def mend(self) -> None:
-        self._is_cut = False
+        self._is_cut = self._is_deaf = False
         self._passes.set()
 
     def close(self) -> None:
@@ -94,7 +98,7 @@ class Relay:
                         for one in select.select([near, far], [], [])[0]:
                             data = one.recv(65536)
                             self._passes.wait()
-                            if not data:
+                            if not data or (self._is_deaf and one is far):
                                 return
                             (far if one is near else near).sendall(data)
                 finally:

@@ -34,8 +34,13 @@ class Deployed(msgspec.Struct, kw_only=True):
 
 
 def lease_s(lease_end: int) -> float:
-    """How long a lease still lasts, as it stands on an object: who reads it there knows nothing of our clock."""
-    return round((lease_end - boottime()) / SECOND, 3)
+    """How long a lease still lasts, as it stands on an object: who reads it there knows nothing of our clock. Raises NotPossible when it is over."""
+    left = round((lease_end - boottime()) / SECOND, 3)
+    if left <= 0:
+        raise NotPossible(
+            f"its lease ended {-left:g} s before it could be made, as nothing moved here: nothing was done"
+        )
+    return left
 
 
 async def until_gone(api: Api, planned: Deployed, uids: Sequence[str] | None = None, within_s: float = ENDED_S) -> None:

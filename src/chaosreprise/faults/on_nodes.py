@@ -89,8 +89,7 @@ class OnNodes(on_pods.Changes[OnNode]):
     async def strike(self, api: Api, mark: str, planned: OnNode, lease_end: int) -> None:
         look = functools.partial(self._free, api, mark, planned)
         found, lease_s = await look(), deployed.lease_s(lease_end)
-        await marks.begin(api, self.path(api, mark, planned), look, self.undoing(found, mark, lease_s))
-        self.made(mark)
+        await self.begin(api, mark, planned, look, self.undoing(found, mark, lease_s))
 
     async def _free(self, api: Api, mark: str, planned: OnNode) -> marks.Object:
         found = await self.bearer(api, mark, planned)

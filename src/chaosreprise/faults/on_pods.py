@@ -6,6 +6,7 @@ How an object that was changed is undone stands on it (`kubernetes.marks`), so u
 import asyncio
 import functools
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar, cast
 
 import msgspec
@@ -126,6 +127,7 @@ class Changes(OnPods[Plan]):
 
     def __init__(self) -> None:
         self._here: set[str] = set()
+        self._unheard: set[str] = set()
         self._by: dict[str, str | None] = {}
 
     def path(self, api: Api, mark: str, planned: Plan) -> str:
@@ -135,12 +137,28 @@ class Changes(OnPods[Plan]):
         """By this process: if nothing of it is found later, it was somebody else who has undone it."""
         self._here.add(mark)
 
+    async def begin(
+        self, api: Api, mark: str, planned: Plan, look: Callable[[], Awaitable[marks.Object]], undo: marks.Undo
+    ) -> None:
+        """Fault and undo, in one patch of what `look` finds. Without an answer it may be made yet."""
+        try:
+            await marks.begin(api, self.path(api, mark, planned), look, undo)
+        except (marks.Unheard, asyncio.CancelledError):
+            self._unheard.add(mark)
+            raise
+        self.made(mark)
+
     def has_made(self, mark: str) -> bool:
         return mark in self._here
 
     async def restore(self, api: Api, mark: str, planned: Plan) -> str | None:
-        path = self.path(api, mark, planned)
-        still = await marks.end(api, path, functools.partial(self.bearer, api, mark, planned), mark)
+        path, look = self.path(api, mark, planned), functools.partial(self.bearer, api, mark, planned)
+        try:
+            still = await marks.end(api, path, look, mark, outrun=mark in self._unheard)
+        except marks.Unheard:  # the next try may find that it was undone: by us
+            self._by[mark] = None
+            raise
+        self._unheard.discard(mark)
         if still is not None:
             self._by[mark] = None if still else SOMEBODY
         return self._by.get(mark, SOMEBODY if self.has_made(mark) else None)
@@ -176,8 +194,7 @@ class Scale(Changes[Deployed]):
     async def strike(self, api: Api, mark: str, planned: Deployed, lease_end: int) -> None:
         made, before = ({"spec": {"replicas": number}} for number in (0, planned.replicas))
         undo = marks.Undo(mark, deployed.lease_s(lease_end), made, before)
-        await marks.begin(api, self.path(api, mark, planned), functools.partial(self._unchanged, api, planned), undo)
-        self.made(mark)
+        await self.begin(api, mark, planned, functools.partial(self._unchanged, api, planned), undo)
 
     async def _unchanged(self, api: Api, planned: Deployed) -> deployments.Object:
         found = await deployed.look_at(api, planned)

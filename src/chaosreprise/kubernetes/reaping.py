@@ -1,8 +1,9 @@
 """Undo by mark: what bears the mark of a fault for longer than its lease, whatever has become of the run that made it.
 
 How old a mark is, nobody's clock is trusted with: whoever looks again and again counts from when it first saw it, and the API server
-has stamped when it was written (`managedFields`), which is compared with the server's own time. The older one of both counts, and neither is
-ever older than the mark: so nothing is undone early, and a reaper that was started anew is not late.
+has stamped when it was written (`managedFields`; where an object has none, the mark says what time the server had), which is compared with
+the server's own time. The older one of both counts, and neither is ever older than the mark: so nothing is undone early, and a reaper that was
+started anew is not late.
 """
 
 import contextlib
@@ -70,7 +71,7 @@ async def reap(api: Api, now: float, first: First | None = None) -> list[Reaped]
             continue
         key = one.found["metadata"]["uid"], undo.mark
         there.add(key)
-        age = max(now - first.setdefault(key, now), one.server_s - _written(one.found, one.server_s) - TICK_S)
+        age = max(now - first.setdefault(key, now), one.server_s - _written(one.found, undo, one.server_s) - TICK_S)
         if age >= undo.lease_s:
             with contextlib.suppress(Missing, Conflict):
                 reaped.append(await _undone(api, one, undo, age))
@@ -107,11 +108,11 @@ def collection(api: Api, group: str, resource: str) -> str:
     return NODES if resource == "nodes" else f"{root}/namespaces/{api.where.namespace}/{resource}"
 
 
-def _written(found: marks.Object, at_most: float) -> float:
-    """When the server took what was written last to the mark; what is not told is taken for just now."""
+def _written(found: marks.Object, undo: marks.Undo, at_most: float) -> float:
+    """When the server took what was written last to the mark, or what it says of that; what is not told is taken for just now."""
     owned = (one for one in found["metadata"].get("managedFields") or [] if _owns_mark(one))
     times = [datetime.fromisoformat(one["time"]).timestamp() for one in owned if one.get("time")]
-    return min(max(times, default=at_most), at_most)
+    return min(max(times, default=undo.since or at_most), at_most)
 
 
 def _owns_mark(entry: marks.Object) -> bool:

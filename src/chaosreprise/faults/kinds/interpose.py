@@ -82,11 +82,9 @@ class Interpose(on_pods.Changes[Switched]):
     async def strike(self, api: Api, mark: str, planned: Switched, lease_end: int) -> None:
         made = dict.fromkeys(planned.selector) | planned.proxy
         before = dict.fromkeys(planned.proxy) | planned.selector
-        as_patch = ({"spec": {"selector": selector}} for selector in (made, before))
-        undo = marks.Undo(mark, deployed.lease_s(lease_end), *as_patch)
-        look = functools.partial(self._free, api, mark, planned)
-        await marks.begin(api, self.path(api, mark, planned), look, undo)
-        self.made(mark)
+        set_to, set_back = ({"spec": {"selector": selector}} for selector in (made, before))
+        undo = marks.Undo(mark, deployed.lease_s(lease_end), set_to, set_back)
+        await self.begin(api, mark, planned, functools.partial(self._free, api, mark, planned), undo)
 
     async def _free(self, api: Api, mark: str, planned: Switched) -> marks.Object:
         found = await self.bearer(api, mark, planned)
