@@ -169,16 +169,13 @@ def test_pods_that_are_killed_are_told_and_the_flow_reaches_a_pod(platform: path
 @pytest.mark.parametrize(
     ("defect", "check", "says"),
     [
-        ("silent-loss", "state-loss", "had at"),
         ("mixed-pods", "isolation", "ran in the workspace of session"),
-        ("wrong-image", "objective", "ErrImageNeverPull"),
     ],
 )
 def test_a_defect_is_found(
     defect: str, check: str, says: str, space: Space, state: None, tmp_path: pathlib.Path
 ) -> None:
-    ready_s = 20.0 if defect == "wrong-image" else 60.0
-    ran = run(standins.pods(tmp_path, space.name, space.kubeconfig, with_python(space), defect, ready_s))
+    ran = run(standins.pods(tmp_path, space.name, space.kubeconfig, with_python(space), defect))
     assert ran.code == 1, ran.told()
     found = ran.verdict()["checks"][check]
     assert found["verdict"] == "false", ran.told()
