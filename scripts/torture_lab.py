@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ PROBE = "probe"
 SESSION_S = 10.0
 HTTP_S = 5.0
 AGAIN_S = 0.05
+LIKE_THE_HARD_ONE = re.compile(r"(Max data size +)(\S+) +\2 .*")
 CONDITIONS = ("limits", "cgroup", "processors")
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "crash_loop": {"every_s": 0.05},
@@ -295,8 +297,9 @@ def _otherwise(name: str, pid: int, healthy: Condition) -> Iterator[str]:
 
 
 def _condition(pid: int) -> Condition:
-    """None for what a process does not tell any more."""
+    """None for what a process does not tell any more. Each session has its own limit of data, which faults lower below the hard one."""
     found: Condition = {name: _text(pid, name) for name in ("limits", "cgroup")}
+    found["limits"] = found["limits"] and LIKE_THE_HARD_ONE.sub(r"\1", found["limits"])
     return found | {"processors": ", ".join(sorted({str(sorted(cpus)) for cpus in _processors(pid)})) or None}
 
 

@@ -80,6 +80,15 @@ class Talk:
         self._thread.join()
 
 
+class Call(Talk):
+    """A client with a connection for each thing that it says."""
+
+    def _talk(self, connection):
+        connection.settimeout(1)
+        connection.sendall(b"x" * self._size)
+        self.answered += len(connection.recv(1000))
+
+
 @pytest.fixture(scope="module", params=["embedded", "real"])
 def server(request):
     if request.param == "real" and not linkwire.REAL:
@@ -110,6 +119,18 @@ def talk(proxy):
     yield clients
     for one in clients:
         one.stop()
+
+
+@pytest.fixture
+def others(server, echo):
+    """Clients of another link that leads to the same place through the same server."""
+    made = server.create(echo.address, "reprise-test-beside")
+    clients = [Talk(made.address, 70), Call(made.address, 388), Call(made.address, 500)]
+    assert linkwire.eventually(lambda: all(one.answered for one in clients))
+    yield clients
+    for one in clients:
+        one.stop()
+    made.destroy()
 
 
 def context(proxy, url):
@@ -157,6 +178,33 @@ def test_a_fault_is_proven_on_what_is_connected_and_leaves_what_it_found(kind, p
     assert seen["direction"] == "both"
     assert len(seen) > 1
     assert is_whole(proxy, talk)
+
+
+@pytest.mark.parametrize("kind", ["links.latency", "links.freeze", "links.blackhole", "links.cut", "links.refuse"])
+def test_a_link_is_told_from_another_one_to_the_same_place(kind, proxy, talk, others, server):
+    async def act():
+        async with made(kind, proxy, server.url) as (fault, where, target):
+            await fault.prove(where, MARK, target)
+            before = [one.answered for one in others]
+            assert await asyncio.to_thread(
+                linkwire.eventually, lambda: all(one.answered > was for one, was in zip(others, before, strict=True))
+            )
+
+    asyncio.run(act())
+    assert is_whole(proxy, talk)
+
+
+@pytest.mark.parametrize("kind", ["links.freeze", "links.blackhole"])
+def test_what_leaks_beside_another_link_to_the_same_place_is_found(kind, proxy, talk, others, server):
+    async def act():
+        async with made(kind, proxy, server.url) as (fault, where, target):
+            for name in proxy.toxics():
+                if name.startswith(toxics.PREFIX):
+                    proxy.update_toxic(name, toxicity=0.0)
+            with pytest.raises(NotProven, match=r"leaked: \d+ bytes still went (up|down)stream"):
+                await fault.prove(where, MARK, target)
+
+    asyncio.run(act())
 
 
 @pytest.mark.parametrize(("direction", "stream"), [("to", "upstream"), ("from", "downstream")])

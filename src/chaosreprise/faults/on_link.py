@@ -166,7 +166,7 @@ async def plan(
     places = _of_ours(link) if connections or on_taps else link.toxics
     doors = [await asyncio.to_thread(toxics.door, place) for place in places]
     fronts = [await asyncio.to_thread(toxics.door, place) for place in link.fronts]
-    found = [await asyncio.to_thread(wires.wire, door.listen, door.upstream) for door in doors]
+    found = [await asyncio.to_thread(_wire, door) for door in doors]
     meter = Meter(found)
     await meter.pair(connections)
     if link.name.startswith(OF_AGENTS) and not meter.clients and not context.later:
@@ -185,6 +185,10 @@ async def plan(
         inc=await carrier(context),
         only=[wires.readable(near[1]) for nears, _ in pairs for near in nears] if connections else [],
     )
+
+
+def _wire(door: Door) -> Wire:
+    return wires.wire(door.listen, door.upstream, toxics.beside(door))
 
 
 def _of_ours(link: LinkAt) -> list[Place]:

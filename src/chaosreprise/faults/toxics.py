@@ -63,6 +63,12 @@ def door(place: Place) -> Door:
     return Door(place=place, listen=proxy.listen, upstream=proxy.upstream, tap=proxy.tap)
 
 
+def beside(door: Door) -> list[str]:
+    """Where its server's other proxies listen that lead to the same place. Raises Unreachable."""
+    others = server(door.place).proxies()
+    return [one.listen for name, one in others.items() if name != door.place.proxy and one.upstream == door.upstream]
+
+
 def add(door: Door, mark: str, lease_end: int, streams: list[str], wanted: dict[str, Any]) -> None:
     """One on each stream, as quickly as that goes. Then what a run of somebody's has left here beyond its lease is removed."""
     proxy = _unseen(door)

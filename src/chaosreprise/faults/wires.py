@@ -1,7 +1,8 @@
 """What passes a link, seen from outside: the bytes that come in at its proxy and those that go out again, by the kernel's counters.
 
 A proxy has two sockets a connection, so each byte is counted twice: a fault bites when the two counts part. A link is told from
-another by where its proxy listens and where it leads, which must both be its own.
+another by where its proxy listens. Where others of the same process lead to the same place, their sockets are looked at as well, to
+tell by what has passed which of those to there are theirs.
 """
 
 import asyncio
@@ -33,11 +34,14 @@ Pair = tuple[Keys, Keys]
 
 
 class Wire(msgspec.Struct, kw_only=True, frozen=True):
-    """Where a proxy listens, where it leads, and whose process it is (0: nobody's that we may look at)."""
+    """Where a proxy listens, where it leads, and whose process it is (0: nobody's that we may look at). `beside`: where others of
+    that process listen that lead to the same place.
+    """
 
     listen: Address
     upstream: Address
     pid: int = 0
+    beside: list[Address] = []
 
 
 class Change(NamedTuple):
@@ -54,6 +58,8 @@ class Meter:
     def __init__(self, wires: Sequence[Wire], known: Iterable[Pair] = (), *, only: bool = False) -> None:
         """`known`: what another meter has found out about which sockets belong together; `only`: these are all that counts."""
         self._listens = {wire.listen for wire in wires}
+        self._beside = {listen for wire in wires for listen in wire.beside} - self._listens
+        self._theirs: set[Key] = set()
         self._owners = {wire.upstream: wire.pid for wire in wires}
         self._owned: set[int] = set()
         self._others: set[int] = set()
@@ -65,7 +71,12 @@ class Meter:
         self.looks: list[tuple[int, int]] = []
         self.mark = 0
         self.look()
-        self.at_first = frozenset(self._open)
+        self._first = frozenset(self._open)
+
+    @property
+    def at_first(self) -> set[Key]:
+        """The sockets of this link that were there at first, as far as is known by now."""
+        return {key for key in self._first if self._is_ours(key)}
 
     @property
     def clients(self) -> list[Address]:
@@ -129,8 +140,28 @@ class Meter:
         return self._grown(stream, SENT, since)
 
     def is_near(self, key: Key) -> bool:
-        """Whether it is a socket to a client."""
+        """Whether it is a socket to a client of this link."""
         return key[0] in self._listens
+
+    def _enters(self, key: Key) -> bool:
+        """Whether it is a socket to a client of this link or of another one."""
+        return self.is_near(key) or key[0] in self._beside
+
+    def _is_ours(self, key: Key) -> bool:
+        """Whether it is this link's, or may be."""
+        if self.is_near(key) or not self._beside:
+            return True
+        if key in self._theirs or key[0] in self._beside:
+            return False
+        lone = (one for one in self._changes if self.is_near(one) and one not in self._paired)
+        return key in self._paired or any(self._may_lead(one, key) for one in lone)
+
+    def _may_lead(self, near: Key, far: Key) -> bool:
+        """Whether these may be one connection: a proxy connects when it is connected to, and sends no more than it has received."""
+        came, went = self._changes[near], self._changes[far]
+        if went[0].look < came[0].look - 1:
+            return False
+        return came[-1].received >= went[-1].sent and went[-1].received >= came[-1].sent
 
     def is_open(self, key: Key) -> bool:
         return key in self._open
@@ -157,7 +188,7 @@ class Meter:
         """Sockets of one connection have passed the same when nothing is under way: that tells which belong together."""
         for nears, fars in [*self._alike(self._open - self._paired), self._newborn()]:
             if nears and len(nears) == len(fars) and not (nears | fars) & self._paired:
-                self.pairs.append((frozenset(nears), frozenset(fars)))
+                self._belong(nears, fars)
                 self._paired |= nears | fars
         for pair in [pair for pair in self.pairs if len(pair[0]) > 1]:
             self._part(pair)
@@ -168,13 +199,20 @@ class Meter:
         found = self._alike(keys) if keys <= self._open else []
         if len(found) > 1 and all(len(nears) == len(fars) for nears, fars in found):
             self.pairs.remove(pair)
-            self.pairs += [(frozenset(nears), frozenset(fars)) for nears, fars in found]
+            for nears, fars in found:
+                self._belong(nears, fars)
+
+    def _belong(self, nears: set[Key], fars: set[Key]) -> None:
+        if any(map(self.is_near, nears)):
+            self.pairs.append((frozenset(nears), frozenset(fars)))
+        else:
+            self._theirs |= nears | fars
 
     def _alike(self, keys: Iterable[Key]) -> list[tuple[set[Key], set[Key]]]:
         """The sockets to clients and the others, by what they have passed; those left out that have passed nothing."""
         found: dict[tuple[int, int], tuple[set[Key], set[Key]]] = {}
         for key in keys:
-            last, near = self._changes[key][-1], self.is_near(key)
+            last, near = self._changes[key][-1], self._enters(key)
             passed = (last.received, last.sent) if near else (last.sent, last.received)
             if any(passed):
                 found.setdefault(passed, (set(), set()))[not near].add(key)
@@ -184,7 +222,7 @@ class Meter:
         """A proxy connects as soon as it is connected to: one of each, alone in their time, belong together."""
         since = max(1, len(self.looks) - 2)
         born = {key for key in self._open if self._changes[key][0].look >= since}
-        nears = {key for key in born if self.is_near(key)}
+        nears = {key for key in born if self._enters(key)}
         return (nears, born - nears) if len(nears) == 1 else (set(), set())
 
     def _grown(self, stream: str, what: int, since: int) -> dict[Key, int]:
@@ -192,12 +230,13 @@ class Meter:
         found = {}
         for key, changes in self._changes.items():
             enters_here = self.is_near(key) == (stream == UPSTREAM)
-            if enters_here == (what == RECEIVED) and (count := changes[-1][what] - self._at(key, since)[what]):
+            count = changes[-1][what] - self._at(key, since)[what] if enters_here == (what == RECEIVED) else 0
+            if count and self._is_ours(key):
                 found[key] = count
         return found
 
     def _is_mine(self, one: Socket) -> bool:
-        if one.local in self._listens:
+        if one.local in self._listens or one.local in self._beside:
             return one.inode != 0
         return one.remote in self._owners and self._is_owned(one.inode, self._owners[one.remote])
 
@@ -212,10 +251,10 @@ class Meter:
         return inode in self._owned
 
 
-def wire(listen: str, upstream: str) -> Wire:
+def wire(listen: str, upstream: str, beside: Iterable[str] = ()) -> Wire:
     """The wire of a proxy on this machine, from its addresses as its server shows them. Raises NotPossible."""
     near = address(listen)
-    return Wire(listen=near, upstream=address(upstream), pid=_listener(near))
+    return Wire(listen=near, upstream=address(upstream), pid=_listener(near), beside=[*map(address, beside)])
 
 
 def address(text: str) -> Address:
