@@ -32,6 +32,8 @@ pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(300)]
 WITHIN_S = 150.0
 LONG_S, SHORT_S = 1000.0, 3.0
 SELECTOR = {"session": "k1"}
+OFTEN = ("take_away", "taint_node")
+EACH = [kind if kind in OFTEN else pytest.param(kind, marks=pytest.mark.thorough) for kind in striking.KINDS]
 NODES = [kind for kind in striking.KINDS if kind.endswith("node")]
 
 
@@ -205,7 +207,7 @@ class Cut:
 
 
 @pytest.mark.parametrize("lose", ["cut", "deafen"])
-@pytest.mark.parametrize("kind", striking.KINDS)
+@pytest.mark.parametrize("kind", EACH)
 def test_a_fault_whose_answer_is_lost_is_undone_by_who_made_it(
     space: Space, monkeypatch: pytest.MonkeyPatch, kind: str, lose: str
 ) -> None:
@@ -228,7 +230,7 @@ def test_a_fault_whose_answer_is_lost_is_undone_by_who_made_it(
 
 
 @pytest.mark.parametrize("lose", ["cut", "deafen"])
-@pytest.mark.parametrize("kind", striking.KINDS)
+@pytest.mark.parametrize("kind", EACH)
 def test_an_undo_whose_answer_is_lost_was_the_runs_own(
     space: Space, monkeypatch: pytest.MonkeyPatch, kind: str, lose: str
 ) -> None:

@@ -170,7 +170,7 @@ def test_where_no_code_can_be_run_in_sessions_they_are_read_and_what_only_steps_
 def test_a_bound_that_is_not_stated_is_as_long_as_the_last_command_of_an_agents_longest_queue_takes(
     tmp_path: pathlib.Path,
 ) -> None:
-    for slowest_s, more, start_s in ((0.1, "", 30), (3.0, "", 75), (3.0, "[timing.bounds]\nstart_s = 20\n", 20)):
+    for slowest_s, more, start_s in ((0.1, "", 30), (3.0, "", 75), (3.0, "[timing.bounds]\nstart_s = 30\n", 30)):
         text = DATABASE.format(port=1, admin="").replace("slowest_s = 1 ", f"slowest_s = {slowest_s} ") + more
         (tmp_path / "p").write_text(text)
         platform = file.load(str(tmp_path / "p"))

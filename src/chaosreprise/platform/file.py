@@ -200,16 +200,18 @@ class Bounds(Strict, frozen=True):
     step_s: Seconds = 30.0
 
 
-class Timing(Strict, frozen=True):
-    """`stated`: the bounds as they stand in the file, if they do."""
+NOT_STATED = Bounds()
 
+
+class Timing(Strict, frozen=True):
     settle: Settle
-    stated: Bounds | None = msgspec.field(name="bounds", default=None)
+    bounds: Bounds = NOT_STATED
     offline_s: Seconds = 60.0
 
     @property
-    def bounds(self) -> Bounds:
-        return self.stated or Bounds()
+    def states_bounds(self) -> bool:
+        """Whether some stand in the file, be they what they would be without."""
+        return self.bounds is not NOT_STATED
 
 
 class Promises(Strict, frozen=True):

@@ -347,7 +347,7 @@ def contract_event(
 def queued(description: Description, platform: Platform, load: workload.Plan) -> dict[str, int]:
     """The bounds. Where the platform file states none, they leave an agent that works on one command at a time its longest queue."""
     assert platform.file.timing is not None
-    if platform.file.timing.stated is not None:
+    if platform.file.timing.states_bounds:
         return description.bounds
     longest = int(platform.file.timing.settle.slowest_s * (1 + load.queue) * SECONDS)
     return {op: max(bound, longest) for op, bound in description.bounds.items()}
