@@ -13,7 +13,7 @@ from clusters import ON, Space, pause, rules_of, written
 from kubernetes import client as kubernetes
 from linkwire import eventually
 
-from chaosreprise.clock import SECOND
+from chaosreprise.clock import SECOND, boottime
 from chaosreprise.errors import BadInput, NotAllowed, NotPossible, NotProven
 from chaosreprise.faults import client, ledger, registry
 from chaosreprise.faults.base import Context
@@ -259,7 +259,7 @@ def test_what_can_not_be_done_is_refused_before_anything_is_touched(
 
     space.scale("k1", WITH + 1)
     with pytest.raises(NotPossible, match="changed after it was planned"):
-        asyncio.run(fault.inject(context, "r1/f1", target, 0))
+        asyncio.run(fault.inject(context, "r1/f1", target, boottime() + 60 * SECOND))
     with pytest.raises(NotPossible, match="has no keeper"):
         asyncio.run(registry.get("agents.pause").plan(context, ON, {}))
     assert undo(space) is None
