@@ -170,6 +170,7 @@ def test_pods_that_are_killed_are_told_and_the_flow_reaches_a_pod(platform: path
     ("defect", "check", "says"),
     [
         ("mixed-pods", "isolation", "ran in the workspace of session"),
+        ("silent-loss", "state-loss", "memory"),
     ],
 )
 def test_a_defect_is_found(

@@ -239,7 +239,11 @@ class Load:
         return {"settled_s": await self._settle()}
 
     async def clean(self) -> dict[str, Any]:
-        """Stop all our sessions but the canaries, and settle. What is read before that must all be there."""
+        """Stop all our sessions but the canaries, and settle. What is read before that must all be there; and where no session
+        sleeps, each that a step has run in is asked by one more what it still knows.
+        """
+        if not self._plan.hibernates:
+            await self._in_parallel([self._do("step", name) for name in sorted(self._alive & self._left.keys())])
         await self._streams.release()
         await self._look()
         rest = sorted(self._alive - set(self.canaries.values()))

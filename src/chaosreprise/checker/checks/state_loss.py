@@ -19,7 +19,8 @@ a session whose start asked for none that outlive a hibernation (`persistent`).
 Promise: those two of the contract; none has to be stated for the check as a whole.
 
 Needs. Steps whose answers carry what they saw, or signs; at the end, a session that was asked before the first fault was proven, or spoke, and again
-after it, and was answered, with its state or with an error: then it was not answered out of a lost memory. Where sessions
+after it, and was answered, with its state or with an error: then it was not answered out of a lost memory. Where faults hit sessions, it is one of
+those. Where sessions
 were hibernated that had been asked, one of those with promised files that was asked again.
 
 Witness. The later step, and what both have seen.
@@ -46,6 +47,7 @@ from chaosreprise.checker.verdict import Doubt, Finding, Label, NotTested, Witne
 from chaosreprise.history import Sign
 
 PROMISES: tuple[Label, ...] = ("memory", "files")
+SESSIONS = "sessions/"
 NUMBER, DIGEST = "([0-9]{1,18})", "([0-9]{1,18}):([0-9a-f]+)"
 PRINTED = re.compile(rf"(\S+)\s+(\S+)\s+{NUMBER}\s+{NUMBER}(?:\s+{DIGEST}\s+{DIGEST})?")
 
@@ -239,14 +241,18 @@ def _not_asked(case: Case, by_session: dict[str, list[Seen]], promised: Sequence
     proven = min((life.proven.hi for life in case.lives if life.proven is not None), default=None)
     if not promised or proven is None or case.stage not in ("clean", "end"):
         return
-    for seen in by_session.values():
+    hit = {life.component.removeprefix(SESSIONS) for life in case.lives if life.component.startswith(SESSIONS)}
+    for session, seen in by_session.items():
+        if hit and session not in hit:
+            continue
         before = [one for one in seen if _answered(case, one.row) < proven]
         after = [one for one in seen if case.commands.lo[one.row] > proven]
         if before and (after or _answered_otherwise(case, before[-1].row)):
             return
-    if next(remembered.heard_across(case, proven, promised), None):
+    if any(not hit or session in hit for session in remembered.heard_across(case, proven, promised)):
         return
-    why = "no session that had been asked before the fault was asked again after it"
+    which = "that a fault hit and that" if hit else "that"
+    why = f"no session {which} had been asked before the fault was asked again after it"
     yield Doubt(what="state-loss", why=why, do="put steps into the mix, and leave the load on after the fault")
 
 
