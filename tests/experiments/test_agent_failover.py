@@ -14,7 +14,11 @@ from chaosreprise.stack import starter
 from chaosreprise.stack.client import Keeper
 
 
-@pytest.fixture(scope="module", params=[0, 1, 2], ids=lambda seed: f"seed {seed}")
+@pytest.fixture(
+    scope="module",
+    params=[0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2))],
+    ids=lambda seed: f"seed {seed}",
+)
 def ran(lab: starter.Stack, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Ran:
     """One short run a seed, at which each test below looks."""
     return Running(lab.platform_file, tmp_path_factory.mktemp("run"), EXPERIMENT, SHORT, _seed(request.param)).finish()
