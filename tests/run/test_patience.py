@@ -11,25 +11,12 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 from aiohttp import web
+from platformfiles import STREAMSPACE
 
 from chaosreprise.errors import RunBroken
 from chaosreprise.run.patience import LoadChild
 from chaosreprise.workload.plan import Plan
 
-TEXT = """\
-version = 1
-kind = "streamspace"
-name = "x"
-[control]
-url = "http://127.0.0.1:{port}"
-user = "u"
-password = {{ file = "password" }}
-template = "t"
-[budget]
-users = ["a"]
-[timing]
-settle = {{ backoff_s = 1, reconcile_s = 1, slowest_s = 1 }}
-"""
 PLAN = Plan(seed=1, agents=["a1"], reserve=1, ends=0, wakes=0, per_agent=1, starts=1, queue=1, mix={}, users=["a"])
 ALONE_S, TIMES = 1, 4
 
@@ -71,7 +58,7 @@ def test_however_often_the_platform_wants_to_be_left_alone_that_is_waited_for(tm
         assert site._server is not None
         port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
         (tmp_path / "password").write_text("word")
-        (tmp_path / "platform.toml").write_text(TEXT.format(port=port))
+        (tmp_path / "platform.toml").write_text(STREAMSPACE.format(port=port))
         try:
             await asyncio.to_thread(ask)
         finally:

@@ -8,9 +8,8 @@ planes, since what one has accepted another may have to deliver, and a fault end
 from collections.abc import Iterable, Iterator
 
 from chaosreprise.checker.case import Case
-from chaosreprise.checker.life import Life
+from chaosreprise.checker.life import SESSIONS, Life
 
-SESSIONS = "sessions/"
 CONTROL_PLANE = "control-plane"
 
 

@@ -15,12 +15,10 @@ from collections.abc import Iterator
 from chaosreprise.checker import exempt, moments, outage, outcome
 from chaosreprise.checker.attribution import shows_repeat
 from chaosreprise.checker.case import Case
-from chaosreprise.checker.life import LINKS, ONLINE, Life
+from chaosreprise.checker.life import LINKS, ONLINE, SESSIONS, Life
 from chaosreprise.checker.table import FAILED, FINISHED
 from chaosreprise.checker.verdict import Doubt, FaultTold, KindExposure, Span, excludes_above
 from chaosreprise.history.events import STORE, Fault
-
-SESSIONS = "sessions/"
 
 
 def tell(case: Case) -> list[FaultTold]:

@@ -17,7 +17,7 @@ ASKED = ("restart", "evict", "kill_container", "rollout_restart")
 MOMENTARY = ("crash", "cut_registry", *ASKED)
 ACTED: tuple[State, ...] = ("injected", "proven", "undoing", "undone", "leaked")
 ENDS: tuple[State, ...] = ("leaked", "clean", "moot")
-AGENTS, LINKS = "agents/", "links/"
+AGENTS, LINKS, SESSIONS = "agents/", "links/", "sessions/"
 ONLINE = "online"
 CUT_OFF = ("freeze", "blackhole", "refuse", "hang")
 """The same of faults on a link, where they hit both directions of all its connections."""

@@ -13,14 +13,14 @@ from typing import NamedTuple
 
 from chaosreprise.checker import exposure, ways
 from chaosreprise.checker.case import Case
-from chaosreprise.checker.life import AGENTS, ONLINE, Life
+from chaosreprise.checker.life import AGENTS, ONLINE, SESSIONS, Life
 from chaosreprise.history.statements import WISH, Place, When
 
 NO_AGENT: When = "no-agent-online"
 NO_FIT: When = "no-agent-fits"
 GROUPS: dict[When, str] = {
     "agent-broken": AGENTS,
-    "session-broken": exposure.SESSIONS,
+    "session-broken": SESSIONS,
     "control-plane-broken": "control-plane",
     "database-broken": "database",
 }
@@ -70,7 +70,7 @@ def while_broken(case: Case, row: int, when: When) -> Iterator[Span]:
 
 def _crosses(case: Case, row: int, life: Life) -> bool:
     session = case.commands.session[row]
-    return exposure.crosses(case, row, life) or life.component == f"{exposure.SESSIONS}{session}"
+    return exposure.crosses(case, row, life) or life.component == f"{SESSIONS}{session}"
 
 
 def _reported_away(case: Case, agent: str) -> Iterator[tuple[int, int]]:

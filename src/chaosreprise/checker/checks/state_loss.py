@@ -41,13 +41,13 @@ from chaosreprise.checker.check import Check
 from chaosreprise.checker.exempt import ENDED
 from chaosreprise.checker.existence import denies
 from chaosreprise.checker.incarnations import row_before
+from chaosreprise.checker.life import SESSIONS
 from chaosreprise.checker.remembered import Forgot
 from chaosreprise.checker.signs import processes
 from chaosreprise.checker.verdict import Doubt, Finding, Label, NotTested, Witness
 from chaosreprise.history import Sign
 
 PROMISES: tuple[Label, ...] = ("memory", "files")
-SESSIONS = "sessions/"
 NUMBER, DIGEST = "([0-9]{1,18})", "([0-9]{1,18}):([0-9a-f]+)"
 PRINTED = re.compile(rf"(\S+)\s+(\S+)\s+{NUMBER}\s+{NUMBER}(?:\s+{DIGEST}\s+{DIGEST})?")
 
