@@ -5,7 +5,7 @@ import math
 import pytest
 from histories import UNDONE, Made, complete, ns
 
-from chaosreprise import checker
+from chaosreprise import checker, recovery
 from chaosreprise.checker import figures
 from chaosreprise.history import Answer, Coverage, Effect, Fault, Observe, Phase, Report, Stream
 from chaosreprise.history.statements import Objective
@@ -290,9 +290,19 @@ def test_a_recovery_is_an_objective_too():
     found = objective(run(NOTICED, DRAINED))
     assert (found.value, found.evidence) == ("true", 2)
     made = run(msg(NOTICED, max=0.01), msg(DRAINED, max=0.1))
+    made.contract.offline_ns = 1
     found = objective(made)
     assert found.count == (2, 2)
     assert "agents/a2: noticed after" in found.witnesses[0].moments[0].what
+
+
+def test_nobody_is_to_be_noticed_before_silence_shows_and_that_is_told():
+    made = run(msg(NOTICED, max=0.01))
+    assert objective(made).value == "true"
+    [told] = recovery.measure(made.history())
+    assert told.limits == {"noticed": 1.0}
+    assert told.notes["noticed"] == "0.01 s were stated, silence shows here within 1 s"
+    assert recovery.measure(run(NOTICED).history())[0].notes == {}
 
 
 def msg(stated: Objective, **changes) -> Objective:

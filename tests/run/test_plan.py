@@ -6,7 +6,6 @@ import pytest
 from platformfiles import STREAMSPACE
 
 from chaosreprise.errors import BadInput, NotPossible
-from chaosreprise.history.statements import Objective
 from chaosreprise.platform import adapter, file
 from chaosreprise.platform.adapter import Component, Description
 from chaosreprise.run import contract, method, plan
@@ -178,11 +177,3 @@ def test_a_bound_that_is_not_stated_is_as_long_as_the_last_command_of_an_agents_
         load = plan.make_load(arguments, platform, ["a1"], 1, [])
         assert load.queue == 24
         assert plan.queued(adapter.make(platform, "r1").describe(), platform, load)["start"] == start_s * 10**9
-
-
-def test_nothing_is_to_be_noticed_sooner_than_silence_shows_on_this_platform() -> None:
-    said = Description(attribution=[], refusals=[], promises={}, bounds={}, offline_ns=60 * 10**9, sources=[])
-    limits = {"noticed_s": 60.0, "drained_s": 10.0}
-    for recovery, most in limits.items():
-        stated = Objective(name="soon", recovery=recovery, max=10.0)  # type: ignore[arg-type]
-        assert plan.patient(stated, said).max == most

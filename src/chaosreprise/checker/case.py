@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any, TypeVar
 
+import msgspec
+
 from chaosreprise.checker import table as tables
 from chaosreprise.checker.attribution import Attributed, strongest
 from chaosreprise.checker.begun import ACTED, Begun
@@ -17,9 +19,16 @@ from chaosreprise.checker.settle import LIVE, Settle
 from chaosreprise.checker.verdict import Doubt, Span, Stage
 from chaosreprise.history import Contract, History
 from chaosreprise.history.events import LIFECYCLE, WAY, Coverage, Op
+from chaosreprise.history.statements import Objective
 
 SECOND = 1e9
+NOTICED = "noticed_s"
 Found = TypeVar("Found")
+
+
+def sooner(stated: Objective, silence_s: float) -> bool:
+    """Whether it wants an agent's absence noticed before its silence shows."""
+    return stated.recovery == NOTICED and stated.max is not None and stated.max < silence_s
 
 
 class Case:
@@ -68,6 +77,15 @@ class Case:
         if entry is None:
             return []
         return [entry.ledger, *(self.processes if op in ACTED.values() else ())]
+
+    @cached_property
+    def objectives(self) -> list[Objective]:
+        """The contract's, but none is to be noticed sooner than an agent's silence shows here at the latest."""
+        silence_s = self.contract.offline_ns / SECOND
+        return [
+            msgspec.structs.replace(one, max=silence_s) if sooner(one, silence_s) else one
+            for one in self.contract.objectives
+        ]
 
     @cached_property
     def first_submit(self) -> int:

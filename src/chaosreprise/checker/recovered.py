@@ -14,7 +14,7 @@ from chaosreprise.checker import exposure as exposures
 from chaosreprise.checker import normal as latency
 from chaosreprise.checker import outage, outcome, ways
 from chaosreprise.checker.attribution import Transition
-from chaosreprise.checker.case import Case
+from chaosreprise.checker.case import SECOND, Case, sooner
 from chaosreprise.checker.life import ONLINE, Life
 from chaosreprise.checker.verdict import Recovery, Span
 from chaosreprise.history.events import LIFECYCLE, Fault
@@ -40,7 +40,7 @@ def _of(case: Case, life: Life) -> Recovery:
 def _limits(case: Case) -> dict[str, float]:
     """The strictest that an objective states for each figure."""
     limits: dict[str, float] = {}
-    for stated in case.contract.objectives:
+    for stated in case.objectives:
         if stated.recovery and stated.max is not None:
             name = stated.recovery.removesuffix("_s")
             limits[name] = min(stated.max, limits.get(name, stated.max))
@@ -62,6 +62,10 @@ def _notice(case: Case, life: Life, found: Recovery) -> None:
         found.why_not["noticed"] = f"{life.agent} was never reported as gone"
         return
     found.noticed = _since(case, proven, gone.lo, gone.hi)
+    silence_s = case.contract.offline_ns / SECOND
+    early = [stated.max or 0.0 for stated in case.contract.objectives if sooner(stated, silence_s)]
+    if early:
+        found.notes["noticed"] = f"{min(early):g} s were stated, silence shows here within {silence_s:g} s"
     _told(found, "noticed", PROVEN, f"the platform's {gone.source}")
 
 

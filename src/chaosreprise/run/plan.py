@@ -17,7 +17,7 @@ from chaosreprise.errors import BadInput, NotAllowed, NotPossible
 from chaosreprise.faults import registry, safety
 from chaosreprise.faults.safety import Facts, Intent
 from chaosreprise.history import Contract
-from chaosreprise.history.statements import Known, Objective
+from chaosreprise.history.statements import Known
 from chaosreprise.moments import At, needed, patience_s, words
 from chaosreprise.moments.needs import unseen
 from chaosreprise.platform import interpreters
@@ -34,7 +34,6 @@ SLOTS = "slots"  # what a check needs that looks at effects, of which an adapter
 ROWS = "rows"  # what a check needs that reads the platform's own rows, whatever the file calls their evidence
 TABLES = ("sql", "sqlite")
 OF_PROCESSES = ("split-brain",)
-NOTICED = "noticed_s"
 OF_STEPS = ("state-loss", "isolation")
 LACKING = {
     "quota": ("quota", "how many sessions a user may have: set budget.sessions_a_user"),
@@ -323,7 +322,7 @@ def contract_event(
         require=arguments.require,
         optional=arguments.optional,
         exposure=dict(arguments.exposure),
-        objectives=[patient(one, description) for one in arguments.objectives],
+        objectives=[*arguments.objectives],
         situations=list(arguments.refusals),
         states=description.states,
         quota=description.quota,
@@ -351,13 +350,6 @@ def queued(description: Description, platform: Platform, load: workload.Plan) ->
         return description.bounds
     longest = int(platform.file.timing.settle.slowest_s * (1 + load.queue) * SECONDS)
     return {op: max(bound, longest) for op, bound in description.bounds.items()}
-
-
-def patient(objective: Objective, description: Description) -> Objective:
-    """Nothing is to be noticed sooner than an agent's silence shows here at the latest."""
-    if objective.recovery != NOTICED or objective.max is None:
-        return objective
-    return msgspec.structs.replace(objective, max=max(objective.max, description.offline_ns / SECONDS))
 
 
 def check_needs(arguments: Arguments, platform: Platform, components: list[Component]) -> None:

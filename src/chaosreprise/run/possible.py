@@ -13,6 +13,7 @@ import msgspec
 
 from chaosreprise import experiments
 from chaosreprise.checker import registry as checks_there
+from chaosreprise.checker.case import NOTICED
 from chaosreprise.checker.check import Check
 from chaosreprise.clock import SECOND
 from chaosreprise.errors import RepriseError
@@ -188,7 +189,7 @@ def _unnoticed(there: Look, path: pathlib.Path) -> str:
     """What a hold is too short for, where an agent goes on to be connected and is silent."""
     arguments, wanted, _, configuration = preview.read(str(path))
     silence_s, held_s = there.description.offline_ns / SECOND, configuration.get("hold_s")
-    asks = any(one.recovery == plan.NOTICED for one in arguments.objectives)
+    asks = any(one.recovery == NOTICED for one in arguments.objectives)
     if not (asks and any(one.kind in SILENT for one in wanted)) or not held_s or held_s > silence_s:
         return ""
     return f", and tests whether silence is noticed, which shows within {silence_s:g} s, with --var hold_s:float={1.2 * silence_s:g}"

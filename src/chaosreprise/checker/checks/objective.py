@@ -9,6 +9,9 @@ what was sampled or submitted in it counts.
 
 Promise: what the experiment states.
 
+An agent that goes silent can't be noticed before its silence shows (the platform file's `timing.offline_s`): `noticed_s` is allowed
+that long, whatever is stated, and the report says so beside the figure.
+
 Figures are intervals: violated for certain when the nearest end is beyond the limit, possibly when the farthest is. Refused
 commands count as nothing; one without a clear answer, or without its effect, counts as slower than any other.
 
@@ -48,7 +51,7 @@ def judge(case: Case) -> Finding:
     missed: list[Missed] = []
     doubts: list[Doubt] = []
     perhaps = evidence = 0
-    for objective in case.contract.objectives:
+    for objective in case.objectives:
         if _too_soon(case, objective):
             evidence += 1
             continue
