@@ -36,6 +36,7 @@ PERSISTENT = 0.5  # the share of sessions with a persistent home, where some sle
 OPEN_AT_MOST = 48  # steps and reads under way at once: below the connections that the adapter keeps
 ATTEMPTS = 10  # at a command that the platform refuses for its limit of rates
 AGAIN_S, SPARE = 0.5, 200  # sessions that were refused or placed unevenly are made up for: so soon, and so many
+SHOWN = 3  # sessions that a message names
 ENDED_S = 35.0  # in which a pod ends that was told to: by default it has 30 s
 SETTLE_TICK_S = 0.02
 SETTLE_LIMIT = 20  # x settle: a platform that is never quiet is not waited for for ever
@@ -344,11 +345,18 @@ class Load:
             self._sleepers += own[2 + running + hibernated : self._plan.per_agent]
 
     async def _reached(self, names: list[str], state: str) -> None:
-        await self._model.until(
-            f"{', '.join(names)} {state}",
-            lambda: all(self._model.state.get(name) == state for name in names),
-            self._patience_s,
-        )
+        def others() -> list[str]:
+            return [name for name in names if self._model.state.get(name) != state]
+
+        with contextlib.suppress(RunBroken):
+            await self._model.until(state, lambda: not others(), self._patience_s)
+        if left := others():
+            now = collections.Counter(self._model.state.get(name, "unknown") for name in left)
+            are = ", ".join(f"{n} {word}" for word, n in now.most_common())
+            some = f"{', '.join(left[:SHOWN])}{', ...' if left[SHOWN:] else ''}"
+            raise RunBroken(
+                f"{len(left)} of {len(names)} sessions not {state} within {self._patience_s:g} s: {are} ({some})"
+            )
         if state == "hibernated" and self._has_processes:
             await self._ended(names)
 
