@@ -63,7 +63,7 @@ def test_a_role_is_what_its_fault_asks_for(verb: str) -> None:
 
 
 def test_the_role_of_who_watches_is_what_is_asked_for() -> None:
-    assert {*rules_of("watch")} == {tuple(right) for right in streamspace_objects.RIGHTS}
+    assert {*rules_of("watch")} == {tuple(right) for rights in streamspace_objects.RIGHTS.values() for right in rights}
 
 
 def test_the_role_of_the_lock_is_what_a_run_asks_for() -> None:

@@ -27,16 +27,24 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield dsn
 
 
-def run(folder: pathlib.Path, space: Space, database: str, defect: str = "none", steps: bool = True) -> Ran:
+def run(
+    folder: pathlib.Path,
+    space: Space,
+    database: str,
+    defect: str = "none",
+    steps: bool = True,
+    check: str = "limits",
+    more: str = "",
+) -> Ran:
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("delete from agent_commands")
         connection.execute("delete from sessions")
     where = {"kubeconfig": str(space.kubeconfig), "namespace": space.name, "image": pause(space)}
     found = standin_space.written(folder, database, defect, cluster=where, steps=steps)
     with found.file.open("a") as file:
-        file.write('[promises]\nlimits = ["memory", "cpu"]\n')
+        file.write(f'[promises]\nlimits = ["memory", "cpu"]\n{more}')
     stated = json.loads(EXPERIMENT.read_text())
-    stated["controls"][0]["provider"]["arguments"]["require"].append("limits")
+    stated["controls"][0]["provider"]["arguments"]["require"].append(check)
     (folder / EXPERIMENT.name).write_text(json.dumps(stated))
     return Running(found.file, folder, folder / EXPERIMENT.name, SHORT, found.env).finish(WITHIN_S)
 
@@ -66,6 +74,27 @@ def test_one_that_runs_no_code_and_calls_hibernated_what_has_a_pod_still_passes(
     """A cluster may leave a pod as it was when its session is woken at once: then no wake would be seen to act."""
     ran = run(tmp_path, space, database, "hasty", steps=False)
     assert (ran.code, ran.verdict()["verdict"]) == (0, "true"), ran
+
+
+def test_one_that_runs_no_code_and_keeps_the_claims_of_its_sessions_passes_and_says_what_was_not_seen(
+    tmp_path: pathlib.Path, space: Space, database: str
+) -> None:
+    ran = run(tmp_path, space, database, steps=False, check="state-loss", more=standin_space.HOMES)
+    found = ran.verdict()["checks"]["state-loss"]
+    assert (ran.code, found["verdict"]) == (0, "true"), ran
+    assert found["evidence"] > 6, "two agents with a canary, and a reserve"
+    told = {one["what"]: one["why"] for one in ran.verdict()["not_tested"]}
+    assert "not what is in it" in told["content of files"], told
+
+
+@pytest.mark.parametrize(("defect", "says"), [("home-lost", "was gone"), ("home-forgotten", "was not given its claim")])
+def test_a_home_that_is_lost_is_found_where_no_code_runs(
+    tmp_path: pathlib.Path, space: Space, database: str, defect: str, says: str
+) -> None:
+    ran = run(tmp_path, space, database, defect, steps=False, check="state-loss", more=standin_space.HOMES)
+    found = ran.verdict()["checks"]["state-loss"]
+    assert (ran.code, found["verdict"]) == (1, "false"), ran
+    assert says in found["witnesses"][0]["say"], found
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import certifi
 import pytest
 import yaml
 from apiservers import Server
-from clusters import Space, pause, rules_of
+from clusters import LABELS, Space, pause, rules_of
 from kubernetes import config
 from kubernetes.client import Configuration
 from linkwire import eventually
@@ -43,6 +43,9 @@ namespace = "{namespace}"
 context = "{context}"
 kubeconfig = "kubeconfig"
 [evidence.slots]
+kind = "kubernetes"
+hz = 20
+[evidence.homes]
 kind = "kubernetes"
 hz = 20
 """
@@ -292,27 +295,62 @@ def judged(watched: Watched, sent: list[int]) -> Finding:
     return checker.judge(history._replace(events=events), "end").checks["lost"]
 
 
+@pytest.mark.parametrize(
+    ("name", "watched", "lacking"),
+    [
+        (
+            "slots",
+            "deployments.apps and pods",
+            "list deployments.apps and watch deployments.apps and list pods and watch pods",
+        ),
+        ("homes", "persistentvolumeclaims", "list persistentvolumeclaims and watch persistentvolumeclaims"),
+    ],
+)
 def test_the_doctor_says_whether_we_may_list_and_watch_and_names_what_is_missing(
-    tmp_path: pathlib.Path, space: Space
+    name: str, watched: str, lacking: str, tmp_path: pathlib.Path, space: Space
 ) -> None:
     space.account()
 
     def told() -> Said:
-        [said] = asyncio.run(speaker(tmp_path, space).examinations()["evidence slots"]())
+        [said] = asyncio.run(speaker(tmp_path, space).examinations()[f"evidence {name}"]())
         return said
 
     def becomes(*words: str) -> bool:
         return eventually(lambda: words == (told().state, told().say))
 
-    every, where = rules_of("watch"), f"in the namespace {space.name}"
-    lacking = "list deployments.apps and watch deployments.apps and list pods and watch pods"
+    claims, where = "persistentvolumeclaims", f"in the namespace {space.name}"
+    every = [one for one in rules_of("watch") if (one[2] == claims) is (name == "homes")]
     assert becomes("not ok", f"may not {lacking} {where}")
     for missing in every:
         verb, group, resource = missing
         space.allow(*(one for one in every if one != missing))
         assert becomes("not ok", f"may not {verb} {resource}{group and '.'}{group} {where}")
     space.allow(*every)
-    assert becomes("ok", f"may list and watch deployments.apps and pods in {space.name}")
+    assert becomes("ok", f"may list and watch {watched} in {space.name}")
+
+
+def test_a_claim_is_a_home_that_is_made_and_gone_and_one_that_is_made_again_is_another(
+    tmp_path: pathlib.Path, space: Space
+) -> None:
+    def claim(name: str) -> None:
+        spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
+        body = {"metadata": {"name": f"{name}-home", "labels": LABELS | {"session": name}}, "spec": spec}
+        space.core.create_namespaced_persistent_volume_claim(space.name, body)
+
+    def steps(watched: Watched) -> Iterator[Callable[[], object]]:
+        for name in ("s1", "s2"):
+            claim(name)
+        yield lambda: watched.marks("s1") == watched.marks("s2") == ["made"]
+        space.core.delete_namespaced_persistent_volume_claim("s1-home", space.name)
+        yield lambda: watched.marks("s1") == ["made", "gone"]
+        claim("s1")
+        yield lambda: watched.marks("s1") == ["made", "gone", "made"]
+
+    watched = watch(tmp_path, space, steps, "homes")
+    first, gone, second = (one.object for one in watched.effects("s1"))
+    assert first == gone != second
+    assert {one.rpartition(".")[0] for one in (first, second)} == {"s1-home"}
+    assert (watched.marks("s2"), watched.edges()) == (["made"], [True, False])
 
 
 def test_keys_that_stand_in_a_kubeconfig_are_left_in_no_file_and_those_of_others_are_left_alone(

@@ -78,6 +78,14 @@ USERS = '[budget]\nusers = ["a"]\n'
             + 'listen = "x:1"\ntoken = { env = "P" }',
             'evidence.slots.kind = "witness" goes only with kind = "streamspace", and not as slots',
         ),
+        (
+            REMOTE + CONTROL + TIMING + USERS + '[evidence.homes]\nkind = "kubernetes"',
+            "evidence.homes are claims of a cluster: it goes only with kind",
+        ),
+        (
+            REMOTE + CONTROL + TIMING + USERS + '[evidence.rows]\nkind = "kubernetes"',
+            'evidence.rows.kind = "kubernetes" goes only with evidence.slots and evidence.homes',
+        ),
         (REMOTE + '[budget]\nusers = ["a", 3]', "budget.users[1] = 3: expected a text"),
         (REMOTE + "[allow]\nshare = 2", "allow.share = 2: expected a share from above 0 to 1"),
         (

@@ -131,6 +131,15 @@ class Cluster:
         return datetime.fromtimestamp(int(at + AHEAD_S + self.ahead_s[node]), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def test_a_process_that_begins_says_which_claims_its_pod_has() -> None:
+    cluster = Cluster()
+    cluster.bound(1.0, "p1")
+    volumes = [{"name": "tmp", "emptyDir": {}}, {"name": "home", "persistentVolumeClaim": {"claimName": "s1-home"}}]
+    cluster._pods["p1"]["spec"]["volumes"] = volumes
+    cluster.runs(2.0, "p1", "c1")
+    assert [one.homes for one in cluster.effects()] == [["s1-home"]]
+
+
 def one_after_the_other(cluster: Cluster, pause_s: float = 1.0) -> None:
     cluster.bound(1.0, "p1")
     cluster.runs(2.0, "p1", "c1")

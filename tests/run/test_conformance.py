@@ -17,6 +17,7 @@ from runs import CHAOS, CLEAN, start_lab
 from chaosreprise.errors import NotAllowed
 from chaosreprise.faults import ledger
 from chaosreprise.history import Answer, Effect, Report, Sign
+from chaosreprise.history.events import Mark
 from chaosreprise.platform import file
 from chaosreprise.platform.adapter import Broken
 from chaosreprise.run import conformance, conforming, doctor, litter
@@ -197,6 +198,34 @@ def test_a_session_that_is_not_heard_of_by_its_name_is_found(lab: starter.Stack,
     said = f"1 of {len(spoilt.sessions)} sessions were not heard of: {spoilt.sessions[-1]}, but somebody called x1"
     assert wrong(lab, spoilt) == {"signs witness": said}
     assert {"split-brain", "state-loss"} <= set(costs(lab, spoilt))
+
+
+def test_a_home_that_was_not_asked_for_or_is_missing_or_goes_too_soon_is_found(
+    lab: starter.Stack, spoilt: Record
+) -> None:
+    spoilt.description = msgspec.structs.replace(spoilt.description, homes="homes")
+    first, bare, *_ = spoilt.sessions
+    started = {one.answer.session: one for one in spoilt.sent if one.operation.op == "start"}
+    at = spoilt.sent.index(started[bare])
+    spoilt.sent[at] = started[bare]._replace(
+        operation=msgspec.structs.replace(started[bare].operation, persistent=False)
+    )
+
+    def claim(session: str, mark: Mark, moment: int) -> None:
+        home = f"{session}-home.1"
+        spoilt.events.append(Effect(lo=moment, hi=moment, ledger="homes", object=home, session=session, mark=mark))
+
+    assert "asked for one, and has 0 claims" in wrong(lab, spoilt)["homes"]
+    for name in {*spoilt.sessions} - {bare}:
+        claim(name, "made", started[name].answer.hi)
+    assert wrong(lab, spoilt) == {}
+    whole = [*spoilt.events]
+    claim(bare, "made", 1)
+    assert wrong(lab, spoilt) == {"homes": f"{bare} asked for none, and has {bare}-home.1"}
+    spoilt.events = whole
+    claim(first, "gone", started[first].answer.hi + 1)
+    assert wrong(lab, spoilt) == {"homes": f"{first}-home.1 was gone before its session was told to end"}
+    assert "state-loss" in costs(lab, spoilt)
 
 
 def test_a_key_that_does_not_come_back_in_a_row_is_found(lab: starter.Stack, spoilt: Record) -> None:

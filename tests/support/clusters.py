@@ -165,6 +165,7 @@ class Space:
         for one in self.apps.list_namespaced_deployment(self.name).items:
             self.apps.delete_namespaced_deployment(one.metadata.name, self.name)
         self.core.delete_namespace(self.name)
+        self.core.delete_collection_persistent_volume(label_selector=f"space={self.name}")
         self.api.close()
 
     def make(self, name: str, memory: str = "134217728", replicas: int = 1, image: str = "none", **more: Any) -> None:

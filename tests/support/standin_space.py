@@ -112,6 +112,11 @@ hz = 5
 namespace = "{namespace}"
 kubeconfig = "{kubeconfig}"
 """
+HOMES = """
+[evidence.homes]
+kind = "kubernetes"
+hz = 5
+"""
 STEPS = """
 [evidence.workspaces]
 kind = "files"

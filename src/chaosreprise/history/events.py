@@ -91,7 +91,7 @@ class Contract(Event, tag="contract"):
 
     `quota`: how many sessions of one user may be active at a time; 0: not known. `records`: the kinds of commands of which the
     platform surely keeps rows. `processes`: the ledger in which processes begin and end, where it is not that of the effects.
-    `signs`: the ledgers in which the processes of sessions say themselves that they live.
+    `signs`: the ledgers in which the processes of sessions say themselves that they live. `homes`: the ledger of what keeps their files.
     """
 
     sha: str
@@ -117,6 +117,7 @@ class Contract(Event, tag="contract"):
     records: list[Op] = []
     processes: str = ""
     signs: list[str] = []
+    homes: str = ""
 
 
 class Phase(Timed, tag="phase"):
@@ -169,7 +170,8 @@ class Answer(Timed, tag="answer"):
 class Effect(Timed, tag="effect"):
     """A line of a ledger: something happened in the world.
 
-    `limits`: how much the process that began may take; null where nothing limits it, absent where that was not seen.
+    `limits`: how much the process that began may take; null where nothing limits it, absent where that was not seen. `homes`: the
+    names of what keeps files that its pod was given.
     """
 
     ledger: str
@@ -180,6 +182,7 @@ class Effect(Timed, tag="effect"):
     session: str | None = None
     gen: int | None = None
     limits: dict[Resource, int | None] = {}
+    homes: list[str] = []
 
 
 class Report(Timed, tag="report"):

@@ -64,6 +64,7 @@ class Description(msgspec.Struct, kw_only=True):
     effects: str = "slots"  # the ledger of the evidence without which effects are not known
     processes: str = ""  # the ledger that says which process began or ended, where it is another one
     signs: list[str] = []  # the evidence in which the sessions' own processes say that they live
+    homes: str = ""  # the ledger of what keeps the files of sessions
     read_along: list[str] = []  # agents on whose links it is seen what they and the control plane say to each other
 
 

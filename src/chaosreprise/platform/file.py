@@ -337,9 +337,10 @@ class Platform(msgspec.Struct, frozen=True):
 
 
 DATABASE, SESSIONS, SLOTS = "database", "sessions", "slots"
-WORKSPACES = "workspaces"
+WORKSPACES, HOMES = "workspaces", "homes"
 DESCENDANTS, KUBERNETES, WITNESS = "descendants", "kubernetes", "witness"
 SEVERAL = ("agents", SESSIONS)
+WATCHED = (("streamspace", SLOTS), ("streamspace", HOMES), ("sandbox", WORKSPACES))
 OF_KINDS = {"streamspace": "control", "sandbox": "sandbox"}  # the table that says where a platform of this kind is
 SESSION_OBJECTS = {
     "streamspace": ("app=streamspace-session", "session"),
@@ -409,6 +410,7 @@ def _check(where: str, file: PlatformFile) -> None:
     dsn_or_path = {"sql": "dsn", "sqlite": "path", "files": "path", "statistics": "dsn"}
     _check_needs(where, "evidence", dsn_or_path, "kind", file.evidence)
     _check_witnesses(where, file)
+    _check_watched(where, file)
     _check_kubernetes(where, file)
     _check_components(where, file.components)
     _check_links(where, file.links)
@@ -447,16 +449,25 @@ def _check_witnesses(where: str, file: PlatformFile) -> None:
             )
 
 
+def _check_watched(where: str, file: PlatformFile) -> None:
+    """The objects of StreamSpace's sessions, which stand for the ledger `slots`, their claims, and a sandbox's pods, which have `workspaces`."""
+    for name, entry in file.evidence.items():
+        if entry.kind == KUBERNETES and (file.kind, name) not in WATCHED:
+            raise BadInput(
+                f'{where}: evidence.{name}.kind = "kubernetes" goes only with evidence.{SLOTS} and evidence.{HOMES} of '
+                f'kind = "streamspace", and evidence.{WORKSPACES} of kind = "sandbox"'
+            )
+        slots = file.evidence.get(SLOTS)
+        if name == HOMES and not (slots and slots.kind == entry.kind == KUBERNETES):
+            raise BadInput(
+                f'{where}: evidence.{HOMES} are claims of a cluster: it goes only with kind = "kubernetes", beside evidence.{SLOTS} of that kind'
+            )
+
+
 def _check_kubernetes(where: str, file: PlatformFile) -> None:
-    """What is watched there are the objects of StreamSpace's sessions, which stand for the ledger `slots`, and a sandbox's pods, which have `workspaces`."""
     if file.forward and file.kubernetes is None:
         raise BadInput(f"{where}: [kubernetes] is missing: forward.{next(iter(file.forward))} leads to pods there")
     for name, entry in file.evidence.items():
-        if entry.kind == "kubernetes" and (file.kind, name) not in (("streamspace", SLOTS), ("sandbox", WORKSPACES)):
-            raise BadInput(
-                f'{where}: evidence.{name}.kind = "kubernetes" goes only with evidence.{SLOTS} of kind = "streamspace", and '
-                f'evidence.{WORKSPACES} of kind = "sandbox"'
-            )
         if entry.kind == "kubernetes" and file.kubernetes is None:
             raise BadInput(f'{where}: [kubernetes] is missing: evidence.{name}.kind = "kubernetes" needs it')
     for name, part in file.components.items():

@@ -30,7 +30,7 @@ from chaosreprise.platform import (
 )
 from chaosreprise.platform.adapter import SECONDS, Component, Description, Held, Operation
 from chaosreprise.platform.calls import attempt
-from chaosreprise.platform.file import WITNESS, Evidence, Platform
+from chaosreprise.platform.file import HOMES, WITNESS, Evidence, Platform
 from chaosreprise.platform.ledgers import LEDGER_FILE, slots_parser, workspaces_parser
 from chaosreprise.platform.said import Examination
 from chaosreprise.platform.steps import step_code
@@ -84,6 +84,7 @@ class StreamSpace:
             quota=self._platform.file.budget.sessions_a_user or 0,
             processes=streamspace_pods.LEDGER if objects else "",
             signs=self._platform.witnesses,
+            homes=HOMES if HOMES in evidence else "",
             claims=[
                 Claim(
                     name=f"agents in {name}",

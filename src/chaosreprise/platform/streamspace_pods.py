@@ -109,7 +109,7 @@ class Processes:
             self._clock(change).shown(life.began, lo, change.hi)
         pod.lives[life.container] = lo
         begun = self._effect(change, mark, life.container, lo, revision)
-        begun.limits = _limits(change.now)
+        begun.limits, begun.homes = _limits(change.now), _homes(change.now)
         yield begun
 
     def _end(self, change: Change, pod: Pod, container: str, ended: int) -> Effect:
@@ -158,6 +158,12 @@ def _limits(pod: Object) -> dict[Resource, int | None]:
     limits = (told or container.get("resources") or {}).get("limits") or {}
     units: dict[Resource, int] = {"memory": 1, "cpu": 1000}
     return {what: int(parse_quantity(limits[what]) * unit) if what in limits else None for what, unit in units.items()}
+
+
+def _homes(pod: Object) -> list[str]:
+    """The claims that it has among its volumes."""
+    claims = (one.get("persistentVolumeClaim") for one in pod["spec"].get("volumes") or [])
+    return sorted(claim["claimName"] for claim in claims if claim)
 
 
 def _lives(pod: Object) -> Iterator[Told]:

@@ -26,6 +26,7 @@ def shown(platform: Platform, record: Record) -> list[Shown]:
         *_answers(record),
         *tracing.effects(record),
         *tracing.signs(record),
+        *tracing.homes(record),
         *tracing.rows(platform, record),
         *_refusals(record),
         *_nothing_done(record),

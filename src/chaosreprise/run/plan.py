@@ -329,6 +329,7 @@ def contract_event(
         records=description.records,
         processes=description.processes,
         signs=description.signs,
+        homes=description.homes,
         settle_ns=int(plan.load.settle_s * SECONDS),
         promises=description.promises,
         claims=description.claims,
@@ -393,7 +394,8 @@ def lacking(check: str, platform: Platform, description: Description) -> str | N
     """What is not there without which a check can't be judged on this platform, whatever is sent."""
     if check in OF_PROCESSES and description.signs:
         return None
-    if check in OF_STEPS and not (description.steps or (description.signs and check != "isolation")):
+    beside = description.signs or description.homes if check == "state-loss" else ()
+    if check in OF_STEPS and not (description.steps or beside):
         return "no code can be run in its sessions (control.steps is not set)"
     there = {entry.ledger for entry in description.attribution}
     there |= {ROWS for entry in platform.file.evidence.values() if entry.kind in TABLES}

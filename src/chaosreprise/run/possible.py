@@ -147,6 +147,8 @@ def _level(there: Look, check: Check) -> str:
         return "by the platform's own rows"
     if check.name in plan.OF_PROCESSES and there.description.signs:
         return "by what the processes of sessions say of themselves"
+    if check.name in plan.OF_STEPS and not there.description.steps and there.description.homes:
+        return "by the claims of sessions, whether they stay and are given to their processes: not by what is in them"
     if not check.ledgers:
         return "by answers and what is observed"
     able = [entry for entry in there.description.attribution if entry.level in check.levels]

@@ -56,6 +56,29 @@ def signs(record: Record) -> Iterator[Shown]:
             yield well("signs", ledger, f"{len(record.sessions)} sessions were heard of, each by its own name")
 
 
+def homes(record: Record) -> Iterator[Shown]:
+    """Whether each session that asked for a home has one claim, that stayed at least until it was told to end, and no other has any."""
+    ledger = record.description.homes
+    own = {
+        name: [one for one in record.effects() if (one.ledger, one.session) == (ledger, name)]
+        for name in record.sessions
+    }
+    asked = {one.answer.session for one in record.accepted("start") if one.operation.persistent}
+    ends = {one.operation.session: one.answer.lo for one in record.accepted("stop")}
+    wrongs = [f"{name} asked for none, and has {own[name][0].object}" for name in own.keys() - asked if own[name]]
+    for name in own.keys() & asked:
+        made = [one.object for one in own[name] if one.mark == "made"]
+        if len(made) != 1:
+            wrongs.append(f"{name} asked for one, and has {len(made)} claims")
+        elif any(one.mark == "gone" and one.hi < ends.get(name, one.hi) for one in own[name]):
+            wrongs.append(f"{made[0]} was gone before its session was told to end")
+    if wrongs and ledger:
+        yield wrong("homes", "", min(wrongs), ("state-loss",))
+    elif own and ledger:
+        say = f"{len(asked)} sessions with a claim that stayed, {len(own) - len(asked)} without one, as asked"
+        yield well("homes", "", say)
+
+
 def _of_keys(record: Record, entry: Attribution, sent: Sequence[Sent]) -> Iterator[tuple[str, list[int], Sent]]:
     """Of each command the moments of its effects."""
     for one in sent:

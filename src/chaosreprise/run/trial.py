@@ -22,6 +22,7 @@ from chaosreprise.platform.said import Refuses
 from chaosreprise.run.watching import Watching
 
 SESSIONS = 3
+BARE = 1  # the one of them that asks for no home, where homes are watched
 AT_ONCE = 3  # so that two fall into one second, whenever that begins
 FIRST_LOOK_S = 10.0
 TICK_S = 0.01
@@ -127,7 +128,9 @@ class Trial:
         self._makes()
         users = self._platform.file.budget.users or [""]
         for turn in range(number):
-            await self._send("start", user=users[turn % len(users)], key=next(self._keys))
+            asked = self._operation("start", None, users[turn % len(users)], next(self._keys))
+            bare = turn == BARE and bool(self.record.description.homes)
+            await self._sent(msgspec.structs.replace(asked, persistent=not bare))
         names = self.record.sessions
         await self._reached(names, "running", "start")
 
@@ -212,7 +215,9 @@ class Trial:
         self._breaking = None
 
     async def _send(self, op: Op, session: str | None = None, *, user: str | None = None, key: str = "") -> Answer:
-        operation = self._operation(op, session, user, key)
+        return await self._sent(self._operation(op, session, user, key))
+
+    async def _sent(self, operation: Operation) -> Answer:
         answer = await self._perform(operation, self._adapter)
         self.record.sent.append(Sent(operation, answer))
         return answer
@@ -251,8 +256,9 @@ class Trial:
     def _has(self, name: str, state: str, op: Op) -> bool:
         if self._rows:
             return self.record.states(name)[-1:] == [state]
-        marks = [entry.mark for entry in self.record.description.attribution if entry.op == op]
-        return not marks or any(one.session == name and one.mark in marks for one in self.record.effects())
+        marks = [(entry.ledger, entry.mark) for entry in self.record.description.attribution if entry.op == op]
+        effects = self.record.effects()
+        return not marks or any(one.session == name and (one.ledger, one.mark) in marks for one in effects)
 
     async def _until(self, holds: Callable[[], bool], seconds: float) -> bool:
         deadline = time.monotonic() + seconds

@@ -5,12 +5,14 @@ A careful agent: hibernated and stopped is what has no pod left. With the defect
 
 import asyncio
 import os
+import secrets
 import time
 from typing import Any
 
 from kubernetes import client, config
 
 LIMIT_S = 120.0
+CLAIM, SIZE = "persistentVolumeClaim", "1Mi"
 
 
 def misbehaves(name: str) -> bool:
@@ -37,6 +39,7 @@ class Deployments:
     def start_session(self, payload: dict[str, Any]) -> str:
         """Until its pod is ready."""
         name = payload["sessionId"]
+        self._home(payload)
         self._make(name, name, payload)
         port = {"ports": [{"port": 5900}], "selector": {"session": name}}
         self._core.create_namespaced_service(
@@ -52,8 +55,12 @@ class Deployments:
 
     def hibernate_session(self, payload: dict[str, Any]) -> str:
         """Until it has no pod."""
-        self._scale(payload["sessionId"], 0)
-        return self._gone(payload["sessionId"])
+        name = payload["sessionId"]
+        self._scale(name, 0)
+        gone = self._gone(name)
+        if misbehaves("home-lost") and self._volumes(name):
+            self._core.delete_namespaced_persistent_volume_claim(f"{name}-home", self._where)
+        return gone
 
     def wake_session(self, payload: dict[str, Any]) -> str:
         """Until its pod is ready."""
@@ -64,6 +71,11 @@ class Deployments:
                 name, self._where, {"spec": {"replicas": 1, "template": {"spec": image}}}
             )
             return f"{name}-0"
+        if misbehaves("home-lost") and self._volumes(name):
+            self._home({"sessionId": name, "persistentHome": True})
+        if misbehaves("home-forgotten"):
+            bare = {"spec": {"template": {"spec": {"volumes": None}}}}
+            self._apps.patch_namespaced_deployment(name, self._where, bare)
         self._scale(name, 1)
         if self._again and misbehaves("wakes-twice"):
             self._scale(name, 2)
@@ -81,6 +93,24 @@ class Deployments:
                     raise
         return self._gone(name)
 
+    def _home(self, payload: dict[str, Any]) -> None:
+        """Its claim, and what that is given: there is no provisioner here, and nobody writes."""
+        if not payload["persistentHome"] and not misbehaves("home-for-all"):
+            return
+        claim, volume = f"{payload['sessionId']}-home", f"{self._where}-{secrets.token_hex(6)}"
+        room = {"accessModes": ["ReadWriteOnce"], "storageClassName": ""}
+        spec = room | {"capacity": {"storage": SIZE}, "hostPath": {"path": "/tmp"}}
+        spec["claimRef"] = {"namespace": self._where, "name": claim}
+        self._core.create_persistent_volume(
+            {"metadata": {"name": volume, "labels": {"space": self._where}}, "spec": spec}
+        )
+        spec = room | {"volumeName": volume, "resources": {"requests": {"storage": SIZE}}}
+        of = {"name": claim, "labels": {"app": "streamspace-session", "session": payload["sessionId"]}}
+        self._core.create_namespaced_persistent_volume_claim(self._where, {"metadata": of, "spec": spec})
+
+    def _volumes(self, name: str) -> Any:
+        return self._apps.read_namespaced_deployment(name, self._where).spec.template.spec.volumes
+
     def _make(self, name: str, session: str, payload: dict[str, Any]) -> None:
         labels = _labels(payload)
         asked = {"memory": payload["memory"], "cpu": payload["cpu"]}
@@ -96,6 +126,8 @@ class Deployments:
             "resources": resources,
         }
         pod = {"metadata": {"labels": labels}, "spec": {"containers": [container], "enableServiceLinks": False}}
+        if payload["persistentHome"]:
+            pod["spec"] |= {"volumes": [{"name": "home", CLAIM: {"claimName": f"{session}-home"}}]}
         spec = {"replicas": 1, "selector": {"matchLabels": {"session": session}}, "template": pod}
         self._apps.create_namespaced_deployment(
             self._where, {"metadata": {"name": name, "labels": labels}, "spec": spec}

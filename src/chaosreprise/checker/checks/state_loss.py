@@ -10,7 +10,9 @@ now. Only what the contract promises, `memory` and
 `files`, is judged. Where memory may be lost, as with the process that a hibernation ends, an old one must still not come back:
 *stale*, the number is not larger, or the name is that of an earlier memory than the last one. Where the processes of sessions speak
 themselves (`sign`): *memory*: one began when another one had spoken for the last time; *files*: it found no more lines of
-processes in its home than that one had, or not that one's in its place. One violation a session and kind.
+processes in its home than that one had, or not that one's in its place. Where what keeps files is watched (`homes`): *files*: a session's claim was gone though
+nobody had told the session to end, or a process of it began without one that an earlier process had, or without any. One violation
+a session and kind.
 
 Exempt: a loss that was said in between: by an answer for that session from an entry of the refusal table that is marked `absent`, or
 by a report that it failed or ended. An error that says nothing of the session, as 500, is none: it may come from anything. Files of
@@ -21,12 +23,14 @@ Promise: those two of the contract; none has to be stated for the check as a who
 Needs. Steps whose answers carry what they saw, or signs; at the end, a session that was asked before the first fault was proven, or spoke, and again
 after it, and was answered, with its state or with an error: then it was not answered out of a lost memory. Where faults hit sessions, it is one of
 those. Where sessions
-were hibernated that had been asked, one of those with promised files that was asked again.
+were hibernated that had been asked, one of those with promised files that was asked again. Where no step runs, and memory is not promised, a session that
+had its claim before, and after, stands for one that was asked; and the claim of each session that asked for one must be seen.
 
 Witness. The later step, and what both have seen.
 
 Limits. What is lost and back before anybody asks is not seen. Of steps that overlap the order is not known. The ledger stands
-for all files. Steps that print no digests are judged by the ledger's size, and that is told as not tested.
+for all files. Of claims it is seen that they stay, and not what is in them: told as not tested where no
+step runs. Steps that print no digests are judged by the ledger's size, and that is told as not tested.
 """
 
 import itertools
@@ -35,7 +39,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from chaosreprise.checker import remembered, witness
+from chaosreprise.checker import homes, remembered, witness
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.check import Check
 from chaosreprise.checker.exempt import ENDED
@@ -90,19 +94,27 @@ def judge(case: Case) -> Finding:
         for found in _lost(case, seen, label)
     ]
     forgot = [*remembered.forgotten(case, promised, bare, _was_said)]
-    count = len(lost) + len(forgot)
-    witnesses = [*(_witness(case, found) for found in lost), *(_signed_witness(case, found) for found in forgot)]
+    by_homes = case.contract.homes and "files" in promised
+    unkept = [*homes.unkept(case, bare, _was_said)] if by_homes else []
+    count = len(lost) + len(forgot) + len(unkept)
+    witnesses = [
+        *(_witness(case, found) for found in lost),
+        *(_signed_witness(case, found) for found in forgot),
+        *(homes.told(case, found) for found in unkept),
+    ]
+    heard = {session for session, each in case.once(processes).items() if each} | homes.seen(case, bare)
     asked = sum(len(seen) > 1 or _answered_otherwise(case, seen[0].row) for seen in by_session.values())
     return Finding(
         count=(count, count),
         baseline=sum(told.baseline for told in witnesses),
-        labels=dict(Counter([*(found.label for found in lost), *(found.label for found in forgot)])),
-        evidence=asked + sum(len(each) > 0 for each in case.once(processes).values()) if promised else 0,
+        labels=dict(Counter(told.label for told in witnesses if told.label)),
+        evidence=asked + len(heard) if promised else 0,
         witnesses=witnesses[: witness.LIMIT],
         scope=[
             *_not_promised(promised),
-            *_not_asked(case, by_session, promised),
+            *_not_asked(case, by_session, promised, bare),
             *_not_asked_again(case, by_session, promised, bare),
+            *(homes.doubts(case, bare) if by_homes else ()),
         ],
         untested=[
             *(
@@ -230,6 +242,9 @@ def _not_promised(promised: Sequence[str]) -> Iterator[Doubt]:
 
 
 def _not_compared(case: Case, by_session: dict[str, list[Seen]], promised: Sequence[str]) -> Iterator[NotTested]:
+    if case.contract.homes and "files" in promised and not by_session:
+        why = "no step was run: it is seen that each session keeps its claim, and not what is in it"
+        yield NotTested(what="content of files", why=why)
     pairs = (pair for seen in by_session.values() for pair in _followed(case, seen))
     first = next(pairs, None) if "files" in promised else None
     if first and not any(any(_known(*pair)) for pair in itertools.chain([first], pairs)):
@@ -237,7 +252,9 @@ def _not_compared(case: Case, by_session: dict[str, list[Seen]], promised: Seque
         yield NotTested(what="content of files", why=why)
 
 
-def _not_asked(case: Case, by_session: dict[str, list[Seen]], promised: Sequence[str]) -> Iterator[Doubt]:
+def _not_asked(
+    case: Case, by_session: dict[str, list[Seen]], promised: Sequence[str], bare: set[str]
+) -> Iterator[Doubt]:
     proven = min((life.proven.hi for life in case.lives if life.proven is not None), default=None)
     if not promised or proven is None or case.stage not in ("clean", "end"):
         return
@@ -249,7 +266,10 @@ def _not_asked(case: Case, by_session: dict[str, list[Seen]], promised: Sequence
         after = [one for one in seen if case.commands.lo[one.row] > proven]
         if before and (after or _answered_otherwise(case, before[-1].row)):
             return
-    if any(not hit or session in hit for session in remembered.heard_across(case, proven, promised)):
+    across = {*remembered.heard_across(case, proven, promised)}
+    if not by_session and "memory" not in promised:
+        across |= {session for session in homes.seen(case, bare) if homes.had(case, session, proven)}
+    if any(not hit or session in hit for session in across):
         return
     which = "that a fault hit and that" if hit else "that"
     why = f"no session {which} had been asked before the fault was asked again after it"
@@ -262,7 +282,7 @@ def _not_asked_again(
     if "files" not in promised or case.stage not in ("clean", "end"):
         return
     slept = False
-    for session in {*by_session, *case.once(processes)} - bare:
+    for session in {*by_session, *case.once(processes), *homes.seen(case, bare)} - bare:
         seen = by_session.get(session, [])
         for row in case.rows_of(session, "hibernate"):
             if (at := case.commands.accepted_at(row)) is None:
@@ -271,9 +291,12 @@ def _not_asked_again(
             before = any(_answered(case, one.row) < sent for one in seen)
             told = remembered.found_home_before(case, session, sent)
             again = before and any(case.commands.lo[one.row] > at for one in seen)
+            kept = not by_session and homes.had(case, session, sent)
             if again or (told and remembered.found_home_after(case, session, at)):
                 return
-            slept |= before or told
+            if kept and any(one.lo > at for one in homes.begun_in(case, session)):
+                return
+            slept |= before or told or kept
     if slept:
         why = "no session whose files are promised was asked before a hibernation and again after it"
         yield Doubt(what="state-loss", why=why, do="ask for more of workload.sleepers, and leave the load on")
