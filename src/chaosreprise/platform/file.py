@@ -447,10 +447,22 @@ def _check_witnesses(where: str, file: PlatformFile) -> None:
             )
 
 
+def _check_forwards(where: str, file: PlatformFile) -> None:
+    if not file.forward:
+        return
+    name = next(iter(file.forward))
+    if file.kubernetes is None:
+        raise BadInput(f"{where}: [kubernetes] is missing: forward.{name} leads to pods there")
+    if file.identity.context is None and file.identity.cluster_uid is None:
+        raise BadInput(
+            f"{where}: [identity] states neither context nor cluster_uid: forward.{name} leads to the cluster that a kubeconfig means, "
+            "so a host tells nothing: state one of them"
+        )
+
+
 def _check_kubernetes(where: str, file: PlatformFile) -> None:
     """What is watched there are the objects of StreamSpace's sessions, which stand for the ledger `slots`, and a sandbox's pods, which have `workspaces`."""
-    if file.forward and file.kubernetes is None:
-        raise BadInput(f"{where}: [kubernetes] is missing: forward.{next(iter(file.forward))} leads to pods there")
+    _check_forwards(where, file)
     for name, entry in file.evidence.items():
         if entry.kind == "kubernetes" and (file.kind, name) not in (("streamspace", SLOTS), ("sandbox", WORKSPACES)):
             raise BadInput(
