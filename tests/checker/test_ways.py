@@ -9,7 +9,8 @@ import test_refusal
 from histories import EPOCH, PROVEN, SECOND, Made, complete, ns, thorough
 
 from chaosreprise import checker
-from chaosreprise.history import Answer, Effect, Observe, Report
+from chaosreprise.history import Answer, Effect, Fault, Observe, Report
+from chaosreprise.history.events import POD_ENDED
 from chaosreprise.history.statements import Claim, Objective
 
 WAY = "forward/api"
@@ -76,6 +77,22 @@ def test_a_stream_that_broke_with_the_way_may_be_the_ways():
     found = test_interrupted.interrupted(made)
     assert (found.value, found.count) == ("unknown", (0, 1))
     assert "or the way there" in found.scope[0].why
+
+
+def test_a_pod_that_somebody_ended_is_a_gap_and_one_that_a_fault_of_ours_ended_is_that_faults():
+    made = complete()
+    whole = {"agents/a2": judged(made)}
+    for event in made.find(Fault):
+        event.component = "control-plane"
+    whole["control-plane"] = judged(made)
+    made.gap(WAY, PROVEN + 0.1, PROVEN + 0.5, why=f"{POD_ENDED}: control-plane-1")
+    assert judged(made) == whole["control-plane"]
+    for event in made.find(Fault):
+        event.component = "agents/a2"
+    [told] = [one for one in judged(made).not_tested if one not in whole["agents/a2"].not_tested]
+    assert told.what == f"calls by {WAY}"
+    made.drop(Fault, lambda event: event.fault == "f1" and event.state != "armed")
+    assert [one for one in judged(made).not_tested if POD_ENDED in one.why]
 
 
 def test_a_sample_of_what_looked_away_while_the_way_was_not_open_breaks_no_objective():

@@ -11,9 +11,11 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,12 +23,14 @@ import linkwire
 import pytest
 from clusters import ACCOUNT, ON, Rule, Space, rules_of, with_python, written
 from kubernetes import client as api
+from reapers import Reaper
 
 from chaosreprise.clock import SECOND
 from chaosreprise.errors import NotAllowed, NotPossible, NotProven
 from chaosreprise.faults import client, ledger, on_pods, registry
 from chaosreprise.faults.base import Context
 from chaosreprise.kubernetes.marks import ANNOTATION
+from chaosreprise.links.client import Toxiproxy
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(300)]
 WITH, PORT, PLATFORM = 2, 8080, "pods@here"
@@ -47,6 +51,9 @@ KINDS = ("interpose", "evict", "rollout_restart", "kill_container", "deny_networ
 GIVEN = {"interpose": {"service": "s1", "proxy": "session=k2"}}
 ROLES: dict[str, str] = {}
 """Of the namespaces in which a fault had just the rights of its roles."""
+ADMIN, LATE_S = 8474, 2.0
+TOXIPROXY = f"until [ -x /tmp/toxiproxy ]; do sleep 0.1; done; exec /tmp/toxiproxy -host 0.0.0.0 -port {ADMIN}"
+TAKEN = "cat > /tmp/taken && chmod +x /tmp/taken && mv /tmp/taken /tmp/toxiproxy"
 RUNNING = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
 READY = {"type": "Ready", "status": "True", "reason": "Told", "lastHeartbeatTime": None, "lastTransitionTime": None}
 STARTING = {f"node.kubernetes.io/not-ready:{effect}" for effect in ("NoSchedule", "NoExecute")}  # its controller's own
@@ -337,6 +344,70 @@ def test_a_service_leads_to_a_proxy_and_back(space: Space, path: pathlib.Path, w
     assert undo(warden) == "clean by run"
     assert eventually(lambda: who(s1) == "k1")
     assert space.core.read_namespaced_service("s1", space.name).spec.selector == {"session": "k1"}
+
+
+@pytest.fixture
+def toxiproxy(space: Space, s1: str) -> Iterator[Toxiproxy]:
+    """A real one in a pod of `k3`, which carries on to `k1` by a Service of its own."""
+    server, kubectl = shutil.which("toxiproxy-server"), shutil.which("kubectl")
+    if server is None or kubectl is None:
+        pytest.skip("no toxiproxy-server or no kubectl on the PATH")
+    probe = {"tcpSocket": {"port": ADMIN}, "periodSeconds": 1}
+    space.make("k3", image=with_python(space), command=["sh", "-c", TOXIPROXY], readinessProbe=probe)
+    body = {"metadata": {"name": "past"}, "spec": {"selector": {"session": "k1"}, "ports": [{"port": PORT}]}}
+    past = space.core.create_namespaced_service(space.name, body).spec.cluster_ip
+
+    def pod() -> Any:
+        return next((one for one in pods(space).values() if one.metadata.labels["session"] == "k3"), None)
+
+    assert eventually(lambda: pod() is not None and pod().status.phase == "Running")
+    command = [kubectl, "--kubeconfig", os.environ["KUBECONFIG"], "--namespace", space.name, "exec", "--stdin"]
+    with open(server, "rb") as binary:
+        subprocess.run(
+            [*command, pod().metadata.name, "--", "sh", "-c", TAKEN], stdin=binary, check=True, timeout=READY_S
+        )
+    assert eventually(lambda: space.get("k3").status.ready_replicas == 1)
+    found = Toxiproxy(f"http://{pod().status.pod_ip}:{ADMIN}")
+    found.create(f"{past}:{PORT}", "k1", f"0.0.0.0:{PORT}")
+    yield found
+    space.core.delete_namespaced_service("past", space.name)
+
+
+def late_s(address: str) -> float:
+    """After what time `k1` has answered there."""
+    began = time.monotonic()
+    with socket.create_connection((address, PORT), timeout=READY_S) as connection:
+        return time.monotonic() - began if connection.recv(100).startswith(b"k1-") else 0.0
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_a_real_toxiproxy_in_between_holds_up_comes_late_and_nothing_once_it_is_taken_out(
+    killed: bool,
+    space: Space,
+    path: pathlib.Path,
+    warden: client.Warden,
+    s1: str,
+    toxiproxy: Toxiproxy,
+    chaos: pathlib.Path,
+) -> None:
+    before = space.core.read_namespaced_service("s1", space.name)
+    inject(warden, "interpose", service="s1", proxy="session=k3")
+    assert eventually(lambda: who(s1) == "k1")
+    toxiproxy.proxy_named("k1").add_toxic(name="late", type="latency", attributes={"latency": int(1000 * LATE_S)})
+    assert eventually(lambda: late_s(s1) >= LATE_S)
+    if killed:
+        os.kill(warden.pid, signal.SIGKILL)
+        reaper = Reaper(chaos, path)
+        assert eventually(lambda: reaper.said("fault r1/f1 was left, "), within_s=2 * READY_S)
+        assert reaper.end() == 0
+    else:
+        assert undo(warden) == "clean by run"
+    assert eventually(lambda: 0 < late_s(s1) < LATE_S), (
+        "it still holds up what passes it, which is nothing of the Service"
+    )
+    after = space.core.read_namespaced_service("s1", space.name)
+    assert (after.spec, after.metadata.annotations) == (before.spec, before.metadata.annotations)
 
 
 @pytest.mark.thorough

@@ -13,6 +13,7 @@ from linkwire import eventually
 
 from chaosreprise.errors import BadInput, NotAllowed
 from chaosreprise.history import Coverage
+from chaosreprise.history.events import POD_ENDED
 from chaosreprise.kubernetes.forwarding import forwarded
 from chaosreprise.kubernetes.where import Forward, Where
 from chaosreprise.observe import Emit
@@ -20,8 +21,10 @@ from chaosreprise.observe import Emit
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(300)]
 PATIENCE_S = 90.0
 ANSWERS = """
-import http.server, socket
+import http.server, os, socket
 class Answers(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        os._exit(1)
     def do_POST(self):
         data = self.rfile.read(int(self.headers["Content-Length"]))
         self.send_response(200)
@@ -94,8 +97,22 @@ def test_connections_are_led_to_a_pod_that_is_ready_and_what_the_server_breaks_i
         assert asked(port) == first
         space.core.delete_namespaced_pod(first, space.name, grace_period_seconds=0)
         assert eventually(lambda: asked(port) not in (None, first), PATIENCE_S)
-        assert told(seen) == [off], "that its pod has gone is the platform's"
+        assert eventually(is_open)
+        [_, ended] = told(seen)
+        assert (ended.why, ended.lo < seen[-1].hi) == (f"{POD_ENDED}: {first}", True)
     assert asked(port) is None, "it ends with its block"
+
+
+def test_a_pod_that_crashes_by_itself_is_the_platforms(space: Space) -> None:
+    seen: list[Coverage] = []
+    port = free_port()
+    with forwarding(space, port, seen.append):
+        assert eventually(lambda: asked(port), PATIENCE_S)
+        with contextlib.suppress(httpx.HTTPError):
+            httpx.get(f"http://127.0.0.1:{port}/", timeout=30, trust_env=False)
+        assert eventually(lambda: asked(port), PATIENCE_S)
+    [pod] = space.core.list_namespaced_pod(space.name).items
+    assert (pod.status.container_statuses[0].restart_count, told(seen)) == (1, [])
 
 
 def test_a_way_on_which_nothing_moves_any_more_is_a_gap_from_the_last_good_look_on(space: Space) -> None:

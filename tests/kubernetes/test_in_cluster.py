@@ -7,8 +7,8 @@ import xml.etree.ElementTree
 from collections.abc import Iterator
 
 import pytest
-from clusters import BASE, Space
-from inpods import Lab, lacking
+from clusters import Space
+from inpods import Lab, lacking, shown
 from linkwire import eventually
 
 from chaosreprise.kubernetes import lease
@@ -16,7 +16,6 @@ from chaosreprise.kubernetes.marks import ANNOTATION
 from chaosreprise.kubernetes.where import Where
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(1200)]
-PAGE = BASE.parents[1] / "docs" / "kubernetes.md"
 RUN_S, FAULT_S = 900.0, 300.0
 
 
@@ -61,12 +60,6 @@ def test_what_the_page_shows_is_agent_failover_unchanged_with_its_verdict_in_the
     suite = xml.etree.ElementTree.fromstring(lab.file("runs/latest/junit.xml"))
     assert not [*suite.iter("failure")]
     assert "agent-failover" in lab.file("runs/latest/report.html")
-
-
-def shown(title: str) -> list[str]:
-    """The commands in a section of docs/kubernetes.md."""
-    section = PAGE.read_text().partition(f"## {title}\n")[2].partition("\n## ")[0]
-    return [line.strip() for line in section.splitlines() if line.startswith("    ")]
 
 
 @pytest.mark.thorough

@@ -14,6 +14,7 @@ REMOTE = 'version = 1\nkind = "streamspace"\nname = "x"\n'
 CONTROL = '[control]\nurl = "http://127.0.0.1:1"\nuser = "u"\npassword = { env = "P" }\ntemplate = "t"\n'
 TIMING = "[timing]\nsettle = { backoff_s = 1, reconcile_s = 1, slowest_s = 1 }\n"
 WITNESS = '[evidence.w]\nkind = "witness"\n'
+FORWARD = '[forward.api]\nselector = "app=api"\nport = 8000\nlocal = 18000\n'
 USERS = '[budget]\nusers = ["a"]\n'
 
 
@@ -38,6 +39,16 @@ USERS = '[budget]\nusers = ["a"]\n'
         (REMOTE + CONTROL + TIMING, "budget.users = []"),
         (REMOTE + CONTROL + TIMING + USERS + "[lab]\nagents = 3", "[lab] goes only with kind"),
         (REMOTE + CONTROL + TIMING + USERS + '[evidence.rows]\nkind = "sql"', "evidence.rows.dsn is missing"),
+        (REMOTE + CONTROL + TIMING + USERS + FORWARD, "[kubernetes] is missing: forward.api leads to pods there"),
+        (
+            REMOTE
+            + CONTROL
+            + TIMING
+            + USERS
+            + FORWARD
+            + '[identity]\nhost = "127.0.0.1"\n[kubernetes]\nnamespace = "n"',
+            "[identity] states neither context nor cluster_uid: forward.api leads to the cluster that a kubeconfig means",
+        ),
         (REMOTE + '[evidence.rows]\nkind = "sql"\nhz = 0', "evidence.rows.hz = 0: expected a rate from above 0"),
         (
             REMOTE + CONTROL + TIMING + USERS + '[components.agents]\nhow = "process"',

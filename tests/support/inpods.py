@@ -12,6 +12,7 @@ from linkwire import eventually
 
 IMAGE = "REPRISE_IMAGE"
 K8S = BASE.parent
+PAGE = K8S.parent / "docs" / "kubernetes.md"
 CALLED = "reprise-lab"  # as the overlay calls its namespace, and the folder of the node
 READY_S = 240
 CLEANER = {
@@ -24,6 +25,12 @@ CLEANER = {
         ],
     }
 }
+
+
+def shown(title: str) -> list[str]:
+    """The commands in a section of docs/kubernetes.md."""
+    section = PAGE.read_text().partition(f"## {title}\n")[2].partition("\n## ")[0]
+    return [line.strip() for line in section.splitlines() if line.startswith("    ")]
 
 
 def lacking() -> str | None:
@@ -43,21 +50,23 @@ class Lab:
         shutil.copytree(K8S, folder / "k8s")
         name, _, tag = os.environ[IMAGE].rpartition(":")
         for file in self.overlay.iterdir():
-            text = file.read_text().replace(CALLED, space.name)
+            text = (
+                file.read_text().replace(CALLED, space.name).replace("cpu: 200m", "cpu: 20m")
+            )  # others share the node
             file.write_text(
                 text.replace("newName: reprise", f"newName: {name}").replace('newTag: "1"', f"newTag: {tag}")
             )
         self("apply", "-k", str(self.overlay))
         if defect:
-            self(
-                "set",
-                "env",
-                "deployment/control-plane",
-                "deployment/agent-a1",
-                "deployment/agent-a2",
-                f"REPRISE_LAB_DEFECT={defect}",
-            )
-        self("rollout", "status", "deployment", f"--timeout={READY_S}s")
+            self.plant(defect)
+        self.ready()
+
+    def ready(self) -> None:
+        self("rollout", "status", "deployment", "--selector=app!=streamspace-session", f"--timeout={READY_S}s")
+
+    def plant(self, defect: str) -> None:
+        parts = ("control-plane", "agent-a1", "agent-a2")
+        self("set", "env", *(f"deployment/{part}" for part in parts), f"REPRISE_LAB_DEFECT={defect}")
 
     def __call__(self, *arguments: str) -> str:
         command = ["kubectl", "--kubeconfig", self._kubeconfig, "--namespace", self.space.name, *arguments]
@@ -65,11 +74,16 @@ class Lab:
         assert done.returncode == 0, (arguments, done.stderr)
         return done.stdout
 
-    def shell(self, line: str) -> str:
-        """A command as somebody would type it in the checkout."""
+    def shell(self, line: str, folder: pathlib.Path | None = None) -> str:
+        """A command as somebody would type it in the checkout, or in a folder like it."""
         line = line.replace("k8s/overlays/lab", str(self.overlay)).replace(CALLED, self.space.name)
         done = subprocess.run(
-            line, shell=True, capture_output=True, text=True, env=os.environ | {"KUBECONFIG": self._kubeconfig}
+            line,
+            shell=True,
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            env=os.environ | {"KUBECONFIG": self._kubeconfig},
         )
         assert done.returncode == 0, (line, done.stdout, done.stderr)
         return done.stdout

@@ -118,8 +118,8 @@ class Running:
             time.sleep(0.01)
         raise AssertionError(f"no such event in {writer}: {self.finish()!r}")
 
-    def until_fault(self, state: str) -> dict[str, Any]:
-        return self.until("warden", lambda event: event.get("state") == state)
+    def until_fault(self, state: str, timeout_s: float = 60) -> dict[str, Any]:
+        return self.until("warden", lambda event: event.get("state") == state, timeout_s)
 
     def pid_of(self, writer: str) -> int:
         return int(self.until(writer, lambda event: event["type"] == "segment")["pid"])

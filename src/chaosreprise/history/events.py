@@ -35,6 +35,7 @@ STALLED = "stalled"  # signal of `load`: it stood still from `lo` to `hi`
 HELD_UP = "held_up"  # of the load: a call was not sent, since too many of the platform\'s answers were still to come
 HALT = "halt"  # signal of `warden`: somebody ended the run before its time; {by, why}
 WAY = "forward/"  # begins what `coverage` is of where a port of this machine leads to pods
+POD_ENDED = "a pod of it was ended"  # begins why such a way was not open: told to end, or gone, which a crash is not
 LIFECYCLE: tuple[Op, ...] = ("start", "hibernate", "wake", "stop")
 
 

@@ -1,8 +1,8 @@
 """Ports of this machine that lead to pods, through the API server, as `kubectl port-forward` has them; but a pod may go.
 
 Each connection is led to a pod that is ready when it is made, so the next one after a pod's end finds another. Where none is ready it is
-closed, as a Service without endpoints does. What the API server breaks is told: it is not the platform's doing. So each way is looked
-after, and when it was not open is recorded as a gap of `forward/NAME`.
+closed, as a Service without endpoints does. What the API server breaks is told: it is not the platform's doing, nor is that somebody ends
+a pod. So each way is looked after, and when it was not open is recorded as a gap of `forward/NAME`. A pod that crashes stays: that is none.
 """
 
 import asyncio
@@ -16,8 +16,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from chaosreprise.clock import SystemClock
-from chaosreprise.errors import BadInput, NotAllowed, RepriseError
-from chaosreprise.history.events import WAY, Timed
+from chaosreprise.errors import BadInput, NotAllowed, RepriseError, Unreachable
+from chaosreprise.history.events import POD_ENDED, WAY, Timed
 from chaosreprise.kubernetes import channels, deployments
 from chaosreprise.kubernetes.api import Api, Missing, Right
 from chaosreprise.kubernetes.where import Forward, Where
@@ -86,11 +86,20 @@ class Forwarder:
             await _end_others()
 
     async def _look_after(self, api: Api, name: str, one: Forward, over: asyncio.Event) -> None:
+        served: dict[str, str] = {}  # the pods that were ready when one last was, by uid
+
         async def look(since: int, last: bool) -> None:
+            nonlocal served
             del since, last
             if (error := self._unseen.pop(name, None)) is not None:
                 raise error
-            await api.get(deployments.pods_path(api), labelSelector=one.selector, limit="1")
+            found = (await api.get(deployments.pods_path(api), labelSelector=one.selector))["items"]
+            stay = {pod["metadata"]["uid"] for pod in found if "deletionTimestamp" not in pod["metadata"]}
+            ended = [pod for uid, pod in served.items() if uid not in stay]
+            ready = {pod["metadata"]["uid"]: pod["metadata"]["name"] for pod in found if deployments.is_ready(pod)}
+            served = ready or served
+            if ended:
+                raise Unreachable(f"{POD_ENDED}: {', '.join(ended)}")
 
         await sample(f"{WAY}{name}", HZ, SystemClock(), self._emit, over, look, UNSEEN_S)
 
@@ -103,8 +112,8 @@ class Forwarder:
             except RepriseError as error:
                 self._unseen[name] = error
                 self._tell(f"{name}: {error}")
-            except (OSError, EOFError):
-                pass  # the client has gone
+            except (OSError, EOFError, asyncio.CancelledError):
+                pass  # the client has gone, or all of this ends
             finally:
                 writer.close()
 

@@ -464,9 +464,21 @@ def _check_watched(where: str, file: PlatformFile) -> None:
             )
 
 
+def _check_forwards(where: str, file: PlatformFile) -> None:
+    if not file.forward:
+        return
+    name = next(iter(file.forward))
+    if file.kubernetes is None:
+        raise BadInput(f"{where}: [kubernetes] is missing: forward.{name} leads to pods there")
+    if file.identity.context is None and file.identity.cluster_uid is None:
+        raise BadInput(
+            f"{where}: [identity] states neither context nor cluster_uid: forward.{name} leads to the cluster that a kubeconfig means, "
+            "so a host tells nothing: state one of them"
+        )
+
+
 def _check_kubernetes(where: str, file: PlatformFile) -> None:
-    if file.forward and file.kubernetes is None:
-        raise BadInput(f"{where}: [kubernetes] is missing: forward.{next(iter(file.forward))} leads to pods there")
+    _check_forwards(where, file)
     for name, entry in file.evidence.items():
         if entry.kind == "kubernetes" and file.kubernetes is None:
             raise BadInput(f'{where}: [kubernetes] is missing: evidence.{name}.kind = "kubernetes" needs it')

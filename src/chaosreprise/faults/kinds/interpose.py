@@ -1,6 +1,6 @@
 """Put a proxy in between: the Service of a component leads to the proxy's pods, which carry on to the component by a way of their own.
 
-For links that go through no proxy otherwise: with a Toxiproxy there, faults on links can be made while it is in between. By itself it breaks
+For links that go through no proxy otherwise: the toxics of a Toxiproxy there act while it is in between. By itself it breaks
 nothing but what the proxy does; what was connected before goes on past it, and what has connected meanwhile goes on by it, until they connect anew.
 The Service's former selector stands on the Service.
 """
