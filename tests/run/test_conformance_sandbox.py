@@ -84,7 +84,9 @@ def test_a_correct_sandbox_holds_everything_and_creates_of_one_second_were_tried
         assert said[f"refused create without a {what}"] == f"by the rule {rule}"
     assert said["refused stop of a session that never was"] == "by the rule no-such-session"
     assert said["refused step of one that has ended"] == "by status 500, which proves nothing by itself"
-    assert said["refused and left"] == "nothing: none of 9 had an effect"
+    for what in ("create with an unsigned token", "step of another tenant", "step of another tenant at the tools"):
+        assert said[f"refused {what}"] == "by the rule not-authenticated"
+    assert said["refused and left"] == "nothing: none of 18 had an effect"
     taken = [one for one in record.at_once if one.answer.outcome == "ok"]
     assert len(record.at_once) == 3
     assert f"3 within {0.0:.1f}" in said[TOGETHER]

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import pathlib
+import re
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from runs import ROOT, Ran, unproven
 from toystack import free_port
 
 from chaosreprise import history
+from chaosreprise.lab.sandbox import tokens
 from chaosreprise.platform import file, sandbox_rows
 from chaosreprise.run import initial
 
@@ -116,6 +118,66 @@ def test_a_platform_that_keeps_its_contract_passes_with_all_that_this_leaves_ope
     assert made, "there were others"
     events = history.load(ran.directory / "history").events
     assert not {one.id for one in events if isinstance(one, history.Report)} & {*made}, "they are no business of ours"
+
+
+def guarded(folder: pathlib.Path, defect: str = "none", other: str = "others") -> pathlib.Path:
+    """One that asks for tokens at each of its doors."""
+    for name, tenant in (("token", "reprise"), ("other", other)):
+        claims = {"tenant_id": tenant, "agent_id": "reprise"}
+        (folder / name).write_text(tokens.sign(claims, "signing-1f0c"))
+    env = f'DATABASE_DRIVER = "sqlite"\nDATABASE_URL = "{standins.SQLITE_URL}"\nAUTH_JWT_SECRET = "signing-1f0c"'
+    path = standins.sandbox(folder, defect, enforced=True, token='{ file = "token" }', control_env=env)
+    text = path.read_text()
+    tools = re.search(r'MCP_ADDR = "(:[0-9]+)"', text)
+    assert tools
+    more = f'other_token = {{ file = "other" }}\ntools = "http://127.0.0.1{tools[1]}/tools"\n'
+    path.write_text(text.replace("token = {", f"{more}token = {{", 1))
+    return path
+
+
+def told(
+    platform: pathlib.Path, command: str, about: str, states: tuple[str, ...] = ("limited", "not ok")
+) -> list[str]:
+    done = standins.chaos(platform.parent, "reprise", command, "--json", str(platform))
+    said = json.loads(done.stdout)["said"]
+    return [f"{one['name']}: {one['say']}" for one in said if one["about"] == about and one["state"] in states]
+
+
+@pytest.mark.thorough
+def test_one_that_keeps_each_door_holds(tmp_path: pathlib.Path) -> None:
+    platform = guarded(tmp_path)
+    assert told(platform, "doctor", "authentication") == told(platform, "conformance", "refused") == []
+    assert "step of another tenant: by status 500, which proves nothing by itself" in told(
+        platform, "conformance", "refused", ("ok",)
+    )
+
+
+def test_doors_that_let_in_whom_they_must_not_are_found(tmp_path: pathlib.Path) -> None:
+    platform = guarded(tmp_path, "open-tools,any-tenant,unsigned,any-session-token")
+    found = told(platform, "conformance", "refused")
+    assert [one.partition(":")[0] for one in found if "was accepted" in one] == [
+        "create with an unsigned token",
+        "step of another tenant",
+        "create without a token at the tools",
+        "create with a forged token at the tools",
+        "create with an unsigned token at the tools",
+        "step of another tenant at the tools",
+    ]
+    assert any("the key of a refused create" in one for one in found), found
+    [said] = told(platform, "doctor", "authentication")
+    assert "the agent answers a token that is no session's with 500" in said
+    assert "its tools answers who shows no token with 400" in said
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("other", ["reprise", ""])
+def test_a_token_that_shows_nothing_of_other_tenants_is_no_pass(tmp_path: pathlib.Path, other: str) -> None:
+    platform, nothing = guarded(tmp_path, other=other), "is refused by itself, or is of the same tenant"
+    [said] = told(platform, "doctor", "authentication")
+    assert nothing in said
+    found = told(platform, "conformance", "refused")
+    assert [one.partition(":")[0] for one in found] == ["step of another tenant", "step of another tenant at the tools"]
+    assert all(nothing in one for one in found)
 
 
 @pytest.mark.thorough

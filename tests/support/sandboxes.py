@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 import psycopg
 
+from chaosreprise.lab.sandbox import tokens
 from chaosreprise.lab.sandbox.prepare import AGENT, CONTROL, DATA, DATABASE, Options, prepare
 
 WAIT_S = 20.0
@@ -23,6 +24,11 @@ APART_S = 1.05  # of two creates at the control plane, whose ids are seconds
 MARK = "import os\nfd = os.open('ledger', os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)\nos.write(fd, b{!r})\nos.close(fd)\n"
 WAIT = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.01)\n"
 
+TOKENS = """\
+token = {{ file = "token" }}
+other_token = {{ file = "other" }}
+tools = "{made.tools}/tools"
+"""
 FILE = """\
 version = 1
 kind = "sandbox"
@@ -105,9 +111,11 @@ def platform_file(folder, more="", env=None, **options):
         for process in made.processes
     ]
     (folder / "token").write_text(made.token)
+    secret = made.process(CONTROL).env.get("AUTH_JWT_SECRET", "")
+    (folder / "other").write_text(tokens.sign({"tenant_id": "others", "agent_id": "reprise"}, secret))
     path = folder / "platform.toml"
     path.write_text(FILE.format(
-        made=made, host=socket.gethostname(), token='token = { file = "token" }' if made.token else "", more=more
+        made=made, host=socket.gethostname(), token=TOKENS.format(made=made) if made.token else "", more=more
     ) + "\n".join(parts))  # fmt: skip
     return path
 

@@ -92,14 +92,17 @@ class Control(Strict, frozen=True):
 
 
 class Sandbox(Strict, frozen=True):
-    """Where the three services of a sandbox are, and what a create says. `token`: a bearer token, where it asks for one.
+    """Where the three services of a sandbox are, and what a create says. `tools`: where its control plane offers creates and steps once more.
+    `token`: a bearer token, where it asks for one; `other_token`: that of another tenant, who must not reach sessions of ours.
     `registry`: the file in which its data plane keeps where each session runs, if it does.
     """
 
     control_plane: Url
     data_plane: Url
     agent: Url | None = None
+    tools: Url | None = None
     token: Hidden | None = None
+    other_token: Hidden | None = None
     tenant: Text = "reprise"
     agent_id: Text = "reprise"
     policy: Text = "default"
@@ -346,7 +349,7 @@ SESSION_OBJECTS = {
     "streamspace": ("app=streamspace-session", "session"),
     "sandbox": ("app=sandbox-session", "session_id"),
 }
-URLS = ("url", "steps", "control_plane", "data_plane", "agent")
+URLS = ("url", "steps", "control_plane", "data_plane", "agent", "tools")
 PLACEHOLDER = re.compile(r"<[a-z-]+>")
 KEEPER_FILE = "keeper.json"
 LINK = re.compile(r"clients|database|data-plane|sessions|agents/[A-Za-z0-9._-]{1,63}")

@@ -8,7 +8,7 @@ resolution of one second, so creates are spaced: one is sent so long after the a
 
 import asyncio
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -17,12 +17,12 @@ from chaosreprise.errors import BadInput, NotPossible, Unreachable
 from chaosreprise.history import Answer
 from chaosreprise.history.events import Attribution
 from chaosreprise.observe import FolderSource, Source
-from chaosreprise.platform import calls, figures, keepers, links, proxies, sandbox_left, sandbox_pods
+from chaosreprise.platform import calls, figures, keepers, links, proxies, sandbox_left, sandbox_pods, sandbox_refused
 from chaosreprise.platform.adapter import SECONDS, Component, Description, Held, Operation
 from chaosreprise.platform.file import KUBERNETES, SESSIONS, Platform
 from chaosreprise.platform.ledgers import LEDGER_FILE, workspaces_parser
 from chaosreprise.platform.made import Made
-from chaosreprise.platform.said import Examination
+from chaosreprise.platform.said import Examination, Said
 from chaosreprise.platform.sandbox_answers import GONE, REFUSALS, judged
 from chaosreprise.platform.sandbox_health import HEALTH, HealthSource
 from chaosreprise.platform.steps import step_code
@@ -35,12 +35,6 @@ WAYS = {
     "step": ["control-plane", "data-plane", "database"],
     "stop": ["data-plane"],
 }
-
-
-class Lacking(Operation, frozen=True, kw_only=True):
-    """One without what it needs: its `body` says nothing, or it shows no `token`, or one without its own `signature`."""
-
-    lacks: Literal["body", "token", "signature"]
 
 
 def adapter(platform: Platform, run: str) -> "Sandbox":
@@ -63,6 +57,7 @@ class Sandbox:
         )
         self._creating = asyncio.Lock()
         self._made = Made(platform.id, run)
+        self._lives: str | None = None  # a session of ours
 
     @property
     def _agent(self) -> str:
@@ -120,16 +115,12 @@ class Sandbox:
 
     async def _perform(self, operation: Operation) -> Answer:
         url, body = self._request(operation)
-        lacks = operation.lacks if isinstance(operation, Lacking) else ""
-        how: dict[str, Any] = {"json": {} if lacks == "body" else body}
-        if lacks == "token":
-            how["headers"] = {"Authorization": ""}
-        elif lacks == "signature":
-            signed, dot, signature = self._http.headers["Authorization"].rpartition(".")
-            how["headers"] = {"Authorization": f"{signed}{dot}{signature[::-1]}"}
         if operation.op == "start":
             self._made.asked()
-        said, answer = await calls.attempt(self._http, operation, "POST", url, **how)
+        if isinstance(operation, sandbox_refused.Lacking):
+            said, answer = await sandbox_refused.attempt(self._http, operation, self._platform, url, body)
+        else:
+            said, answer = await calls.attempt(self._http, operation, "POST", url, json=body)
         if answer is not None:
             judged(operation, answer.status_code, answer.content, said)
         self._note(operation, said)
@@ -138,25 +129,24 @@ class Sandbox:
     def _note(self, operation: Operation, said: Answer) -> None:
         if operation.op == "start" and (said.session is not None or said.outcome == "fail"):
             self._made.answered(said.session)
+            self._lives = said.session or self._lives
         elif operation.op == "stop" and operation.session and said.outcome == "ok":
             self._made.ended(operation.session)
 
     def examinations(self) -> dict[str, Examination]:
         """For `said.Examines`."""
         pods = [name for name, entry in self._platform.file.evidence.items() if entry.kind == KUBERNETES]
-        return {f"evidence {name}": partial(sandbox_pods.rights, self._platform, name) for name in pods}
+        rights = {f"evidence {name}": partial(sandbox_pods.rights, self._platform, name) for name in pods}
+        doors = partial(sandbox_refused.doors, self._platform, self._http)
+        return {"login": self._login, sandbox_refused.AUTHENTICATION: doors, **rights}
+
+    async def _login(self) -> list[Said]:
+        await self.open()
+        return [Said(about="login", say="the control plane lets us in")]
 
     def impossible(self) -> dict[str, Operation]:
         """For `said.Refuses`."""
-        found: dict[str, Operation] = {
-            "create without a runtime": Lacking(cmd="no-1", op="start", key="", lacks="body"),
-            "step without a command": Lacking(cmd="no-2", op="step", key="", session="nobody", lacks="body"),
-        }
-        if self._at.token:
-            found["create without a token"] = Lacking(cmd="no-3", op="start", key="", lacks="token")
-            found["step without a token"] = Lacking(cmd="no-4", op="step", key="", session="nobody", lacks="token")
-            found["create with a forged token"] = Lacking(cmd="no-5", op="start", key="", lacks="signature")
-        return found
+        return sandbox_refused.impossible(self._at, self._run, self._lives)
 
     async def hold(self, session: str) -> Held | None:  # noqa: ARG002 - there is no stream
         return None

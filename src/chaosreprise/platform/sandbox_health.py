@@ -4,7 +4,7 @@ The answers are static, so they say that a process serves, and nothing more. The
 token where steps do; a refusal is an answer too: the service is there. `away_s` is, of the three, for how many seconds each has
 surely not answered. Where each session is a pod with an agent of its own, the data plane, which makes these, stands for all of them.
 Where a token is shown, `guarded` says of the control plane and of the agent, of those that answer, whether they refuse who shows
-none: the agent is asked for a step of a session that never was.
+none: the agent is asked for a step of a session that never was, and so is where the control plane offers its calls once more.
 """
 
 import asyncio
@@ -17,13 +17,12 @@ from chaosreprise.clock import SECOND, Clock
 from chaosreprise.history import Observe, Report
 from chaosreprise.observe import Emit, sample
 from chaosreprise.platform.file import Sandbox
+from chaosreprise.platform.sandbox_refused import NOBODY, REFUSED
 
 HEALTH = "health"
 HZ = 10.0
 ASK_S = 1.0
 SERVES = (200, 401)
-REFUSED = 401
-NOBODY = {"sessionId": "reprise-no-such-session", "stepId": "reprise", "code": "0"}
 
 
 class HealthSource:
@@ -36,6 +35,7 @@ class HealthSource:
         }
         self._urls[f"agents/{agent}"] = f"{at.agent.rstrip('/')}/v1/health" if at.agent else self._urls["data-plane"]
         self._agent, self._said = agent, ""
+        self._tools = f"{at.tools.rstrip('/')}/sessions" if at.token and at.tools else None
         self._steps = f"{at.agent.rstrip('/')}/v1/steps" if at.token and at.agent else None
         self._away_since: dict[str, int] = {}
 
@@ -47,6 +47,8 @@ class HealthSource:
                 began = time.monotonic_ns()
                 said = await asyncio.gather(*(_status(http.get(url)) for url in self._urls.values()))
                 guarded = [said[0] == REFUSED] if said[0] else []
+                if self._tools and (there := await _status(http.get(self._tools))):
+                    guarded.append(there == REFUSED)
                 if self._steps and (step := await _status(http.post(self._steps, json=NOBODY))):
                     guarded.append(step == REFUSED)
                 now = time.monotonic_ns()
@@ -55,7 +57,7 @@ class HealthSource:
                     emit(Observe(lo=since, hi=now, source=HEALTH, signal=f"{name}.serves", value=serves))
                 away = [self._away_s(name, serves, began) for name, serves in zip(self._urls, found, strict=True)]
                 emit(Observe(lo=since, hi=now, source=HEALTH, signal="away_s", value=away))
-                if self._steps and guarded:
+                if (self._steps or self._tools) and guarded:
                     emit(Observe(lo=since, hi=now, source=HEALTH, signal="guarded", value=guarded))
                 state = "online" if found[-1] else "offline"
                 if state != self._said:

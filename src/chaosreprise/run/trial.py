@@ -183,6 +183,8 @@ class Trial:
                 await stranger.close()
         if isinstance(self._adapter, Refuses):
             for what, operation in self._adapter.impossible().items():
+                if operation.op in self.record.description.vague and operation.session in self.record.sessions:
+                    self.record.vague.add(what)
                 self.record.refused[what] = Sent(operation, await self._perform(operation, self._adapter))
 
     async def _stop(self, names: list[str]) -> None:

@@ -9,7 +9,20 @@ from urllib.parse import quote
 
 import aiohttp
 from aiohttp import web
-from service import Refused, application, empty, fields, give_up, listen, metrics, misbehaves, say, setting, wordy
+from service import (
+    Refused,
+    application,
+    empty,
+    fields,
+    give_up,
+    listen,
+    metrics,
+    misbehaves,
+    say,
+    setting,
+    shown,
+    wordy,
+)
 from store import SESSION, STEP, Postgres, Sqlite, Unavailable
 
 LIMIT_S = float(os.environ.get("STANDIN_LIMIT_S", "10"))
@@ -31,6 +44,7 @@ class ControlPlane:
             give_up(f"DATABASE_DRIVER must be sqlite or postgres, not {kind}")
         self._store = Sqlite(url) if kind == "sqlite" else Postgres(url)
         self._given: set[str] = set()
+        self._owners: dict[str, object] = {}
         self._steps = 0
 
     async def _ask(self, path: str, body: dict[str, str]) -> dict[str, str]:
@@ -75,6 +89,7 @@ class ControlPlane:
                 say(f"sessions: create error: {error}")
                 await self._ask(f"/sessions/{key}/terminate", {})
                 raise Refused(500) from error
+        self._owners[key] = shown(request).get("tenant_id")
         say(f"audit event action=session_created outcome=ok tenant={body.get('tenantId', '')} actor= detail={key}")
         return web.json_response(wordy({"id": key, "status": "active"}), status=201)
 
@@ -82,6 +97,9 @@ class ControlPlane:
         """POST /sessions/{id}/steps."""
         command = (await fields(request, "command"))["command"]
         session = request.match_info["id"]
+        owner = self._owners.get(session)
+        if owner and owner != shown(request).get("tenant_id") and not misbehaves("any-tenant"):
+            raise Refused(500)
         said = await self._ask(f"/sessions/{session}/steps", {"command": command})
         key = str(uuid.uuid4()) if misbehaves("odd-ids") else _step_id()
         self._steps += 1

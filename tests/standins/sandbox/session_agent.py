@@ -30,6 +30,8 @@ class Agent:
     def _known(self, request: web.Request, key: str) -> Session | None:
         session = self._sessions.get(key)
         token = request.headers.get("X-Session-Token", "")
+        if misbehaves("any-session-token") and token:
+            return session
         if not self._bypass and (not token or session is None or session.token != token):
             raise Refused(401, "invalid session token\n")
         return session
