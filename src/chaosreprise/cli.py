@@ -218,12 +218,13 @@ def conformance(platform: str, as_json: bool) -> None:
     help="of the first run, the next one takes the next; else REPRISE_SEED, else drawn",
 )
 @click.option("--json", "as_json", is_flag=True, help="what is known at the end, for machines")
+@click.option("--verbose", is_flag=True, help="show what the runs say, instead of keeping it in a file")
 @_errors
-def repeat(times: int, experiment: str, seed: int | None, as_json: bool) -> None:
+def repeat(times: int, experiment: str, seed: int | None, as_json: bool, verbose: bool) -> None:
     """Run an experiment N times, and say how its recovery spreads; exit with the worst verdict: 0 true, 1 false, 2 unknown."""
     from chaosreprise.run.repeating import Repeating  # noqa: PLC0415
 
-    repeating = Repeating(experiment, times, seed)
+    repeating = Repeating(experiment, times, seed, verbose)
     worst = repeating.go(lambda line: _echo(line, err=as_json))
     for line in [json.dumps(repeating.data(), indent=2)] if as_json else repeating.lines():
         _echo(line)

@@ -42,3 +42,11 @@ def test_a_run_that_can_not_be_opened_ends_it_and_is_no_result(tmp_path: pathlib
     assert done.stderr.startswith("1/3   seed 5   not judged   it could not be opened")
     written = next((tmp_path / "runs" / "agent-failover").glob("repeat-*.json"))
     assert json.loads(written.read_text()) == found
+
+
+def test_what_a_run_says_is_shown_where_that_is_asked_for_and_the_code_is_the_verdicts(tmp_path: pathlib.Path):
+    done = repeat(tmp_path, "1", str(EXPERIMENT), "--verbose", REPRISE_PLATFORM="nowhere.toml")
+    assert done.returncode == 3
+    assert "nowhere.toml: the platform file can't be read" in done.stderr
+    assert "not judged   it could not be opened (exit 1): see above" in done.stdout
+    assert not [*(tmp_path / "runs").rglob("*.log")]

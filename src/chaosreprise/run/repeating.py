@@ -37,9 +37,9 @@ Say = Callable[[str], object]
 
 
 class Repeating:
-    """N runs of one experiment. `runs` grows; `stopped` is the signal that ended it before its time."""
+    """N runs of one experiment. `runs` grows; `stopped` is the signal that ended it before its time. `verbose`: what they say is not kept, but shown."""
 
-    def __init__(self, experiment: str, times: int, seed: int | None) -> None:
+    def __init__(self, experiment: str, times: int, seed: int | None, verbose: bool = False) -> None:
         """Raises BadInput for an experiment that can't be read, or a seed that is none."""
         self.experiment, self.times = experiment, times
         self.name = preview.read(experiment)[0].name
@@ -50,7 +50,7 @@ class Repeating:
         self._process: subprocess.Popen[bytes] | None = None
         self._root = runs_root()
         self._path = self._root / self.name / f"repeat-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
-        self._log = self._path.with_suffix(".log")
+        self._log = None if verbose else self._path.with_suffix(".log")
 
     @property
     def path(self) -> pathlib.Path:
@@ -60,7 +60,8 @@ class Repeating:
         """Run them all, `say` a line after each, and return the worst verdict; one that was stopped is never true."""
         with self._writing():
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._log.touch()
+            if self._log is not None:
+                self._log.touch()
         with self._listening():
             for number in range(self.times):
                 run = None if self.stopped else self._run(self.seed + number)
@@ -111,14 +112,14 @@ class Repeating:
 
     def _run(self, seed: int) -> Run | None:
         """One run; None where it was stopped before there was anything of it."""
-        before, said = self._folders(), self._log.stat().st_size
-        with self._log.open("ab") as log:
+        before, said = self._folders(), self._log.stat().st_size if self._log is not None else 0
+        with contextlib.nullcontext() if self._log is None else self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*CHAOS, self.experiment],
                 env={**os.environ, "REPRISE_SEED": str(seed)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
-                stderr=subprocess.STDOUT,
+                stderr=None if log is None else subprocess.STDOUT,
                 process_group=0,
             )
         if self.stopped:  # between the last look and the start
@@ -135,6 +136,8 @@ class Repeating:
         return {path for path in (self._root / self.name).iterdir() if path.is_dir()}
 
     def _last_words(self, since: int) -> str:
+        if self._log is None:
+            return "see above"
         with self._log.open("rb") as log:
             log.seek(since)
             lines = log.read().decode(errors="replace").strip().splitlines()
