@@ -35,9 +35,9 @@ def lacking() -> str | None:
 
 
 class Lab:
-    """`defect`: the one that its agents and its control plane have."""
+    """`env`: what its agents and its control plane are told besides, such as a defect."""
 
-    def __init__(self, folder: pathlib.Path, space: Space, kubeconfig: str, defect: str | None = None) -> None:
+    def __init__(self, folder: pathlib.Path, space: Space, kubeconfig: str, env: dict[str, str] | None = None) -> None:
         self.space, self._kubeconfig = space, kubeconfig
         self.overlay = folder / "k8s" / "overlays" / "lab"
         shutil.copytree(K8S, folder / "k8s")
@@ -48,15 +48,9 @@ class Lab:
                 text.replace("newName: reprise", f"newName: {name}").replace('newTag: "1"', f"newTag: {tag}")
             )
         self("apply", "-k", str(self.overlay))
-        if defect:
-            self(
-                "set",
-                "env",
-                "deployment/control-plane",
-                "deployment/agent-a1",
-                "deployment/agent-a2",
-                f"REPRISE_LAB_DEFECT={defect}",
-            )
+        if env:
+            told = ["deployment/control-plane", "deployment/agent-a1", "deployment/agent-a2"]
+            self("set", "env", *told, *(f"{name}={value}" for name, value in env.items()))
         self("rollout", "status", "deployment", f"--timeout={READY_S}s")
 
     def __call__(self, *arguments: str) -> str:
