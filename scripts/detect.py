@@ -71,6 +71,7 @@ IN_A_CLUSTER = {
     "sandbox-pods": ("a sandbox with sessions in pods", "tests/kubernetes/test_sandbox_pods.py"),
     "agent-rollout": ("a platform whose agents are pods", "tests/kubernetes/test_replaced_agents.py"),
     "agent-evicted": ("a platform whose agents are pods", "tests/kubernetes/test_replaced_agents.py"),
+    "agent-container-killed": ("a platform whose agents are pods", "tests/kubernetes/test_replaced_agents.py"),
 }
 DEFECTS = {name: defect for name, defect in PLANTED.items() if defect.experiment not in IN_A_CLUSTER}
 # Where commands have to get stuck after the proof, and before the control plane gives the agent up.
@@ -266,7 +267,9 @@ def page(rows: list[Row]) -> str:
 
 def _planted_for(experiment: str) -> str:
     names = [f"`{name}`" for name, defect in PLANTED.items() if defect.experiment == experiment]
-    return f"without a defect and with {', '.join(names)}" if names else "with and without defects"
+    if experiment == "sandbox-pods":  # whose defects are those of a stand-in
+        return "with and without defects"
+    return " and with ".join(["without a defect", *names])
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ MADE = {  # these need more than the shared lab has: what they need is made for 
     "two-control-planes": {"control-plane.crash"},
     "upgrade-under-load": {"agents.pause", "agents.restart", "control-plane.restart"},
 }
-IN_A_CLUSTER = ("agent-rollout", "agent-evicted")  # tests/kubernetes/test_replaced_agents.py
+IN_A_CLUSTER = ("agent-rollout", "agent-evicted", "agent-container-killed")  # tests/kubernetes/test_replaced_agents.py
 EMBEDDED = """version = 1
 kind = "embedded"
 name = "made"

@@ -53,9 +53,9 @@ class Lab:
             self("set", "env", *told, *(f"{name}={value}" for name, value in env.items()))
         self("rollout", "status", "deployment", f"--timeout={READY_S}s")
 
-    def __call__(self, *arguments: str) -> str:
+    def __call__(self, *arguments: str, given: str = "") -> str:
         command = ["kubectl", "--kubeconfig", self._kubeconfig, "--namespace", self.space.name, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, input=given, capture_output=True, text=True)
         assert done.returncode == 0, (arguments, done.stderr)
         return done.stdout
 
@@ -96,6 +96,10 @@ class Lab:
     def file(self, path: str) -> str:
         """Of the lab's volume."""
         return self("exec", "deployment/database", "--", "cat", f"/lab/{path}")
+
+    def put(self, path: str, text: str) -> None:
+        """Into the lab's volume."""
+        self("exec", "--stdin", "deployment/database", "--", "sh", "-c", f"cat > /lab/{path}", given=text)
 
     def verdict(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.file("runs/latest/verdict.json"))
