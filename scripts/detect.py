@@ -55,7 +55,7 @@ MORE = {
     "written-off-at-the-end": {"exposure": 2},  # its reserve is shared among three restarts
 }
 HEARTBEAT_S = 0.5
-DEFECTS = {name: defect for name, defect in (OF_STREAMSPACE | OF_SANDBOXES).items() if defect.experiment}
+PLANTED = {name: defect for name, defect in (OF_STREAMSPACE | OF_SANDBOXES).items() if defect.experiment}
 LONGER = {
     "sandbox-agent-freeze": {"hold_s": 12.0},  # than one attempt of the data plane
     "capacity": {
@@ -67,7 +67,13 @@ LONGER = {
     },
     "latency-slo": {"baseline_s": 4.0, "steps_per_s": 15.0, "reads_per_s": 15.0},  # for the quantiles that it states
 }
-IN_A_CLUSTER = {"sandbox-pods": ("a sandbox with sessions in pods", "tests/kubernetes/test_sandbox_pods.py")}
+IN_A_CLUSTER = {
+    "sandbox-pods": ("a sandbox with sessions in pods", "tests/kubernetes/test_sandbox_pods.py"),
+    "agent-rollout": ("a platform whose agents are pods", "tests/kubernetes/test_replaced_agents.py"),
+    "agent-evicted": ("a platform whose agents are pods", "tests/kubernetes/test_replaced_agents.py"),
+    "agent-container-killed": ("a platform whose agents are pods", "tests/kubernetes/test_replaced_agents.py"),
+}
+DEFECTS = {name: defect for name, defect in PLANTED.items() if defect.experiment not in IN_A_CLUSTER}
 # Where commands have to get stuck after the proof, and before the control plane gives the agent up.
 SLOWER = {"second-connection": 1.0}
 LIMIT_S = 180
@@ -252,11 +258,18 @@ def page(rows: list[Row]) -> str:
     lines += [
         "",
         *(
-            f"No lab can be {what}: {by} runs `{name}`, with and without defects."
+            f"No lab of this machine can be {what}: {by} runs `{name}`, {_planted_for(name)}."
             for name, (what, by) in IN_A_CLUSTER.items()
         ),
     ]
     return HEAD + "\n".join(lines) + "\n"
+
+
+def _planted_for(experiment: str) -> str:
+    names = [f"`{name}`" for name, defect in PLANTED.items() if defect.experiment == experiment]
+    if experiment == "sandbox-pods":  # whose defects are those of a stand-in
+        return "with and without defects"
+    return " and with ".join(["without a defect", *names])
 
 
 if __name__ == "__main__":

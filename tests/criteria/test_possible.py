@@ -24,6 +24,7 @@ PARTS = {
     "clusters": 2,
     "agent_platforms": 2,
     "session_pods": 1,
+    "agent_pods": 1,
 }
 ALL_LEVELS = criteria.levels_of(LEDGERS, ATTRIBUTION, GIVEN)
 

@@ -7,6 +7,9 @@ import pathlib
 import pytest
 from runs import ROOT, VARIABLES, Begin, Ran, unproven
 
+from chaosreprise.errors import BadInput
+from chaosreprise.platform.file import Lab
+from chaosreprise.run.contract import Needs
 from chaosreprise.stack import starter
 from chaosreprise.stack.client import Keeper
 
@@ -41,6 +44,7 @@ MADE = {  # these need more than the shared lab has: what they need is made for 
     "two-control-planes": {"control-plane.crash"},
     "upgrade-under-load": {"agents.pause", "agents.restart", "control-plane.restart"},
 }
+IN_A_CLUSTER = ("agent-rollout", "agent-evicted", "agent-container-killed")  # tests/kubernetes/test_replaced_agents.py
 EMBEDDED = """version = 1
 kind = "embedded"
 name = "made"
@@ -96,7 +100,15 @@ AWAY = ("agent-blackhole", "agent-freeze", "agent-zombie")
 
 def test_every_experiment_is_run_by_the_tests() -> None:
     found = {path.stem for path in (ROOT / "experiments").glob("*.json") if not path.stem.startswith("sandbox-")}
-    assert found == {*KINDS, *MADE, "agent-failover"}
+    assert found == {*KINDS, *MADE, *IN_A_CLUSTER, "agent-failover"}
+
+
+def test_experiments_on_pods_are_refused_where_agents_are_processes(lab: starter.Stack, begin: Begin) -> None:
+    ran = begin(lab.platform_file, experiment=ROOT / "experiments" / f"{IN_A_CLUSTER[0]}.json").finish()
+    assert ran.code == 1
+    assert 'components.agents.how is not "kubernetes", and this experiment needs agents that are pods' in ran.output
+    with pytest.raises(BadInput, match=r"needs\.agent_pods = true: the embedded platform can't be one"):
+        Needs(agent_pods=True).lab(Lab())
 
 
 @pytest.mark.parametrize("name", KINDS)

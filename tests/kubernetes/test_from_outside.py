@@ -140,7 +140,7 @@ def test_a_way_that_breaks_for_seconds_is_a_gap_and_nobodys_fault(outside: Outsi
 
 @pytest.mark.parametrize("breaks", [False, True])
 def test_a_lab_that_loses_commands_is_found_out_from_there_and_never_true(outside: Outside, breaks: bool) -> None:
-    outside.lab.plant("drop-queue")
+    outside.lab.set({"REPRISE_LAB_DEFECT": "drop-queue"})
     outside.lab.ready()
     running = outside.running(relayed=breaks)
     if breaks:

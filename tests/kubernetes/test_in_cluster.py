@@ -63,7 +63,7 @@ def test_what_the_page_shows_is_agent_failover_unchanged_with_its_verdict_in_the
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("lab", ["drop-queue"], indirect=True)
+@pytest.mark.parametrize("lab", [{"REPRISE_LAB_DEFECT": "drop-queue"}], indirect=True)
 def test_a_lab_that_loses_commands_is_found_out_there_and_its_job_has_failed(lab: Lab) -> None:
     lab.start("run")
     assert not lab.ended("run", RUN_S)

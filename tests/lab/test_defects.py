@@ -1,10 +1,12 @@
 """Each planted defect really acts. What the lab does without one in the same scene stands in test_commands."""
 
 import asyncio
+import contextlib
 import importlib
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -12,6 +14,7 @@ from collections import Counter
 import pytest
 
 from chaosreprise.checker.registry import checks
+from chaosreprise.clock import boottime
 from chaosreprise.errors import BadInput
 from chaosreprise.lab import (
     agent,
@@ -31,6 +34,8 @@ from chaosreprise.lab import (
 )
 from chaosreprise.lab.defects.catalogue import ALL
 from chaosreprise.lab.sandbox import defects as sandbox
+from chaosreprise.procs import myself
+from chaosreprise.stack.client import Keeper
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.long
@@ -112,6 +117,50 @@ def test_replay_completed_makes_slots_again(new_lab, until):
     assert lab.marks(asleep) == [*START, "down", *START, "down", "up"]
 
 
+@pytest.mark.parametrize(
+    ("defect", "polite", "status", "acted"),
+    [
+        pytest.param("", signal.SIGTERM, "completed", True, marks=pytest.mark.thorough),
+        ("done-at-the-end", signal.SIGTERM, "completed", False),
+        ("goodbye-is-the-end", signal.SIGTERM, "ack", False),
+        pytest.param("done-at-the-end", signal.SIGKILL, "completed", True, marks=pytest.mark.thorough),
+        pytest.param("goodbye-is-the-end", signal.SIGKILL, "completed", True, marks=pytest.mark.thorough),
+    ],
+)
+def test_what_an_agent_has_in_its_hands_at_a_polite_end(new_lab, until, defect, polite, status, acted):
+    lab = new_lab(defect, agents=1, users=2)
+    first, second = lab.running("user01"), lab.running("user02")
+    with slow(lab, "agents/a1"):
+        command = lab.change(first, "hibernate")
+        until(lambda: statuses(lab, [command]) == ["ack"], "it is in the agent's hands")
+        lab.back("agents/a1", lab.kill("agents/a1", polite))
+    lab.change(second, "stop")
+    lab.wait(second, "terminated")  # of one agent, in order: what was before that is through
+    assert statuses(lab, [command]) == [status]
+    assert lab.marks(first) == ([*START, "down"] if acted else START)
+
+
+@contextlib.contextmanager
+def slow(lab, name):
+    """An agent has each command in its hands for a minute before it acts."""
+    with Keeper(lab.stack.address) as keeper:
+        was, how = lab.component(name).inc, {"owners": [myself()], "lease_end": boottime() + 600 * 10**9}
+        keeper.hold(name, was, "slow", down=False, env={agent.WORK_S: "60"}, **how)
+        lab.kill(name)
+        lab.back(name, was)
+        yield
+        was = lab.component(name).inc
+        keeper.release(name, "slow")
+        lab.back(name, was)
+
+
+@pytest.mark.parametrize("told", ["soon", "-1", "61", "nan"])
+def test_a_time_for_work_that_is_none_is_refused(monkeypatch, told):
+    monkeypatch.setenv(agent.WORK_S, told)
+    with pytest.raises(BadInput, match=f"{agent.WORK_S} = '{told}': expected seconds from 0 to 60"):
+        agent.work_s()
+
+
 def test_a_name_that_is_not_known_is_refused_with_the_nearest_one(tmp_path):
     with pytest.raises(BadInput, match=r"did you mean replay-twice\?.*chaos reprise lab defects"):
         defects.named("replay-twize")
@@ -182,12 +231,12 @@ def test_the_page_on_detection_names_each_defect_with_its_check_and_each_experim
     page = (ROOT / "docs" / "detection.md").read_text()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| ")]
     told = {row[0]: (row[1].split()[0], row[2]) for row in rows if len(row) == 6 and row[0] != "defect"}
-    planted = [one for one in (*ALL, *sandbox.ALL) if one.experiment]
+    elsewhere = {"sandbox-pods", "agent-rollout", "agent-evicted", "agent-container-killed"}
+    planted = [one for one in (*ALL, *sandbox.ALL) if one.experiment and one.experiment not in elsewhere]
     assert told == {one.name: (one.check, one.experiment) for one in planted}
     clean = [row[0] for row in rows if len(row) == 4 and row[0] != "experiment"]
-    elsewhere = {"sandbox-pods"}
     assert clean == sorted({path.stem for path in (ROOT / "experiments").glob("*.json")} - elsewhere)
-    assert all(f"`{name}`" in page for name in elsewhere)
+    assert all(f"`{name}`" in page for name in elsewhere | {one.name for one in ALL if one.experiment in elsewhere})
 
 
 class Queue:

@@ -264,7 +264,9 @@ def test_the_embedded_platform_is_made_examined_and_ended(tmp_path: pathlib.Path
     found = doctor.examine(str(tmp_path / "lab.toml"))
     assert (found.platform, found.kind, found.can_begin) == ("small", "embedded", True)
     limited = [one.name for one in told(found, "experiment") if one.state != "ok"]
-    assert limited == ["sandbox-pods"], "a lab is made as large as each needs it, but on this machine"
+    assert limited == ["agent-container-killed", "agent-evicted", "agent-rollout", "sandbox-pods"], (
+        "a lab is made as large as each needs it, but on this machine"
+    )
     assert len(told(found, "experiment")) == len(list((ROOT / "experiments").rglob("*.json")))
     [stack] = re.findall(r"stack (lab-\w+)", says(found, "identity"))
     assert [one for one in starter.find() if stack in one.platform_file.read_text()] == []

@@ -42,9 +42,9 @@ def lacking() -> str | None:
 
 
 class Lab:
-    """`defect`: the one that its agents and its control plane have."""
+    """`env`: what its agents and its control plane are told besides, such as a defect."""
 
-    def __init__(self, folder: pathlib.Path, space: Space, kubeconfig: str, defect: str | None = None) -> None:
+    def __init__(self, folder: pathlib.Path, space: Space, kubeconfig: str, env: dict[str, str] | None = None) -> None:
         self.space, self._kubeconfig = space, kubeconfig
         self.overlay = folder / "k8s" / "overlays" / "lab"
         shutil.copytree(K8S, folder / "k8s")
@@ -57,20 +57,21 @@ class Lab:
                 text.replace("newName: reprise", f"newName: {name}").replace('newTag: "1"', f"newTag: {tag}")
             )
         self("apply", "-k", str(self.overlay))
-        if defect:
-            self.plant(defect)
+        if env:
+            self.set(env)
         self.ready()
 
     def ready(self) -> None:
         self("rollout", "status", "deployment", "--selector=app!=streamspace-session", f"--timeout={READY_S}s")
 
-    def plant(self, defect: str) -> None:
+    def set(self, env: dict[str, str]) -> None:
         parts = ("control-plane", "agent-a1", "agent-a2")
-        self("set", "env", *(f"deployment/{part}" for part in parts), f"REPRISE_LAB_DEFECT={defect}")
+        told = [f"{name}={value}" for name, value in env.items()]
+        self("set", "env", *(f"deployment/{part}" for part in parts), *told)
 
-    def __call__(self, *arguments: str) -> str:
+    def __call__(self, *arguments: str, given: str = "") -> str:
         command = ["kubectl", "--kubeconfig", self._kubeconfig, "--namespace", self.space.name, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, input=given, capture_output=True, text=True)
         assert done.returncode == 0, (arguments, done.stderr)
         return done.stdout
 
@@ -116,6 +117,10 @@ class Lab:
     def file(self, path: str) -> str:
         """Of the lab's volume."""
         return self("exec", "deployment/database", "--", "cat", f"/lab/{path}")
+
+    def put(self, path: str, text: str) -> None:
+        """Into the lab's volume."""
+        self("exec", "--stdin", "deployment/database", "--", "sh", "-c", f"cat > /lab/{path}", given=text)
 
     def verdict(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.file("runs/latest/verdict.json"))

@@ -1,13 +1,14 @@
 """Exposure: which commands crossed what was broken while it surely was. Without them nothing was tested.
 
 *during*: submitted surely after the fault was proven, and surely before its undo began or the platform saw the agent back.
-*in flight*: submitted surely before it struck, and not surely finished when it was proven (for a restart: when it was asked to
-end); nothing was at an agent that the platform surely called away when it was struck. Only commands count that were accepted
-or happened (a refused one tests nothing), are not exempt, and cross the broken component: for an agent, or its link, the
-session's row named it when the command was sent, and was watched then (a start: the row that it made). Where the store is
-away, or read-only, nothing should be accepted: there every call counts that reached the platform, and its answer is what is
-tested. A held fault needs n *during* of each kind in the contract's `exposure`, a crash or restart n *in flight*; 0 lost of n
-accepted ones excludes, with 95 % confidence, only loss rates above 1 - 0.05 ** (1/n).
+*in flight*: submitted surely before it struck, and not surely finished when it was proven (for a restart: when it was asked
+to end; a pod is, once the API says so); nothing was at an agent that the platform surely called away when it was struck.
+Only commands count that were accepted or happened (a refused one tests nothing), are not exempt, and cross the broken
+component: for an agent, or its link, the session's row named it when the command was sent, and was watched then (a start:
+the row that it made). Where the store is away, or read-only, nothing should be accepted: there every call counts that
+reached the platform, and its answer is what is tested. A held fault needs n *during* of each kind in the contract's
+`exposure`, a crash or restart n *in flight*; 0 lost of n accepted ones excludes, with 95 % confidence, only loss rates
+above 1 - 0.05 ** (1/n).
 """
 
 from collections.abc import Iterator

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import aiohttp
 import msgspec
 
-from chaosreprise.errors import RepriseError, Unreachable
+from chaosreprise.errors import BadInput, RepriseError, Unreachable
 from chaosreprise.lab import defects
 from chaosreprise.lab.doors import Doors
 from chaosreprise.lab.frames import Frames
@@ -31,6 +31,8 @@ from chaosreprise.stack.protocol import KEEPER_FILE
 
 FIRST_BACKOFF_S = 0.05
 CALL_LIMIT_S = 5.0
+WORK_S = "REPRISE_LAB_WORK_S"
+LONGEST_WORK_S = 60.0
 CAPACITY = {"maxSessions": 64, "cpu": "64", "memory": "128Gi", "storage": "100Gi"}
 
 
@@ -46,6 +48,7 @@ class Agent:
         defect = defects.chosen()
         self._hands, self._frames, self._lane = defect.of(Hands), defect.of(Frames)(), self._lane_of(defect)
         self._log = LabLog(folder)
+        self._work_s = work_s()
         self._serving: set[str] = set()  # sessions that this life has brought up: a figure for the heartbeat, no more
 
     def _lane_of(self, defect: defects.Defect) -> Lane:
@@ -130,25 +133,26 @@ class Agent:
     async def _beat(self, link: Saying) -> None:
         while True:
             beat = {"status": "online", "activeSessions": len(self._serving), "capacity": CAPACITY}
-            await _say(link, "heartbeat", beat)
+            await say(link, "heartbeat", beat)
             await asyncio.sleep(self._settings.heartbeat_s)
 
     async def _work(self, link: Saying, hands: Hands, commands: "asyncio.Queue[dict[str, Any]]") -> None:
         await self._lane.work(commands, lambda command: self._do(link, hands, command))
 
     async def _acknowledge(self, link: Saying, command: dict[str, Any]) -> None:
-        await _say(link, "ack", {"commandId": command["commandId"]})
+        await say(link, "ack", {"commandId": command["commandId"]})
 
     async def _do(self, link: Saying, hands: Hands, command: dict[str, Any]) -> None:
         number, payload = command["commandId"], command["payload"]
         await self._acknowledge(link, command)
+        await asyncio.sleep(self._work_s)
         try:
             order = order_of(command["action"], payload)
             done = await hands.do(order)
         except Unreachable:
             raise  # the keeper is gone, and with it this agent: nothing is known about the command
         except RepriseError as error:
-            await _say(link, "failed", {"commandId": number, "error": str(error)})
+            await say(link, "failed", {"commandId": number, "error": str(error)})
             return
         (self._serving.add if done.state == "running" else self._serving.discard)(order.session)
         report = {
@@ -157,8 +161,17 @@ class Agent:
             "state": done.state,
             "platformMetadata": done.pod,
         }
-        await _say(link, "status", report)
-        await _say(link, "complete", {"commandId": number, "result": {"state": done.state}})
+        await say(link, "status", report)
+        await say(link, "complete", {"commandId": number, "result": {"state": done.state}})
+
+
+def work_s() -> float:
+    """How long this agent has a command in its hands before it acts, as $REPRISE_LAB_WORK_S says; else no longer than it must."""
+    told = os.environ.get(WORK_S, "0")
+    with contextlib.suppress(ValueError):
+        if 0 <= (found := float(told)) <= LONGEST_WORK_S:
+            return found
+    raise BadInput(f"{WORK_S} = {told!r}: expected seconds from 0 to {LONGEST_WORK_S:g}")
 
 
 def main(name: str, folder: pathlib.Path) -> None:
@@ -174,5 +187,5 @@ async def _run(agent: Agent) -> None:
     await agent.run()
 
 
-async def _say(link: Saying, kind: str, payload: dict[str, Any]) -> None:
+async def say(link: Saying, kind: str, payload: dict[str, Any]) -> None:
     await link.send_str(msgspec.json.encode({"type": kind, "payload": payload}).decode())

@@ -327,6 +327,12 @@ class Platform(msgspec.Struct, frozen=True):
         return entry is not None and entry.how == KUBERNETES
 
     @property
+    def agent_pods(self) -> bool:
+        """Whether its agents are pods."""
+        agents = [entry for name, entry in self.file.components.items() if name.startswith("agents/")]
+        return bool(agents) and all(entry.how == KUBERNETES for entry in agents)
+
+    @property
     def witnesses(self) -> list[str]:
         """The evidence in which the sessions' own processes speak."""
         return [name for name, entry in self.file.evidence.items() if entry.kind == WITNESS]

@@ -32,6 +32,9 @@ Number = Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 t
 Seconds = Annotated[float, Meta(ge=0, le=3600, description="seconds from 0 to 3600")]
 
 
+PODS = {"session_pods": "sessions", "agent_pods": "agents"}  # a need -> the components that must be pods
+
+
 class Limits(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
     """`baseline_s`: how long steps and reads run before anything is broken."""
 
@@ -52,11 +55,17 @@ class Needs(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=Tru
     witness: bool = False
     registry: Registry | None = None
     session_pods: bool = False
+    agent_pods: bool = False
+
+    @property
+    def pods(self) -> str:
+        """What must be pods, by its name here; empty: nothing."""
+        return next((name for name in PODS if getattr(self, name)), "")
 
     @property
     def embeddable(self) -> bool:
         """Whether such a platform is made where none is named."""
-        return self.kind in kinds.BUILT_IN and not self.session_pods
+        return self.kind in kinds.BUILT_IN and not self.pods
 
     def by_group(self) -> dict[str, int]:
         """By groups of components, those that are not everywhere."""
@@ -66,11 +75,11 @@ class Needs(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=Tru
     def lab(self, lab: Lab) -> Lab:
         """The embedded platform, large enough. Raises BadInput when it can't be of that kind."""
         if not self.embeddable:
-            what = "session_pods = true" if self.session_pods else f"kind = {shown(self.kind)}"
+            what = f"{self.pods} = true" if self.pods else f"kind = {shown(self.kind)}"
             raise BadInput(
                 f"{WHERE}: needs.{what}: the embedded platform can't be one: set REPRISE_PLATFORM to the file of one"
             )
-        sizes = [name for name in self.__struct_fields__ if name not in ("kind", "registry", "session_pods")]
+        sizes = [name for name in self.__struct_fields__ if name not in ("kind", "registry", *PODS)]
         at_least = {name: max(getattr(lab, name), getattr(self, name)) for name in sizes}
         registry = self.registry or lab.registry
         return msgspec.structs.replace(lab, serves=self.kind, registry=registry, **at_least)

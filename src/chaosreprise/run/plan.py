@@ -23,7 +23,7 @@ from chaosreprise.moments.needs import unseen
 from chaosreprise.platform import interpreters
 from chaosreprise.platform.adapter import SECONDS, Component, Description
 from chaosreprise.platform.file import WITNESS, Platform
-from chaosreprise.run.contract import Arguments
+from chaosreprise.run.contract import PODS, Arguments
 from chaosreprise.run.method import ALL, LINKS, SEND, SESSIONS, Batch, Wanted
 from chaosreprise.workload import plan as workload
 
@@ -366,11 +366,12 @@ def check_needs(arguments: Arguments, platform: Platform, components: list[Compo
             f'{platform.path}: no evidence is of kind = "{WITNESS}", which this experiment needs (needs.witness): '
             "leave REPRISE_PLATFORM out, and a platform is made that has one, or make the sessions' template one that speaks"
         )
-    if arguments.needs.session_pods and not platform.session_pods:
-        raise NotPossible(
-            f'{platform.path}: components.{SESSIONS}.how is not "kubernetes", and this experiment needs sessions that are pods '
-            "(needs.session_pods): name a platform in a cluster"
-        )
+    for need, group in PODS.items():
+        if getattr(arguments.needs, need) and not getattr(platform, need):
+            raise NotPossible(
+                f'{platform.path}: components.{group}.how is not "kubernetes", and this experiment needs {group} that are pods '
+                f"(needs.{need}): name a platform in a cluster"
+            )
     for group, wanted in arguments.needs.by_group().items():
         there = sum(component.group == group for component in components)
         if there < wanted:

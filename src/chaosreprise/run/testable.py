@@ -10,6 +10,7 @@ from chaosreprise.platform import figures
 from chaosreprise.platform.file import Platform
 from chaosreprise.platform.said import Said
 from chaosreprise.run import plan
+from chaosreprise.run.contract import PODS
 from chaosreprise.run.looking import Look
 
 SHOWN = 3  # experiments named for one criterion
@@ -55,10 +56,9 @@ def _parts(there: Look, requested: Platform) -> dict[str, int]:
         for name, least in experiment.needs.items():
             enough[name] = max(least, enough.get(name, 0))
     if requested.file.kind == "embedded":
-        return enough | {"session_pods": 0}  # it is made as each of them needs it, but never in a cluster
+        return enough | dict.fromkeys(PODS, 0)  # it is made as each of them needs it, but never in a cluster
     groups = [one.group for one in there.components]
     heard = {
         "witness": int(bool(there.platform.witnesses)),
-        "session_pods": int(there.platform.session_pods),
-    }
+    } | {need: int(getattr(there.platform, need)) for need in PODS}
     return enough | heard | {"agents": len(there.agents), "control_planes": max(1, groups.count(plan.CONTROL_PLANE))}

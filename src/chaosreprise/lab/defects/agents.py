@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 
-from chaosreprise.lab.agent import Agent, Saying
+from chaosreprise.lab.agent import Agent, Saying, say
 from chaosreprise.lab.hands import Hands, LoggedSlots
 from chaosreprise.lab.lane import Command
 from chaosreprise.lab.settings import Settings
@@ -43,6 +43,31 @@ class AcknowledgesOnReceipt(Agent):
 
     async def _begin(self, link: Saying, hands: Hands, taken: "asyncio.Queue[Command]") -> None:
         await super()._work(link, hands, taken)
+
+
+class DoneAtTheEnd(AcknowledgesOnReceipt):
+    """Asked to end, an agent reports as complete whatever it has taken."""
+
+    def __init__(self, name: str, folder: pathlib.Path, settings: Settings) -> None:
+        super().__init__(name, folder, settings)
+        self._in_hand: set[str] = set()
+
+    async def _serve(self, link: aiohttp.ClientWebSocketResponse) -> None:
+        self._in_hand.clear()
+        try:
+            await super()._serve(link)
+        except asyncio.CancelledError:
+            for number in self._in_hand:
+                await say(link, "complete", {"commandId": number, "result": {}})
+            raise
+
+    async def _acknowledge(self, link: Saying, command: Command) -> None:
+        self._in_hand.add(command["commandId"])
+        await super()._acknowledge(link, command)
+
+    async def _do(self, link: Saying, hands: Hands, command: Command) -> None:
+        await super()._do(link, hands, command)
+        self._in_hand.discard(command["commandId"])
 
 
 class Whichever:

@@ -73,6 +73,16 @@ LOST = (
         "a control plane that is asked to end writes off as done what it has sent and nobody has acknowledged",
         {"Outbox": "outbox.WrittenOffAtTheEnd"}, label="silent", also=("residue", "lifecycle"),
     ),
+    Defect(
+        "done-at-the-end", "lost", "agent-rollout",
+        "an agent that is asked to end reports as complete whatever it has taken, done or not",
+        {"Agent": "agents.DoneAtTheEnd"}, label="silent", also=("residue", "lifecycle"),
+    ),
+    Defect(
+        "goodbye-is-the-end", "lost", "agent-evicted",
+        "what was sent to an agent that closes its connection in order is not given again: who says goodbye has nothing left to do",
+        {"Switchboard": "sockets.GoodbyeIsTheEnd"}, label="stuck", also=("residue", "lifecycle"),
+    ),
 )  # fmt: skip
 DUPLICATE = (
     Defect(

@@ -4,6 +4,8 @@ import contextlib
 import time
 from typing import Any
 
+from aiohttp import WSCloseCode
+
 from chaosreprise.lab.database import Connection, StoreAway
 from chaosreprise.lab.defects.roster import KnowsLives
 from chaosreprise.lab.sockets import Link, Payload, Switchboard
@@ -79,3 +81,22 @@ class NotTwiceToOneLife(Switchboard):
         given = [command for command in commands if command.id not in written]
         await super()._send(link, given)
         written.update(command.id for command in given)
+
+
+class GoodbyeIsTheEnd(Switchboard):
+    """What was sent to an agent that has closed its connection in order is not given again: it said goodbye, so it had no more to do."""
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._given: dict[str, set[str]] = {}
+        self._over: set[str] = set()
+
+    async def _send(self, link: Link, commands: list[Command]) -> None:
+        left = [command for command in commands if command.id not in self._over]
+        self._given.setdefault(link.agent, set()).update(command.id for command in left)
+        await super()._send(link, left)
+
+    async def _listen(self, link: Link) -> None:
+        await super()._listen(link)
+        if link.socket.close_code == WSCloseCode.OK:
+            self._over |= self._given.pop(link.agent, set())

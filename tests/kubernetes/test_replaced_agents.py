@@ -1,0 +1,100 @@
+"""Agents of the lab that are replaced in the cluster, by a release or by the maintenance of a node, with commands in their hands."""
+
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+
+import pytest
+from clusters import Space
+from inpods import Lab, lacking
+from runs import ROOT, unproven
+
+pytestmark = [pytest.mark.kubernetes, pytest.mark.thorough, pytest.mark.timeout(1800)]
+RUN_S = 900.0
+WORK = {"REPRISE_LAB_WORK_S": "8"}  # what the API takes to end a pod passes while commands are in its hands
+KINDS = {
+    "agent-rollout": "agents.rollout_restart",
+    "agent-evicted": "agents.evict",
+    "agent-container-killed": "agents.kill_container",
+}
+NEED = json.loads((ROOT / "experiments" / "agent-rollout.json").read_text())["configuration"]["exposure"]
+
+
+@pytest.fixture
+def lab(space: Space, tmp_path: pathlib.Path, request: pytest.FixtureRequest) -> Iterator[Lab]:
+    if "KUBECONFIG" not in os.environ:
+        pytest.skip("no Kubernetes with nodes: KUBECONFIG is not set")
+    if why := lacking():
+        pytest.skip(why)
+    found = Lab(tmp_path, space, os.environ["KUBECONFIG"], WORK | getattr(request, "param", {}))
+    try:
+        yield found
+    finally:
+        found.end()
+
+
+def ran(lab: Lab, name: str) -> bool:
+    """Whether the run of an experiment ended well."""
+    lab.start(name, "--no-version-check", "run", f"/experiments/{name}.json")
+    return lab.ended(name, RUN_S)
+
+
+def test_each_experiment_passes_with_commands_in_the_hands_of_who_is_replaced(lab: Lab) -> None:
+    for name, kind in KINDS.items():
+        before = pods(lab)
+        well = ran(lab, name)
+        verdict = lab.verdict()
+        assert (well, verdict["verdict"]) == (True, "true"), lab.said(name)
+        assert [one["kind"] for one in verdict["faults"]] == [kind]
+        for op in ("stop", "hibernate", "wake"):
+            told = verdict["exposure"][op]
+            assert told["measure"] == "in_flight"
+            assert told["in_flight"] >= told["need"] == NEED, lab.said(name)
+        assert unproven(name, verdict) == set(), lab.said(name)
+        assert len(pods(lab) - before) == (name != "agent-container-killed"), "one agent is another pod"
+
+
+def pods(lab: Lab) -> set[str]:
+    return set(lab("get", "pods", "--selector=app=lab-agent", "--output=jsonpath={.items[*].metadata.uid}").split())
+
+
+@pytest.mark.parametrize(
+    ("lab", "name", "label"),
+    [
+        ({"REPRISE_LAB_DEFECT": "done-at-the-end"}, "agent-rollout", "silent"),
+        ({"REPRISE_LAB_DEFECT": "goodbye-is-the-end"}, "agent-evicted", "stuck"),
+    ],
+    indirect=["lab"],
+)
+def test_commands_that_go_with_a_polite_end_are_found(lab: Lab, name: str, label: str) -> None:
+    assert not ran(lab, name)
+    lost = lab.verdict()["checks"]["lost"]
+    assert lost["verdict"] == "false", lab.said(name)
+    assert all(witness["label"] == label for witness in lost["witnesses"]), lost
+
+
+DENIED = {
+    "name": "deny",
+    "type": "action",
+    "provider": {"type": "python", "module": "chaosreprise.actions.control_plane"},
+}
+HOW = {"func": "deny_network", "arguments": {"port": 8000, "hold_s": 5.0}}
+
+
+def test_a_denial_that_this_network_ignores_is_no_pass(lab: Lab) -> None:
+    """Where the network knows policies, nothing is accepted while it holds: that is no pass either."""
+    stated = json.loads((ROOT / "experiments" / "agent-rollout.json").read_text())
+    stated["method"][0] = DENIED | {"provider": DENIED["provider"] | HOW}
+    stated["rollbacks"][0]["provider"]["module"] = DENIED["provider"]["module"]
+    lab.put("denied.json", json.dumps(stated))
+    lab.start("denied", "--no-version-check", "run", "/lab/denied.json")
+    assert not lab.ended("denied", RUN_S)
+    verdict = lab.verdict()
+    assert verdict["verdict"] == "unknown", lab.said("denied")
+    [fault] = verdict["faults"]
+    assert (fault["kind"], fault["end"]) == ("control-plane.deny_network", "clean")
+    assert fault["proven"] is None, lab.said("denied")
+    assert "still accepts connections" in lab.said("denied")
+    assert "it was injected but not proven" in lab.said("denied")
+    assert not lab("get", "networkpolicies", "--output=name")
