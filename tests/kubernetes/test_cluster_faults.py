@@ -16,7 +16,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import linkwire
@@ -33,6 +33,7 @@ from chaosreprise.kubernetes.marks import ANNOTATION
 from chaosreprise.links.client import Toxiproxy
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(300)]
+Deployment = Callable[[], Any]
 WITH, PORT, PLATFORM = 2, 8080, "pods@here"
 READY_S = 90.0
 eventually = functools.partial(linkwire.eventually, within_s=READY_S)
@@ -216,6 +217,60 @@ def test_a_rollout_restart_makes_every_pod_a_new_one(space: Space, path: pathlib
     space.apps.patch_namespaced_deployment("k1", space.name, {"spec": {"paused": True}})
     with pytest.raises(NotPossible, match="k1 is paused"):
         plan(path, "rollout_restart")
+
+
+CONFIG = {"metadata": {"name": "c1"}, "data": {"a": "b"}}
+
+
+@pytest.fixture
+def configured(space: Space, path: pathlib.Path) -> Deployment:
+    """`k2`, the pods of which start as long as there is a ConfigMap."""
+    space.core.create_namespaced_config_map(space.name, CONFIG)
+    space.make("k2", replicas=WITH, envFrom=[{"configMapRef": {"name": "c1"}}], **serving(space))
+    assert eventually(lambda: space.get("k2").status.ready_replicas == WITH)
+    written(path.parent, space, "session=k2")
+    return lambda: space.get("k2")
+
+
+@pytest.mark.thorough
+def test_a_restart_of_which_no_new_pod_becomes_ready_is_rolled_back_and_said_not_to_be_proven(
+    space: Space, configured: Deployment, warden: client.Warden
+) -> None:
+    space.core.delete_namespaced_config_map("c1", space.name)
+    before, whole = {*pods(space)}, configured()
+    with pytest.raises(
+        NotProven, match=r"does a new one become ready\? Its Deployment is rolled back .* undone \(clean\)"
+    ):
+        inject(warden, "rollout_restart")
+    after = configured()
+    assert (after.spec.template, after.metadata.annotations.keys()) == (
+        whole.spec.template,
+        whole.metadata.annotations.keys(),
+    )
+    assert before <= {*pods(space)}
+    assert eventually(lambda: {*pods(space)} == before)
+
+
+@pytest.mark.thorough
+def test_a_restart_that_is_stuck_once_its_old_pods_have_gone_is_rolled_back_too(
+    space: Space, configured: Deployment, warden: client.Warden
+) -> None:
+    strategy = {"type": "Recreate", "rollingUpdate": None}
+    space.apps.patch_namespaced_deployment("k2", space.name, {"spec": {"strategy": strategy}})
+    space.core.delete_namespaced_config_map("c1", space.name)
+    assert inject(warden, "rollout_restart")["count"] == WITH
+    restarted = configured().spec.template.metadata.annotations
+
+    def mend() -> None:
+        assert eventually(lambda: configured().spec.template.metadata.annotations != restarted)
+        space.core.create_namespaced_config_map(space.name, CONFIG)
+
+    mending = threading.Thread(target=mend)
+    mending.start()
+    assert undo(warden) == "clean by rollback"
+    mending.join()
+    assert ANNOTATION not in configured().metadata.annotations
+    space.core.delete_namespaced_config_map("c1", space.name)
 
 
 def test_a_container_is_killed_in_a_pod_that_stays(space: Space, path: pathlib.Path, warden: client.Warden) -> None:

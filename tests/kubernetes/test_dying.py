@@ -1,6 +1,7 @@
 """Whoever made a fault is gone, frozen, or has lost the API server, at whatever moment: the object is whole again, once and by its lease.
 
 Faults are made on an API server of our own, without the rest of a run, by processes and pods that hold them (`striking`).
+A node is gone when its kubelet and the run's pod are frozen: REPRISE_TEST_KUBELET says which one may be, as NODE:PID of this machine.
 """
 
 import asyncio
@@ -31,27 +32,32 @@ from chaosreprise.kubernetes.where import Where
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(300)]
 WITHIN_S = 150.0
 LONG_S, SHORT_S = 1000.0, 3.0
+POD_S, FROZEN_S = 20.0, 60.0
 SELECTOR = {"session": "k1"}
 OFTEN = ("take_away", "taint_node")
 EACH = [kind if kind in OFTEN else pytest.param(kind, marks=pytest.mark.thorough) for kind in striking.KINDS]
 NODES = [kind for kind in striking.KINDS if kind.endswith("node")]
+KUBELET = "REPRISE_TEST_KUBELET"
 
 
 @pytest.fixture
 def space(own: Space) -> Iterator[Space]:
     """With all that faults are made on; nothing runs."""
-    furnish(own)
-    for kind in NODES:
-        own.core.create_node({"metadata": {"name": striking.node_of(own.name, kind)}})
-    yield own
-    for kind in NODES:
-        own.core.delete_node(striking.node_of(own.name, kind))
+    with furnished(own):
+        yield own
 
 
-def furnish(space: Space) -> None:
-    space.make("k1", replicas=2)
+@contextlib.contextmanager
+def furnished(space: Space) -> Iterator[None]:
+    for name in ("k1", "k2"):
+        space.make(name, replicas=2)
     body = {"metadata": {"name": "s1"}, "spec": {"selector": SELECTOR, "ports": [{"port": 80}]}}
     space.core.create_namespaced_service(space.name, body)
+    for kind in NODES:
+        space.core.create_node({"metadata": {"name": striking.node_of(space.name, kind)}})
+    yield
+    for kind in NODES:
+        space.core.delete_node(striking.node_of(space.name, kind))
 
 
 def speak(space: Space, ask: Callable[[Api], Awaitable[Any]]) -> Any:
@@ -68,6 +74,7 @@ def state(space: Space) -> dict[str, Any]:
     policies = client.NetworkingV1Api(space.api).list_namespaced_network_policy(space.name).items
     found = {
         "take_away": (k1 := space.get("k1"), k1.spec.replicas),
+        "rollout_restart": (k2 := space.get("k2"), k2.spec.template.metadata.annotations),
         "interpose": (s1 := space.core.read_namespaced_service("s1", space.name), s1.spec.selector),
     } | {
         kind: (one, (one.spec.unschedulable, [each.key for each in one.spec.taints or [] if "reprise" in each.key]))
@@ -80,7 +87,7 @@ def state(space: Space) -> dict[str, Any]:
 
 def versions(space: Space) -> list[str]:
     return [
-        space.get("k1").metadata.resource_version,
+        *(space.get(name).metadata.resource_version for name in ("k1", "k2")),
         space.core.read_namespaced_service("s1", space.name).metadata.resource_version,
         *(space.core.read_node(striking.node_of(space.name, kind)).metadata.resource_version for kind in NODES),
     ]
@@ -274,29 +281,40 @@ def pods(tmp_path: pathlib.Path) -> Iterator[Space]:
         pytest.skip(NO_IMAGE)
     found = Space(tmp_path, os.environ["KUBECONFIG"])
     try:
-        furnish(found)
-        yield found
+        with furnished(found):
+            yield found
     finally:
         found.core.delete_collection_namespaced_pod(found.name, grace_period_seconds=0)
         found.end()
 
 
-def start(space: Space, *kinds: str) -> None:
+@pytest.fixture
+def reaper(pods: Space, chaos: pathlib.Path, tmp_path: pathlib.Path) -> Iterator[Reaper]:
+    found = Reaper(chaos, written(tmp_path, pods, "session=k1"))
+    yield found
+    assert eventually(lambda: found.said("looks after"), WITHIN_S)
+    assert found.end() == 0, found.lines
+
+
+def start(space: Space, *kinds: str, **spec: Any) -> None:
     """A pod that makes faults and holds them, and is not started again."""
     kubeconfig = space.kubeconfig.read_text()
-    verbs = ("get", "patch")
-    space.account(*((verb, group, of) for verb in verbs for group, of in (("apps", "deployments"), ("", "services"))))
+    rules = [
+        (verb, group, of) for verb in ("get", "patch") for group, of in (("apps", "deployments"), ("", "services"))
+    ]
+    rules += [(verb, "networking.k8s.io", "networkpolicies") for verb in ("get", "create", "delete")]
+    space.account(*rules, everywhere=[("get", "", "nodes"), ("patch", "", "nodes")])
     space.kubeconfig.write_text(kubeconfig)
-    command = ["python3", "-c", pathlib.Path(striking.__file__).read_text(), space.name, "", "20", *kinds]
+    command = ["python3", "-c", pathlib.Path(striking.__file__).read_text(), space.name, "", str(POD_S), *kinds]
     container = {
         "name": "main",
         "image": IMAGE,
         "imagePullPolicy": "Never",
         "command": command,
         "stdin": True,
-        "resources": {"limits": {"memory": "160Mi"}},
+        "resources": {"limits": {"memory": "160Mi"}, "requests": {"cpu": "1m"}},
     }
-    spec = {"restartPolicy": "Never", "serviceAccountName": "reprise", "containers": [container]}
+    spec |= {"restartPolicy": "Never", "serviceAccountName": "reprise", "containers": [container]}
     space.core.create_namespaced_pod(space.name, {"metadata": {"name": "run"}, "spec": spec})
 
 
@@ -316,22 +334,70 @@ def ended(space: Space) -> str:
     return "gone"
 
 
+def differing(space: Space, whole: dict[str, Any]) -> set[str]:
+    found = state(space)
+    return {kind for kind in striking.KINDS if found[kind] != whole[kind]}
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize(("how", "says"), [(kill, "gone"), (evict, "gone"), ("eat", "OOMKilled")])
 def test_the_pod_that_made_it_is_killed_evicted_or_out_of_memory_and_it_is_whole_by_its_lease(
-    pods: Space, chaos: pathlib.Path, tmp_path: pathlib.Path, how: Any, says: str
+    pods: Space, reaper: Reaper, how: Any, says: str
 ) -> None:
     whole = state(pods)
-    reaper = Reaper(chaos, written(tmp_path, pods, "session=k1"))
+    start(pods, *striking.KINDS, *(["eat"] if how == "eat" else []))
+    assert eventually(lambda: differing(pods, whole) == {*striking.KINDS}, WITHIN_S), ended(pods)
+    if how != "eat":
+        how(pods)
+    assert eventually(lambda: ended(pods) == says, WITHIN_S), ended(pods)
+    assert eventually(lambda: state(pods) == whole, WITHIN_S)
+    assert all(eventually(lambda: reaper.said(f"fault r1/{kind} was left, ")) for kind in striking.KINDS)  # noqa: B023
+
+
+def processes_of(space: Space) -> list[int]:
+    """Of its pods, those that are named after it."""
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if space.name.encode() in path.read_bytes().split(b"\0"):
+                found.append(int(path.parent.name))
+    return found
+
+
+def renewed(space: Space, node: str) -> Any:
+    """When its kubelet last said that it lives."""
+    return client.CoordinationV1Api(space.api).read_namespaced_lease(node, "kube-node-lease").spec.renew_time
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("node_too", [False, True], ids=["pod", "node"])
+def test_a_run_whose_pod_or_node_is_frozen_has_left_nothing_by_its_lease_and_undoes_nothing_when_it_wakes_up(
+    pods: Space, reaper: Reaper, node_too: bool
+) -> None:
+    if node_too and KUBELET not in os.environ:
+        pytest.skip(f"no node may be frozen: {KUBELET} is not set to NODE:PID of a kubelet of this machine")
+    node, _, kubelet = os.environ.get(KUBELET, "").partition(":")
+    whole = state(pods)
+    start(pods, *striking.KINDS, "late", **({"nodeName": node} if node_too else {}))
+    assert eventually(lambda: differing(pods, whole) == {*striking.KINDS}, WITHIN_S), ended(pods)
+    if not (frozen := processes_of(pods)):
+        pytest.skip("the processes of pods are not of this machine")
+    frozen += [int(kubelet)] if node_too else []
     try:
-        start(pods, "take_away", "interpose", *(["eat"] if how == "eat" else []))
-        assert eventually(lambda: state(pods)["interpose"] != whole["interpose"], WITHIN_S)
-        if how != "eat":
-            how(pods)
-        assert eventually(lambda: ended(pods) == says, WITHIN_S), ended(pods)
-        assert eventually(lambda: state(pods) == whole, WITHIN_S)
-        assert eventually(lambda: reaper.said("fault r1/take_away was left, "))
-        assert eventually(lambda: reaper.said("fault r1/interpose was left, "))
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        said = renewed(pods, node) if node_too else None
+        assert eventually(lambda: state(pods) == whole, FROZEN_S)
+        assert not node_too or renewed(pods, node) == said
+        generation = pods.get("k1").metadata.generation
     finally:
-        assert eventually(lambda: reaper.said("looks after"), WITHIN_S)
-        assert reaper.end() == 0, reaper.lines
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
+    assert all(eventually(lambda: reaper.said(f"fault r1/{kind} was left, ")) for kind in striking.KINDS)  # noqa: B023
+
+    def told() -> list[str]:
+        return str(pods.core.read_namespaced_pod_log("run", pods.name)).splitlines()
+
+    assert eventually(lambda: len(told()) > 1, WITHIN_S), told()
+    assert json.loads(told()[1]) == [on_pods.SOMEBODY] * len(striking.KINDS)
+    assert (state(pods), pods.get("k1").metadata.generation) == (whole, generation)

@@ -74,8 +74,11 @@ def test_a_lab_that_loses_commands_is_found_out_there_and_its_job_has_failed(lab
 
 
 @pytest.mark.thorough
-def test_the_pod_of_a_run_is_killed_while_an_agent_is_away_and_the_reaper_brings_that_back(lab: Lab) -> None:
-    lab.start("run")
+@pytest.mark.parametrize("told", [False, True], ids=["killed", "told to end"])
+def test_an_agent_that_is_away_comes_back_when_the_pod_of_its_run_ends_by_the_run_or_else_by_the_reaper(
+    lab: Lab, told: bool
+) -> None:
+    lab.start("run", shareProcessNamespace=True)
 
     def away() -> list[str]:
         found = lab.space.apps.list_namespaced_deployment(lab.space.name).items
@@ -84,9 +87,13 @@ def test_the_pod_of_a_run_is_killed_while_an_agent_is_away_and_the_reaper_brings
     assert eventually(lambda: away() or lab.conditions("run"), RUN_S)
     assert away(), lab.said("run")
     [broken] = away()
-    lab("delete", "pod", "--selector=job-name=run", "--grace-period=0", "--force")
+    if told:
+        lab("delete", "pod", "--selector=job-name=run", "--wait=false")
+    else:
+        lab.kill("run")
     assert eventually(lambda: not away(), FAULT_S)
     lab("rollout", "status", f"deployment/{broken}", "--timeout=60s")
     assert lab("get", "deployment", broken, "--output=jsonpath={.spec.replicas}") == "1"
-    assert f"deployments/{broken}: fault " in lab("logs", "deployment/reprise-reaper")
+    by_reaper = f"deployments/{broken}: fault " in lab("logs", "deployment/reprise-reaper")
+    assert by_reaper is not told
     assert not lab.ended("run", FAULT_S), "a Job is not tried again"

@@ -99,6 +99,25 @@ def test_what_somebody_else_has_changed_since_stays_as_it_is_without_the_mark(sp
     assert state(space) == (1, False)
 
 
+@pytest.mark.parametrize("through", [False, True])
+def test_a_restart_is_rolled_back_where_it_is_stuck_and_left_where_it_is_through(space: Space, through: bool) -> None:
+    made, before = ({"spec": {"template": {"metadata": {"annotations": {"at": at}}}}} for at in ("now", None))
+    undo = marks.Undo("r1/f1", 0.0, made, before, once=True)
+    if through:
+        space.scale("k1", 0)
+
+    async def restart(api: Api) -> None:
+        path = deployments.path(api, "k1")
+        await marks.begin(api, path, lambda: api.get(path), undo)
+
+    speak(space, restart)
+    status = {"observedGeneration": space.get("k1").metadata.generation}  # where no controller says so
+    space.apps.patch_namespaced_deployment_status("k1", space.name, {"status": status})
+    assert eventually(lambda: reap(space) == [("deployments/k1", "r1/f1", "undone")])
+    assert state(space)[1] is False
+    assert (space.get("k1").spec.template.metadata.annotations == {"at": "now"}) is through
+
+
 def test_an_object_that_is_the_fault_is_deleted_and_one_of_somebody_else_is_not(space: Space) -> None:
     for name, annotations in (("left", marks.marked(marks.Undo("r1/f1", 0.0))), ("other", {})):
         body = POLICY | {"metadata": {"name": name, "annotations": annotations}}

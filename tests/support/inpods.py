@@ -70,10 +70,13 @@ class Lab:
         self("set", "env", *(f"deployment/{part}" for part in parts), *told)
 
     def __call__(self, *arguments: str, given: str = "") -> str:
-        command = ["kubectl", "--kubeconfig", self._kubeconfig, "--namespace", self.space.name, *arguments]
-        done = subprocess.run(command, input=given, capture_output=True, text=True)
+        done = self._ask(*arguments, given=given)
         assert done.returncode == 0, (arguments, done.stderr)
         return done.stdout
+
+    def _ask(self, *arguments: str, given: str = "") -> "subprocess.CompletedProcess[str]":
+        command = ["kubectl", "--kubeconfig", self._kubeconfig, "--namespace", self.space.name, *arguments]
+        return subprocess.run(command, input=given, capture_output=True, text=True)
 
     def shell(self, line: str, folder: pathlib.Path | None = None) -> str:
         """A command as somebody would type it in the checkout, or in a folder like it."""
@@ -89,21 +92,23 @@ class Lab:
         assert done.returncode == 0, (line, done.stdout, done.stderr)
         return done.stdout
 
-    def start(self, name: str, *arguments: str) -> None:
-        """A Job of the CronJob; `arguments` instead of its own."""
+    def start(self, name: str, *arguments: str, **spec: Any) -> None:
+        """A Job of the CronJob; `arguments` instead of its own, and more in the `spec` of its pod."""
         made = json.loads(self("create", "job", "--from=cronjob/reprise", name, "--dry-run=client", "--output=json"))
+        pod = made["spec"]["template"]["spec"]
+        pod |= spec
         if arguments:
-            made["spec"]["template"]["spec"]["containers"][0]["args"] = [*arguments]
+            pod["containers"][0]["args"] = [*arguments]
         file = self.overlay / f"{name}.json"
         file.write_text(json.dumps(made))
         self("create", "--filename", str(file))
 
     def said(self, name: str) -> str:
-        done = subprocess.run(
-            ["kubectl", "--kubeconfig", self._kubeconfig, "--namespace", self.space.name, "logs", f"job/{name}"],
-            capture_output=True, text=True,
-        )  # fmt: skip
-        return done.stdout
+        return self._ask("logs", f"job/{name}").stdout
+
+    def kill(self, name: str) -> None:
+        """All of its processes at once, which its pod must share: one that is deleted is told to end first, by force too."""
+        self._ask("exec", f"job/{name}", "--", "sh", "-c", "kill -KILL -1")
 
     def ended(self, name: str, within_s: float) -> bool:
         """Whether it ended well. Waits for that."""

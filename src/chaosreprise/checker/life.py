@@ -42,6 +42,10 @@ UNDONE_BY = {
         "it ended before its time: somebody else had changed what it had changed",
         f"find out who changes the platform's settings, then {AGAIN}",
     ),
+    "rollback": (
+        "it did not come to its end: no new pod became ready, and the Deployment was rolled back to its former template",
+        "see what its new pods wait for (`kubectl describe pod`), then " + AGAIN,
+    ),
     "stop": ("it was undone by `chaos reprise stop` before its time", AGAIN),
 }
 

@@ -20,7 +20,7 @@ from typing import Any, Self
 import msgspec
 
 from chaosreprise.errors import NotAllowed, RepriseError, RunBroken, Unreachable, complain
-from chaosreprise.faults import ledger, protocol
+from chaosreprise.faults import ledger, protocol, registry
 from chaosreprise.faults.base import Context
 from chaosreprise.faults.ledger import Record, lock
 from chaosreprise.faults.lives import Lives, Tell
@@ -31,7 +31,7 @@ from chaosreprise.procs import peer_uid
 __all__ = ["Healed", "Warden", "exchange", "heal", "heal_all", "lock", "take_over"]
 
 READY_S = 30.0  # it may have to wait until the warden of a killed run has undone its faults
-ANSWER_S = 60.0
+ANSWER_S = 60.0  # and the longest undo of what was injected
 END_S = 45.0
 LOCK_WAIT_S = 30.0
 # By these variables CI systems find and kill what a job left running: the warden must live until it has undone.
@@ -80,6 +80,7 @@ class Warden:
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
         self._took_over = False
+        self._undo_s = 0.0
 
     @classmethod
     def start(
@@ -147,6 +148,8 @@ class Warden:
         From any thread: requests of several go on beside each other.
         """
         request = protocol.Request(id=next(self._ids), do=do, **fields)
+        if do == "inject":
+            self._undo_s = max(self._undo_s, registry.get(request.kind).undo_s)
         try:
             answer = self._ask(request)
         except TimeoutError as error:
@@ -188,7 +191,7 @@ class Warden:
 
     def _ask(self, request: protocol.Request) -> dict[str, Any]:
         """One request on a connection of its own; asked twice, since the same id gives the same answer."""
-        deadline = time.monotonic() + ANSWER_S + patience_s(request.at)
+        deadline = time.monotonic() + ANSWER_S + self._undo_s + patience_s(request.at)
         for last in (False, True):
             try:
                 return exchange(self._address, request, deadline)

@@ -231,8 +231,8 @@ class Awaited(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Fault(Timed, tag="fault"):
-    """A state that a fault reached. `lease_end` is CLOCK_BOOTTIME; `by` says who undid it (run, owner, warden, keeper, lease, guard, stop, heal),
-    or who had ended it before (server, database, somebody else).
+    """A state that a fault reached. `lease_end` is CLOCK_BOOTTIME; `by` says who undid it (run, owner, warden, keeper, lease, guard, stop, heal; rollback: of
+    a restart that was stuck), or who had ended it before (server, database, somebody else).
 
     `moment`: what it waited for between `armed` and `injected`.
     """

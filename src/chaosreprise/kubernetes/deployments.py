@@ -48,6 +48,14 @@ def is_ready(pod: Object) -> bool:
     return conditions.get("Ready") == "True" and "deletionTimestamp" not in pod["metadata"]
 
 
+def is_through(deployment: Object) -> bool:
+    """All its pods are of its newest template, and are available."""
+    status, wanted = deployment.get("status") or {}, deployment["spec"]["replicas"]
+    seen = status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
+    counts = [status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas")]
+    return seen and counts == [wanted] * len(counts)
+
+
 def selects(selector: Object | None, labels: dict[str, str]) -> bool:
     """Whether a LabelSelector selects what has these labels; none selects nothing."""
     if selector is None:

@@ -2,7 +2,8 @@
 
 It is an annotation, `chaosreprise/undo`, set by the same patch as the fault: {mark, lease_s, since, made, before}, the latter two merge patches.
 So whoever may patch the object can undo it, whatever has become of the run, and nothing but what still is as the fault had made it.
-Without `before` the object as a whole is the fault: undone it is by being deleted.
+Without `before` the object as a whole is the fault: undone it is by being deleted. What a Deployment does once (`once`) is left as it is when that is
+through: only what is stuck is taken back.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ from typing import Any
 import msgspec
 
 from chaosreprise.errors import NotPossible, Unreachable
+from chaosreprise.kubernetes import deployments
 from chaosreprise.kubernetes.api import Api, Conflict
 
 ANNOTATION = "chaosreprise/undo"
@@ -32,6 +34,7 @@ class Undo(msgspec.Struct, frozen=True, omit_defaults=True):
     made: Object = {}
     before: Object | None = None
     since: float = 0.0
+    once: bool = False
 
 
 def of(found: Object) -> Undo | None:
@@ -70,7 +73,8 @@ async def take_off(api: Api, path: str, found: Object, undo: Undo) -> bool:
             await api.delete(path, {"preconditions": metadata})
         return True
     still = _has(found, undo.made)
-    await _patch(api, path, found, {ANNOTATION: None}, _restored(found, undo.made, undo.before) if still else {})
+    back = still and not (undo.once and deployments.is_through(found))
+    await _patch(api, path, found, {ANNOTATION: None}, _restored(found, undo.made, undo.before) if back else {})
     return still
 
 
