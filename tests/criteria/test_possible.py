@@ -85,7 +85,7 @@ def test_without_a_ledger_of_effects_no_experiment_that_requires_it_can_be_run()
     levels = criteria.levels_of({"rows"}, [], GIVEN)
     assert {"lost", "duplicate", "residue"} & set(levels) == set()
     assert {"denied", "misassigned", "lifecycle", "dishonest"} <= set(levels)
-    assert found(levels=levels)["SI-3.1"].why == "agent-crash: lost can't be judged"
+    assert found(levels=levels)["SI-3.1"].why == "agent-container-killed: lost can't be judged"
     assert found(levels=levels)["SI-3.2"].by == ["agent-failover-by-rows"], "which goes by rows and answers"
 
 
