@@ -303,6 +303,7 @@ def start(space: Space, *kinds: str, **spec: Any) -> None:
         (verb, group, of) for verb in ("get", "patch") for group, of in (("apps", "deployments"), ("", "services"))
     ]
     rules += [(verb, "networking.k8s.io", "networkpolicies") for verb in ("get", "create", "delete")]
+    rules += [("list", "", "pods")]
     space.account(*rules, everywhere=[("get", "", "nodes"), ("patch", "", "nodes")])
     space.kubeconfig.write_text(kubeconfig)
     command = ["python3", "-c", pathlib.Path(striking.__file__).read_text(), space.name, "", str(POD_S), *kinds]
@@ -399,5 +400,6 @@ def test_a_run_whose_pod_or_node_is_frozen_has_left_nothing_by_its_lease_and_und
         return str(pods.core.read_namespaced_pod_log("run", pods.name)).splitlines()
 
     assert eventually(lambda: len(told()) > 1, WITHIN_S), told()
+    assert told()[0] == "made", told()
     assert json.loads(told()[1]) == [on_pods.SOMEBODY] * len(striking.KINDS)
     assert (state(pods), pods.get("k1").metadata.generation) == (whole, generation)
