@@ -6,6 +6,7 @@ import pytest
 from histories import PROVEN, UNDONE, Made, ns, thorough
 
 from chaosreprise import checker
+from chaosreprise.checker.tiny import PROMISES, Tiny
 from chaosreprise.history import Answer, Submit
 
 SESSION = "s-a1-stepper"
@@ -243,3 +244,29 @@ def test_a_session_that_nobody_asked_after_the_fault_is_not_known():
     found = lost(made)
     assert found.value == "unknown"
     assert "asked again after it" in found.scope[0].why
+
+
+@pytest.mark.parametrize(
+    ("processes", "later", "asked"),
+    [
+        ("pods", "", True),
+        ("pods", "c3 f00d 3 400 400:77d0 600:1f3e", False),
+        ("", "c3 f00d 3 400 400:77d0 600:1f3e", True),
+    ],
+)
+def test_a_deleted_pod_that_goes_on_answering_out_of_its_memory_does_not_show_that_a_loss_is_said(
+    processes: str, later: str, asked: bool
+) -> None:
+    made = Tiny(require=["state-loss"], promises=PROMISES | {"memory": True, "files": True}, processes=processes)
+    made.watched += ["pods"]
+    made.send(0.5, "step", "s1", says="c1 f00d 1 0 0:e3b0 200:5a1c")
+    made.send(1.0, "step", "s1", says="c2 f00d 2 200 200:5a1c 400:77d0")
+    made.broken("sessions/s1", 2.0, 2.5, "sessions.crash")
+    if later:
+        made.send(4.0, "step", "s1", says=later)
+    else:
+        made.send(4.0, "step", "s1", outcome="info", status=500)
+    made.settled(6.0)
+    found = checker.judge(made.history(), "end").checks["state-loss"]
+    assert found.count == (0, 0)
+    assert ("did not answer as if it had not been hit" in str(found.scope)) is not asked, found.scope

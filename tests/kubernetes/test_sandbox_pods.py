@@ -165,6 +165,17 @@ def test_pods_that_are_killed_are_told_and_the_flow_reaches_a_pod(platform: path
 
 
 @pytest.mark.thorough
+def test_the_flow_says_what_a_pod_of_a_wrong_image_waits_for(space: Space, state: None, tmp_path: pathlib.Path) -> None:
+    platform = standins.pods(tmp_path, space.name, space.kubeconfig, "no-such-image:1", ready_s=5.0)
+    flow = standins.chaos(tmp_path, "reprise", "flow", str(platform))
+    said = [line for line in flow.stdout.splitlines() if line.startswith("a session")]
+    assert (flow.returncode, len(said)) == (1, 1), flow.stdout
+    assert "answered with 500" in said[0]
+    assert "of its pods 1 wait for what does not come, such as session-session-" in said[0]
+    assert "ErrImageNeverPull" in said[0]
+
+
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("defect", "check", "says"),
     [

@@ -246,6 +246,8 @@ def test_a_state_without_a_way_and_a_command_that_stays_open_are_found(lab: star
     command = [one for one in spoilt.events if isinstance(one, Report) and one.about == "command"][-1]
     spoilt.events.append(msgspec.structs.replace(command, state="sent"))
     assert f"{command.id} is sent" in wrong(lab, spoilt)["rows commands"]
+    spoilt.events[-1].state = "pending"
+    assert f"{command.id} is pending for {command.owner}, which is called online" in wrong(lab, spoilt)["rows commands"]
 
 
 def test_a_refusal_that_is_none_is_found(lab: starter.Stack, spoilt: Record) -> None:

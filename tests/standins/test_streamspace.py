@@ -81,6 +81,7 @@ def test_what_the_doctor_says_of_the_shipped_experiments_is_what_they_do_where_t
     """Though its calls have a limit of rates, its lists come in parts and it has ids, nulls and fields that no contract names."""
     space = standin_space.written(tmp_path, space_database, "limits,pages,uuids,nulls,extras")
     said = doctor(space)
+    assert not [about for about in said if about.startswith("commands")]
     assert said["experiment agent-failover-by-rows"][0]["say"] == "could run"
     assert said["criterion SS-2.1"][0]["say"] == "tested by agent-failover-by-rows"
     assert "agent-failover-by-rows" in said["criterion SI-3.2"][0]["say"]
@@ -106,6 +107,7 @@ def test_what_the_doctor_says_of_the_shipped_experiments_is_what_they_do_where_t
     [
         pytest.param("stale-reads", "contradicted", None, marks=pytest.mark.thorough),
         pytest.param("forgets-when-away", "unfinished", "stuck", marks=pytest.mark.thorough),
+        pytest.param("beats-again", "unfinished", "stuck", marks=pytest.mark.thorough),
     ],
 )
 def test_a_bug_of_a_platform_without_any_ledger_is_found_by_a_shipped_experiment(
@@ -198,20 +200,28 @@ def test_evidence_that_is_lost_on_the_way_is_never_a_pass(tmp_path: pathlib.Path
 def test_the_doctor_says_what_a_missing_column_costs_and_what_can_not_be_tested(
     tmp_path: pathlib.Path, space_database: str
 ) -> None:
-    space = standin_space.written(tmp_path, space_database)
+    """Nor what waits for an agent that says over HTTP that it is there, and is not connected."""
+    space = standin_space.written(tmp_path, space_database, "beats")
     with psycopg.connect(space.admin, autocommit=True) as connection:
         connection.execute("alter table agent_commands rename column error_message to error_text")
+        connection.execute(
+            "insert into agent_commands (command_id, agent_id, action, created_at)"
+            " select 'old-' || agent_id, agent_id, 'stop_session', now() - interval '60 s' from agents"
+        )
     try:
         found = doctor(space)
     finally:
         with psycopg.connect(space.admin, autocommit=True) as connection:
             connection.execute("alter table agent_commands rename column error_text to error_message")
+            connection.execute("delete from agent_commands")
     rows = " ".join(f"{one['say']} {one['do']}" for one in found["evidence rows"])
     assert "the role watcher may only read" in rows
     assert "agent_commands.error_message is missing" in rows
     assert "lifecycle" in rows
     assert "would be unknown" in rows
     assert found["agents"][0]["say"] == "2 online: east-1 west-1"
+    assert "commands east-1" not in found, "it is connected, and was given what waited"
+    assert "1 wait as pending, though it is called online, and was heard of" in found["commands west-1"][0]["say"]
     assert found["check lost"][0]["say"] == "will be unknown: evidence.slots is missing"
     assert found["criterion SI-3.2"][0]["state"] == "limited"
     assert (

@@ -32,6 +32,10 @@ CONTAINER = "session"
 RIGHTS = (Right("list", "", "pods"), Right("watch", "", "pods"), *executing.RIGHTS)
 GONE = "its pod has ended, and its ledger with it"
 NEVER = "no pod of it was there to be read"
+WEAKER = (
+    "nobody knows what ran, or how often, and no fault can strike amid steps; "
+    "by what steps print only state-loss and isolation are judged"
+)
 Pod = dict[str, Any]
 Ours = Callable[[], Collection[str] | None]
 
@@ -57,7 +61,7 @@ async def rights(platform: Platform, name: str) -> list[Said]:
         lacking = await api.refused(RIGHTS)
     if not lacking:
         return [Said(about="evidence", name=name, say=f"may watch pods in {where.namespace}, and read in them by exec")]
-    say = f"may not {' and '.join(map(str, lacking))} in the namespace {where.namespace}: no ledger of a step is seen"
+    say = f"may not {' and '.join(map(str, lacking))} in the namespace {where.namespace}: no ledger of a step is seen, so {WEAKER}"
     return [Said(about="evidence", name=name, state="not ok", say=say, do="give the account a role with these verbs")]
 
 

@@ -53,6 +53,15 @@ async def reach(platform: Platform, session: str) -> None:
             raise NotPossible(f"the agent in the pod {name} does not answer on :{PORT} ({status or 'nobody is there'})")
 
 
+async def stuck(platform: Platform) -> list[str]:
+    """What pods of sessions wait for that does not come by waiting, the newest last."""
+    assert platform.cluster is not None
+    async with await Api.to(platform.cluster) as api:
+        found = (await api.get(deployments.pods_path(api), labelSelector=platform.session_objects[0]))["items"]
+    found.sort(key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+    return [f"{pod['metadata']['name']}: {lacks}" for pod in found if (lacks := _lacks(pod))]
+
+
 async def status_of(api: Api, pod: str) -> int | None:
     """Raises Unreachable."""
     try:

@@ -1,4 +1,4 @@
-"""What a StreamSpace tells of its agents: who is online, who waits for an administrator, and whether it asks who somebody is.
+"""What a StreamSpace tells of its agents: who is online, who waits for an administrator, whether it asks who somebody is, and what waits for whom.
 
 Whether keys are asked for is seen by opening what an agent opens, without one and with one that nobody has: a plain GET, which
 changes nothing even where it is let in.
@@ -10,12 +10,13 @@ from typing import Any
 
 import httpx
 
+from chaosreprise.errors import RepriseError
 from chaosreprise.platform.file import Platform
 from chaosreprise.platform.said import Examination, Said
-from chaosreprise.platform.streamspace_asking import ask, entered, field, send
+from chaosreprise.platform.streamspace_asking import ask, entered, field, reading, rows, send
 from chaosreprise.platform.streamspace_sessions import ADMIN
 
-AGENTS, KEYS = "agents", "agents' keys"
+AGENTS, KEYS, COMMANDS = "agents", "agents' keys", "commands"
 ONLINE, PENDING = "online", "pending"
 IN_USE = ("approved", "", None)  # some deployments do not say it
 CONNECTED_WITHIN_S = 5.0
@@ -24,6 +25,12 @@ NOBODYS = "0" * 64
 WRONG = {"none": None, "one that is nobody's": NOBODYS}
 REFUSED = (401, 403)
 TOO_MANY = 429
+WAITING = """
+    select a.agent_id::text, count(*), max(extract(epoch from a.last_heartbeat - c.created_at))::float8
+    from agent_commands c join agents a on c.agent_id::text in (a.id::text, a.agent_id::text)
+    where c.status = 'pending' and a.status = 'online' and a.last_heartbeat - c.created_at > interval '10 seconds'
+    group by a.agent_id order by a.agent_id"""
+"""Both times are of the control plane's clock, whatever that is."""
 
 
 def examinations(platform: Platform, http: httpx.AsyncClient) -> dict[str, Examination]:
@@ -39,7 +46,31 @@ async def agents(platform: Platform, http: httpx.AsyncClient) -> list[Said]:
         say = f"can't be listed: the control plane answers with {answer.status_code}"
         return [Said(about=AGENTS, state="limited", say=say, do=f"log in as one whose role is {ADMIN}")]
     found = _listed(answer)
-    return [*_waiting(found), _online([one for one in found if one.get("approvalStatus") in IN_USE])]
+    in_use = _online([one for one in found if one.get("approvalStatus") in IN_USE])
+    return [*_waiting(found), in_use, *await _undelivered(platform)]
+
+
+async def _undelivered(platform: Platform) -> list[Said]:
+    """What waits for those that are called online; why a database can't be read is said once, by who examines that."""
+    of_rows = [name for name, entry in platform.file.evidence.items() if entry.kind == "sql"]
+    if not of_rows:
+        return []
+    try:
+        async with reading(platform, of_rows[0]) as connection:
+            found = await rows(connection, WAITING)
+    except RepriseError:
+        return []
+    do = "see whether it is connected, and not only heard of over HTTP: what nobody delivers is late, or lost"
+    return [
+        Said(
+            about=COMMANDS,
+            name=name,
+            state="limited",
+            say=f"{count} wait as pending, though it is called {ONLINE}, and was heard of {heard_s:.0f} s after the first was stored",
+            do=do,
+        )
+        for name, count, heard_s in found
+    ]
 
 
 async def keys(platform: Platform, http: httpx.AsyncClient) -> list[Said]:

@@ -5,10 +5,11 @@ from itertools import pairwise
 
 from chaosreprise.checker.attribution import end_mark, of_session, shapes, strongest
 from chaosreprise.checker.automaton import ABSENT, Automaton
+from chaosreprise.checker.life import ONLINE
 from chaosreprise.checker.registry import checks
-from chaosreprise.checker.table import FINISHED
+from chaosreprise.checker.table import FINISHED, PENDING
 from chaosreprise.clock import SECOND
-from chaosreprise.history import Effect, Sign
+from chaosreprise.history import Effect, Report, Sign
 from chaosreprise.history.events import Attribution
 from chaosreprise.platform.file import Platform
 from chaosreprise.run.plan import ROWS
@@ -122,12 +123,20 @@ def rows(platform: Platform, record: Record) -> Iterator[Shown]:
     else:
         yield well("rows", "keys", f"{len(keys)} sessions with the keys of their creates")
     yield from _states(record, costs)
-    last = {one.id: one.state for one in record.reports("command")}
+    last = {one.id: _said(record, one) for one in record.reports("command")}
     ids = [one.answer.id for one in record.sent if one.answer.id and one.operation.op not in ("step", "read")]
     if open_ := [f"{name} is {last.get(name, 'not there')}" for name in ids if last.get(name) != FINISHED]:
         yield wrong("rows", "commands", ", ".join(open_), (*costs, "lost"))
     else:
         yield well("rows", "commands", f"{len(ids)} of {len(ids)} {FINISHED}")
+
+
+def _said(record: Record, command: Report) -> str:
+    """Its state; of one that waits, for whom, where that one is called online."""
+    agents = {one.id: one.state for one in record.reports("agent")}
+    if command.state != PENDING or agents.get(command.owner or "") != ONLINE:
+        return command.state
+    return f"{command.state} for {command.owner}, which is called {ONLINE}: nobody delivers it"
 
 
 def _kept(record: Record, costs: tuple[str, ...]) -> Iterator[Shown]:

@@ -68,6 +68,7 @@ class Hub:
         finally:
             if self.sockets.get(agent) is socket:
                 del self.sockets[agent]
+            if agent not in self.sockets and not misbehaves("stays-online"):
                 await rows("update agents set status = 'offline' where agent_id = %s", agent)
         return socket
 
@@ -110,6 +111,8 @@ class Hub:
         """Take agents without a heartbeat for offline."""
         while True:
             await asyncio.sleep(OFFLINE_S / 5)
+            if misbehaves("stays-online"):
+                continue
             with contextlib.suppress(Exception):
                 silent = await rows(
                     "select agent_id from agents where status <> 'offline' and last_heartbeat < now() - make_interval(secs => %s)",

@@ -22,7 +22,7 @@ Promise: those two of the contract; none has to be stated for the check as a who
 
 Needs. Steps whose answers carry what they saw, or signs; at the end, a session that was asked before the first fault was proven, or spoke, and again
 after it, and was answered, with its state or with an error: then it was not answered out of a lost memory. Where faults hit sessions, it is one of
-those. Where sessions
+those; of a pod that was deleted one that is not answered out of the very memory of before, since nothing else says that its container has ended. Where sessions
 were hibernated that had been asked, one of those with promised files that was asked again. Where no step runs, and memory is not promised, a session that
 had its claim before, and after, stands for one that was asked; and the claim of each session that asked for one must be seen.
 
@@ -264,6 +264,8 @@ def _not_asked(
             continue
         before = [one for one in seen if _answered(case, one.row) < proven]
         after = [one for one in seen if case.commands.lo[one.row] > proven]
+        if before and hit and case.processes:  # that its pod is gone is the word of the API: its process may answer yet
+            after = [one for one in after if one.nonce != before[-1].nonce]
         if before and (after or _answered_otherwise(case, before[-1].row)):
             return
     across = {*remembered.heard_across(case, proven, promised)}
@@ -273,6 +275,7 @@ def _not_asked(
         return
     which = "that a fault hit and that" if hit else "that"
     why = f"no session {which} had been asked before the fault was asked again after it"
+    why += ", and did not answer as if it had not been hit" if hit and case.processes else ""
     yield Doubt(what="state-loss", why=why, do="put steps into the mix, and leave the load on after the fault")
 
 
