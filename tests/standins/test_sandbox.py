@@ -209,7 +209,7 @@ def test_a_bug_of_a_stranger_is_found(tmp_path: pathlib.Path, bug: str, check: s
     assert ran.code == 1, ran.told()
     found = ran.verdict()["checks"][check]
     assert found["verdict"] == "false", ran.told()
-    assert (found["baseline"] == found["count"][0]) == (bug != "silent-loss"), "it takes the fault"
+    assert (found["baseline"] > 0) == (bug != "silent-loss"), "it takes the fault"
 
 
 def test_rows_are_seen_that_stand_in_a_write_ahead_log_alone(tmp_path: pathlib.Path) -> None:
