@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from clusters import Space
@@ -34,25 +35,26 @@ def lab(space: Space, tmp_path: pathlib.Path, request: pytest.FixtureRequest) ->
         found.end()
 
 
-def ran(lab: Lab, name: str) -> bool:
-    """Whether the run of an experiment ended well."""
-    lab.start(name, "--no-version-check", "run", f"/experiments/{name}.json")
-    return lab.ended(name, RUN_S)
+def ran(lab: Lab, name: str, folder: str = "/experiments") -> tuple[bool, dict[str, Any]]:
+    """Whether the run of an experiment ended well, and its verdict."""
+    lab.start(name, "--no-version-check", "run", f"{folder}/{name}.json")
+    well = lab.ended(name, RUN_S)
+    assert "report  " in lab.said(name), lab.said(name)
+    return well, lab.verdict()
 
 
-def test_each_experiment_passes_with_commands_in_the_hands_of_who_is_replaced(lab: Lab) -> None:
-    for name, kind in KINDS.items():
-        before = pods(lab)
-        well = ran(lab, name)
-        verdict = lab.verdict()
-        assert (well, verdict["verdict"]) == (True, "true"), lab.said(name)
-        assert [one["kind"] for one in verdict["faults"]] == [kind]
-        for op in ("stop", "hibernate", "wake"):
-            told = verdict["exposure"][op]
-            assert told["measure"] == "in_flight"
-            assert told["in_flight"] >= told["need"] == NEED, lab.said(name)
-        assert unproven(name, verdict) == set(), lab.said(name)
-        assert len(pods(lab) - before) == (name != "agent-container-killed"), "one agent is another pod"
+@pytest.mark.parametrize("name", KINDS)
+def test_an_experiment_passes_with_commands_in_the_hands_of_who_is_replaced(lab: Lab, name: str) -> None:
+    before = pods(lab)
+    well, verdict = ran(lab, name)
+    assert (well, verdict["verdict"]) == (True, "true"), lab.said(name)
+    assert [one["kind"] for one in verdict["faults"]] == [KINDS[name]]
+    for op in ("stop", "hibernate", "wake"):
+        told = verdict["exposure"][op]
+        assert told["measure"] == "in_flight"
+        assert told["in_flight"] >= told["need"] == NEED, lab.said(name)
+    assert unproven(name, verdict) == set(), lab.said(name)
+    assert len(pods(lab) - before) == (name != "agent-container-killed"), "one agent is another pod"
 
 
 def pods(lab: Lab) -> set[str]:
@@ -66,11 +68,12 @@ def pods(lab: Lab) -> set[str]:
         ({"REPRISE_LAB_DEFECT": "goodbye-is-the-end"}, "agent-evicted", "stuck"),
     ],
     indirect=["lab"],
+    ids=["done-at-the-end", "goodbye-is-the-end"],
 )
 def test_commands_that_go_with_a_polite_end_are_found(lab: Lab, name: str, label: str) -> None:
-    assert not ran(lab, name)
-    lost = lab.verdict()["checks"]["lost"]
-    assert lost["verdict"] == "false", lab.said(name)
+    well, verdict = ran(lab, name)
+    lost = verdict["checks"]["lost"]
+    assert (well, lost["verdict"]) == (False, "false"), lab.said(name)
     assert all(witness["label"] == label for witness in lost["witnesses"]), lost
 
 
@@ -88,10 +91,8 @@ def test_a_denial_that_this_network_ignores_is_no_pass(lab: Lab) -> None:
     stated["method"][0] = DENIED | {"provider": DENIED["provider"] | HOW}
     stated["rollbacks"][0]["provider"]["module"] = DENIED["provider"]["module"]
     lab.put("denied.json", json.dumps(stated))
-    lab.start("denied", "--no-version-check", "run", "/lab/denied.json")
-    assert not lab.ended("denied", RUN_S)
-    verdict = lab.verdict()
-    assert verdict["verdict"] == "unknown", lab.said("denied")
+    well, verdict = ran(lab, "denied", "/lab")
+    assert (well, verdict["verdict"]) == (False, "unknown"), lab.said("denied")
     [fault] = verdict["faults"]
     assert (fault["kind"], fault["end"]) == ("control-plane.deny_network", "clean")
     assert fault["proven"] is None, lab.said("denied")
