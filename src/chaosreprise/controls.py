@@ -37,13 +37,15 @@ log = logging.getLogger("chaostoolkit")
 
 
 def validate_control(control: dict[str, Any]) -> None:
-    """Names and literals of the contract and of the method; types are checked again when the run opens."""
+    """Names and literals of the contract and of the method, and how many faults surely are on at once; all is checked again when the run opens."""
     from chaosreprise import checker  # noqa: PLC0415
-    from chaosreprise.run import contract, method  # noqa: PLC0415
+    from chaosreprise.run import contract, method, preview  # noqa: PLC0415
 
     try:
         contract.read_raw(control["provider"].get("arguments", {}), checker.known())
-        method.check_raw(_method_around(control))
+        experiment = _experiment_around(control)
+        method.check_raw(experiment.get("method"))
+        preview.check_at_once(experiment)
     except RepriseError as error:
         raise InvalidActivity(str(error)) from error
 
@@ -114,16 +116,16 @@ def after_experiment_control(context: dict[str, Any], state: dict[str, Any], **_
     _finish(state)
 
 
-def _method_around(control: dict[str, Any]) -> Any:
-    """The method of the experiment that is being validated. Chaos Toolkit shows a control itself alone, and an activity's
+def _experiment_around(control: dict[str, Any]) -> dict[str, Any]:
+    """The experiment that is being validated. Chaos Toolkit shows a control itself alone, and an activity's
     values to nobody: whoever called us holds the experiment. Where nobody does, the run says it when it opens."""
     frame = sys._getframe(1)
     while (caller := frame.f_back) is not None:
         experiment = caller.f_locals.get("experiment")
         if isinstance(experiment, dict) and control in (experiment.get("controls") or []):
-            return experiment.get("method")
+            return experiment
         frame = caller
-    return None
+    return {}
 
 
 class _Net(RunEventHandler):  # type: ignore[misc]

@@ -55,3 +55,16 @@ def test_what_a_fault_needs_may_be_a_variable_and_what_is_not_given_is_missing()
     method.check_raw([step("control_plane.interpose", {"service": "${service}", "proxy": "app=p"})])
     with pytest.raises(BadInput, match=r"control-plane\.interpose: service is missing: expected a name"):
         method.check_raw([step("control_plane.interpose", {"proxy": "app=p"})])
+
+
+def beside(*steps: tuple[str, bool]) -> list[tuple[int, ...]]:
+    method_of = [step(action, {}) | {"background": background} for action, background in steps]
+    return [one.beside for one in method.faults_of(method_of)]
+
+
+def test_what_is_held_is_on_until_its_group_is_undone_and_what_is_in_the_background_is_not_known_to_be() -> None:
+    held, other, once = ("agents.pause", False), ("database.hang", False), ("control_plane.crash", False)
+    assert beside(held, other, once) == [(), (0,), (0, 1)]
+    assert beside(once, held, ("agents.resume", False), other, ("database.relieve", False), once) == [(), (), (), ()]
+    assert beside(held, ("database.relieve", False), once) == [(), (0,)]
+    assert beside(("agents.pause", True), other, ("control_plane.crash", True)) == [(), (), ()]

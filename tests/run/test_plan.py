@@ -1,11 +1,13 @@
 """Whom a fault hits follows from the seed alone; what the platform file gives no way to is refused before anything begins."""
 
 import pathlib
+import subprocess
 
+import msgspec
 import pytest
 from platformfiles import STREAMSPACE
 
-from chaosreprise.errors import BadInput, NotPossible
+from chaosreprise.errors import BadInput, NotAllowed, NotPossible
 from chaosreprise.platform import adapter, file
 from chaosreprise.platform.adapter import Component, Description
 from chaosreprise.run import contract, method, plan
@@ -99,13 +101,17 @@ ADMIN = 'admin = { env = "ADMIN" }'
 
 def planned(folder: pathlib.Path, kind: str, admin: str = "") -> plan.RunPlan:
     """What would be done on a database of which we have no process."""
+    return planned_all(folder, [method.wanted(kind, {})], admin)
+
+
+def planned_all(folder: pathlib.Path, faults: list[method.Wanted], admin: str = "") -> plan.RunPlan:
     path = folder / "platform.toml"
     path.write_text(DATABASE.format(port=1, admin=admin))
     platform = file.load(str(path))
     there = [Component(name="agents/a1", group="agents"), *adapter.make(platform, "r1").components()]
     said = Description(attribution=[], refusals=[], promises={}, bounds={}, offline_ns=0, sources=[])
     arguments = contract.Arguments(name="x", require=[])
-    return plan.make(arguments, [method.wanted(kind, {})], platform, said, there, 1)
+    return plan.make(arguments, faults, platform, said, there, 1)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +134,31 @@ def test_a_fault_by_sql_needs_no_process(tmp_path: pathlib.Path) -> None:
 def test_a_fault_on_a_process_needs_one(tmp_path: pathlib.Path) -> None:
     with pytest.raises(NotPossible, match="database: no process of it is running"):
         planned(tmp_path, "database.crash", ADMIN)
+
+
+def test_faults_that_surely_are_on_together_are_refused_before_any_is_made(
+    tmp_path: pathlib.Path, chaos: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = method.wanted("database.read_only", {})
+    second = msgspec.structs.replace(first, beside=(0,))
+    says = (
+        r"allow.at_once = 1: 2 faults of the method are on at the same time \(database.read_only, database.read_only\)"
+    )
+    with pytest.raises(NotAllowed, match=says):
+        planned_all(tmp_path, [first, second], ADMIN)
+    assert planned_all(tmp_path, [first, first], ADMIN).faults
+    monkeypatch.setenv("REPRISE_PLATFORM", str(tmp_path / "platform.toml"))
+    told = {name: validated(chaos, name) for name in ("agent-and-database", "agent-failover")}
+    assert told["agent-failover"][0] == 0, told
+    assert told["agent-and-database"][0] == 1, told
+    assert "(database.take_away, agents.take_away): let it undo one" in told["agent-and-database"][1]
+
+
+def validated(chaos: pathlib.Path, name: str) -> tuple[int, str]:
+    path = pathlib.Path(__file__).resolve().parents[2] / "experiments" / f"{name}.json"
+    command = [chaos, "--no-version-check", "--no-log-file", "validate", path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
 
 
 WITNESS = '[evidence.witness]\nkind = "witness"\nlisten = "127.0.0.1:9470"\ntoken = { env = "P" }\n'

@@ -22,6 +22,7 @@ ALL = "all"
 SEND = "commands.send"
 SESSIONS = "sessions"
 SPARE = 2  # more than are counted, where the moment is narrow: those behind wait longer on their way
+UNDOES = ("bring_back", "resume", "relieve", "restore")
 BURST = ("wake", "hibernate", "stop")  # what is sent for a fault with commands in flight
 LINKS = "links"
 HOLD_S = 60.0
@@ -38,6 +39,7 @@ class Wanted(msgspec.Struct, kw_only=True, frozen=True):
     With a `region` the agents of that one are meant, by default all. For sessions `which` names the agent whose sessions are
     meant. `link` is a link, or `agents` for those to the agents that are meant. `in_flight`: commands are sent just before, of
     this `share` of the reserve. `one_by_one`: each is whole before the next one is hit. `at`: the moment at which it strikes.
+    `beside`: which faults of the method, by number, surely are on when it begins.
     """
 
     kind: str
@@ -51,6 +53,7 @@ class Wanted(msgspec.Struct, kw_only=True, frozen=True):
     one_by_one: bool = False
     args: dict[str, Any] = {}
     at: At | None = None
+    beside: tuple[int, ...] = ()
 
     @property
     def group(self) -> str:
@@ -176,11 +179,20 @@ def _check_link(kind: str, link: str) -> None:
 
 
 def faults_of(method: Any) -> list[Wanted]:
-    """All faults of a method (a list of activities, its variables substituted), in its order."""
-    found = []
-    for action, given in _actions(method):
+    """All faults of a method (a list of activities, its variables substituted), in its order.
+
+    One that is held is on until anything of its group is undone; what goes on in the background may be over, or not have begun.
+    """
+    found: list[Wanted] = []
+    on: list[int] = []
+    for activity, action, given in _activities(method):
+        group, _, verb = action.partition(".")
         if registry.is_fault(action):
-            found.append(wanted(action, given))
+            fault, here = wanted(action, given), not activity.get("background")
+            found.append(msgspec.structs.replace(fault, beside=tuple(on) if here else ()))
+            on += [len(found) - 1] if here and not registry.get(action).momentary else []
+        elif verb in UNDOES:
+            on = [number for number in on if found[number].group != group]
         elif action != SEND:
             _step(action, given)
         else:
@@ -219,6 +231,10 @@ def _prompts(at: At | None, agents: int, besides: Collection[str], spare: int) -
 
 def _actions(method: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     """The actions of ours, by name, with their arguments."""
+    return ((action, given) for _, action, given in _activities(method))
+
+
+def _activities(method: Any) -> Iterator[tuple[dict[str, Any], str, dict[str, Any]]]:
     for activity in method if isinstance(method, list) else []:
         provider = activity.get("provider") if isinstance(activity, dict) else None
         action = registry.action(provider)
@@ -227,4 +243,4 @@ def _actions(method: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         given = provider.get("arguments") or {}
         if not isinstance(given, dict):
             raise BadInput(f"{action}: arguments = {shown(given)}: expected an object of names and values")
-        yield action, given
+        yield activity, action, given

@@ -97,7 +97,7 @@ class RunPlan(msgspec.Struct, kw_only=True):
     def fault(self, wanted: Wanted) -> FaultPlan:
         """What was planned for this fault. Raises NotAllowed for one that the method did not show when the run was opened."""
         for fault in self.faults:
-            if fault.wanted == wanted:
+            if msgspec.structs.replace(fault.wanted, beside=()) == wanted:
                 return fault
         raise NotAllowed(
             f"{wanted.kind} with these arguments was not planned: only what the method shows may be broken"
@@ -146,6 +146,8 @@ def make(
         safety.check_kind(platform, wanted.kind)
     planned = [_fault(wanted, platform, load, components, observe) for wanted in faults]
     check_moments(platform, description, agents, [*faults, *batches])
+    if not observe:
+        check_at_once(platform, faults, [max(map(len, fault.moments())) for fault in planned])
     return RunPlan(load=load, faults=planned, observe=observe, batches=list(batches))
 
 
@@ -183,6 +185,19 @@ def make_load(
         budget.sessions_a_user,
         steps,
     )
+
+
+def check_at_once(platform: Platform, faults: Sequence[Wanted], sizes: Sequence[int]) -> None:
+    """Raises NotAllowed where more faults than may be at once surely are on together: `sizes` is how many each is. The warden sees the others."""
+    limit = platform.file.allow.at_once
+    for number, wanted in enumerate(faults):
+        together = [*wanted.beside, number]
+        if wanted.beside and (count := sum(sizes[one] for one in together)) > limit:
+            kinds = ", ".join(faults[one].kind for one in together)
+            raise NotAllowed(
+                f"{platform.path}: allow.at_once = {limit}: {count} faults of the method are on at the same time ({kinds}): "
+                "let it undo one before the next, or allow more"
+            )
 
 
 def check_moments(

@@ -15,7 +15,7 @@ from chaoslib.configuration import load_configuration
 from chaoslib.exceptions import ChaosException
 
 from chaosreprise import checker
-from chaosreprise.errors import BadInput, shown
+from chaosreprise.errors import BadInput, RepriseError, shown
 from chaosreprise.faults import facts, registry
 from chaosreprise.kubernetes.forwarding import forwarded
 from chaosreprise.platform import adapter, proxies
@@ -87,6 +87,19 @@ def embedded(
         *map(plan.batch_line, batches),
         f"load               {load_plan.starts} sessions for {len(users)} users; seed {seed}",
     ]
+
+
+def check_at_once(experiment: dict[str, Any]) -> None:
+    """Raises NotAllowed where the method surely has more faults on at once than the platform file allows. What can't be read is said by a run."""
+    try:
+        configuration = load_configuration(experiment.get("configuration", {}))
+        platform = load(contract.platform(configuration))
+        faults = method.faults_of(substitute(experiment.get("method"), configuration, {}))
+    except (ChaosException, RepriseError):
+        return
+    if platform.file.kind != "embedded":  # that is made so that it allows for everything
+        least = [1 if one.one_by_one or one.count == method.ALL else int(one.count) for one in faults]
+        plan.check_at_once(platform, faults, least)
 
 
 def read(experiment: str) -> tuple[Arguments, list[Wanted], list[Batch], dict[str, Any]]:
