@@ -79,3 +79,14 @@ def test_what_was_not_accepted_needs_no_row():
     answer = made.find(Answer, lambda e: e.cmd == cmd)[0]
     answer.outcome = "info"
     assert unrecorded(made).count == (0, 0)
+
+
+def test_a_row_of_its_id_that_names_another_session_is_not_its_own():
+    made = world()
+    cmd = made.commands("stop", UNDONE)[0]
+    for report in made.find(Report, lambda e: e.about == "command" and e.id == f"p-{cmd.cmd}"):
+        report.fields = report.fields | {"session": "s-another"}
+    assert (unrecorded(made).value, unrecorded(made).count) == ("false", (1, 1))
+    for report in made.find(Report, lambda e: e.about == "command" and e.id == f"p-{cmd.cmd}"):
+        report.fields = report.fields | {"session": ""}
+    assert unrecorded(made).value == "true"

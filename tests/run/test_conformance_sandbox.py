@@ -78,6 +78,7 @@ def test_a_correct_sandbox_holds_everything_and_creates_of_one_second_were_tried
         TOGETHER,
         "answer step",
         "effect step",
+        "ended",
         "rows sessions",
     }
     for what, rule in (("runtime", "bad-request"), ("token", "not-authenticated")):

@@ -120,6 +120,15 @@ def test_a_bug_of_a_platform_without_any_ledger_is_found_by_a_shipped_experiment
 
 
 @pytest.mark.thorough
+def test_one_that_asks_only_who_reads_for_a_login_is_found(tmp_path: pathlib.Path, space_database: str) -> None:
+    space = standin_space.written(tmp_path, space_database, "open-writes")
+    done = standins.chaos(tmp_path, "reprise", "conformance", "--json", str(space.file), **space.env)
+    wrong = [one for one in json.loads(done.stdout)["said"] if one["about"] == "refused" and one["state"] == "not ok"]
+    accepted = {one["name"] for one in wrong if "was accepted" in one["say"]}
+    assert accepted == {f"{op} without a login" for op in ("start", "hibernate", "stop")}, wrong
+
+
+@pytest.mark.thorough
 @pytest.mark.parametrize(("bug", "verdict"), [("stale-reads", "false"), ("none", "unknown")])
 def test_where_nothing_can_be_broken_observing_finds_what_is_wrong_even_so_and_is_never_true(
     tmp_path: pathlib.Path, space_database: str, bug: str, verdict: str

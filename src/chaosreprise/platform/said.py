@@ -5,7 +5,7 @@ has `examinations` is asked for them by `chaos reprise doctor`, one that has `im
 one that has `size` by the load.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
@@ -40,6 +40,13 @@ class Examines(Protocol):
 class Leaves(Protocol):
     def left(self) -> list[str]:
         """What of this run stays on the platform once everything was told to end, a few words each: the report tells it."""
+        ...
+
+
+@runtime_checkable
+class Lingers(Protocol):
+    def lingering(self, sessions: Sequence[str]) -> list[str] | None:
+        """Those of these sessions of which a process goes on; None where nobody can see that. `chaos reprise conformance` asks once all were stopped."""
         ...
 
 

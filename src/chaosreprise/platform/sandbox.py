@@ -7,6 +7,7 @@ resolution of one second, so creates are spaced: one is sent so long after the a
 """
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -212,6 +213,12 @@ class Sandbox:
     def left(self) -> list[str]:
         """For `said.Leaves`."""
         return sandbox_left.left(self._platform, self._made.known(), self.components())
+
+    def lingering(self, sessions: Sequence[str]) -> list[str] | None:
+        """For `said.Lingers`."""
+        is_seen = any(entry.kind == "files" for entry in self._platform.file.evidence.values())
+        hosts = [one for one in self.components() if one.inc]
+        return sandbox_left.lingering(self._platform, sessions, hosts) if is_seen and hosts else None
 
     def _request(self, operation: Operation) -> tuple[str, dict[str, Any]]:
         control, data = self._at.control_plane.rstrip("/"), self._at.data_plane.rstrip("/")

@@ -1,6 +1,6 @@
 """What stays of a run on a sandbox: nothing deletes a workspace, and an interpreter may go on though its session has ended."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from chaosreprise.platform import interpreters
 from chaosreprise.platform.adapter import Component
@@ -18,12 +18,16 @@ def left(platform: Platform, known: Known, components: Iterable[Component]) -> l
         found.append(f"{len(known.left)} sessions that could not be ended, such as {known.left[0]}")
     if known.nameless:
         found.append(f"perhaps {known.nameless} sessions that nobody can name, since their creates had no clear answer")
-    inc = {one.name: Incarnation(*one.inc) for one in components if one.inc and len(one.inc) == WORDS}
-    alive = [one.session for one in interpreters.of(platform, inc) if one.session in known.made]
-    if alive:
+    if alive := lingering(platform, known.made, components):
         found.append(f"{len(alive)} interpreters that still run, such as that of {alive[0]}")
     for entry in platform.file.evidence.values():
         root = platform.folder / (entry.path or "")
         if entry.kind == "files" and (kept := sum((root / name).is_dir() for name in known.made)):
             found.append(f"{kept} workspaces in {root}")
     return found
+
+
+def lingering(platform: Platform, sessions: Collection[str], components: Iterable[Component]) -> list[str]:
+    """Those of these sessions whose interpreter runs."""
+    inc = {one.name: Incarnation(*one.inc) for one in components if one.inc and len(one.inc) == WORDS}
+    return [one.session for one in interpreters.of(platform, inc) if one.session in sessions]

@@ -31,6 +31,7 @@ def shown(platform: Platform, record: Record) -> list[Shown]:
         *_refusals(record),
         *_nothing_done(record),
         *_stream(record),
+        *_ended(record),
         *_components(record),
     ]
     if record.not_reached:
@@ -176,6 +177,14 @@ def _stream(record: Record) -> Iterator[Shown]:
         yield wrong("stream", "", "did not end with its session: that one breaks would not be noticed", costs)
     else:
         yield well("stream", "", f"held while its session ran, and then ended: {record.broke.why}")
+
+
+def _ended(record: Record) -> Iterator[Shown]:
+    if record.lingering:
+        say = f"of {len(record.lingering)} sessions that were stopped a process goes on, such as {record.lingering[0]}"
+        yield wrong("ended", "", say, ("residue",))
+    elif record.lingering is not None and record.sessions:
+        yield well("ended", "", "no process of a session that was stopped goes on")
 
 
 def _components(record: Record) -> Iterator[Shown]:

@@ -18,7 +18,7 @@ from chaosreprise.history.events import Op
 from chaosreprise.platform import adapter
 from chaosreprise.platform.adapter import Adapter, Broken, Component, Description, Held, Operation
 from chaosreprise.platform.file import Platform
-from chaosreprise.platform.said import Refuses
+from chaosreprise.platform.said import Lingers, Refuses
 from chaosreprise.run.watching import Watching
 
 SESSIONS = 3
@@ -51,6 +51,7 @@ class Record:
         self.held: Held | None = None
         self.broke_early: Broken | None = None
         self.broke: Broken | None = None
+        self.lingering: list[str] | None = None
 
     def accepted(self, op: Op) -> list[Sent]:
         return [one for one in self.sent if one.operation.op == op and one.answer.outcome == "ok"]
@@ -104,6 +105,8 @@ class Trial:
             await self._refuse(names[0])
             await self._stop(names)
         await self._settle()
+        if isinstance(self._adapter, Lingers):
+            self.record.lingering = await asyncio.to_thread(self._adapter.lingering, names)
         self.record.after = await asyncio.to_thread(self._adapter.components)
         await self._watching.end()
         self._watching = None
@@ -177,8 +180,11 @@ class Trial:
             await self._not(f"{op} of a session that never was", op, NOBODY)  # type: ignore[arg-type]
         if self._reads and any(rule.status == 401 for rule in self.record.description.refusals):
             stranger = adapter.make(self._platform, "stranger")
+            writes: tuple[Op, ...] = ("hibernate", "stop")
             try:
-                await self._not("read without a login", "read", worker, stranger)
+                for write in ("read", *(one for one in writes if one in self._ops)):
+                    await self._not(f"{write} without a login", write, worker, stranger)
+                await self._not("start without a login", "start", None, stranger, key=next(self._keys))
             finally:
                 await stranger.close()
         if isinstance(self._adapter, Refuses):
@@ -224,8 +230,9 @@ class Trial:
         self.record.sent.append(Sent(operation, answer))
         return answer
 
-    async def _not(self, what: str, op: Op, session: str, by: Adapter | None = None) -> None:
-        operation = self._operation(op, session)
+    async def _not(self, what: str, op: Op, session: str | None, by: Adapter | None = None, key: str = "") -> None:
+        users = self._platform.file.budget.users or [""]
+        operation = self._operation(op, session, users[0] if op == "start" else None, key)
         if op in self.record.description.vague:
             self.record.vague.add(what)
         self.record.refused[what] = Sent(operation, await self._perform(operation, by or self._adapter))

@@ -46,6 +46,7 @@ class ControlPlane:
         self._given: set[str] = set()
         self._owners: dict[str, object] = {}
         self._steps = 0
+        self._before = ""
 
     async def _ask(self, path: str, body: dict[str, str]) -> dict[str, str]:
         limit = aiohttp.ClientTimeout(total=LIMIT_S)
@@ -104,9 +105,11 @@ class ControlPlane:
         key = str(uuid.uuid4()) if misbehaves("odd-ids") else _step_id()
         self._steps += 1
         try:
+            before, self._before = self._before, session
+            of = before if misbehaves("row-mixed") else session
             lost = misbehaves("row-lost") and self._steps % 5 == 0
             if not lost and not misbehaves("no-step-rows"):
-                await self._store.write(STEP, key, session, command, "accepted")
+                await self._store.write(STEP, key, of, command, "accepted")
         except Unavailable as error:
             raise Refused(500) from error
         say(f"audit event action=session_step_accepted outcome=ok tenant= actor= detail={key}")

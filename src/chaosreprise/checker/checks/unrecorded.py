@@ -2,7 +2,7 @@
 
 Definition (from the promise that no step is acknowledged, and no session is given out, without a row). A command was answered
 with success and with the platform's own id of it, or, for a start, of the session that it made; from the answer until it was settled
-the rows were read, and none of them is its own.
+the rows were read, and none of them is its own: of that id, and of no other session.
 
 Exempt: reads, and what was answered without an id.
 
@@ -23,6 +23,7 @@ from chaosreprise.checker import witness
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.check import Check
 from chaosreprise.checker.verdict import Doubt, Finding, NotTested, Witness
+from chaosreprise.history import Report
 
 
 class Tally(NamedTuple):
@@ -59,7 +60,7 @@ def _tally(case: Case) -> Tally:
         if answer is None or answer.outcome != "ok" or op == "read" or name is None:
             continue
         rows = case.reports.sessions if op == "start" and answer.id is None else case.reports.commands
-        if name in rows:
+        if any(_is_of(report, case.commands.session[row]) for report in rows.get(name, ())):
             tally.kept.append(row)
             continue
         until = case.settle.until(row)
@@ -71,6 +72,12 @@ def _tally(case: Case) -> Tally:
         elif until is not None:
             tally.open.append(row)
     return tally
+
+
+def _is_of(report: Report, session: str | None) -> bool:
+    """Whether it is not that of another session: some say nothing of theirs."""
+    told = report.fields.get("session")
+    return not told or session is None or told == session
 
 
 def _name(case: Case, row: int) -> str | None:
