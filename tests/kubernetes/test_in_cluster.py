@@ -7,9 +7,11 @@ import xml.etree.ElementTree
 from collections.abc import Iterator
 
 import pytest
+import yaml
 from clusters import Space
-from inpods import Lab, lacking, shown
+from inpods import PAGE, Lab, lacking, shown
 from linkwire import eventually
+from pipelines import Job, run_shell, shell_steps
 
 from chaosreprise.kubernetes import lease
 from chaosreprise.kubernetes.marks import ANNOTATION
@@ -17,6 +19,11 @@ from chaosreprise.kubernetes.where import Where
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(1200)]
 RUN_S, FAULT_S = 900.0, 300.0
+CI = PAGE.parent / "ci"
+WORKFLOW, JENKINSFILE = CI / "github-actions.yml", CI / "Jenkinsfile"
+EXITS = {"true": 0, "false": 1, "unknown": 2}
+TITLES = {"true": "PASS", "false": "FAIL", "unknown": "UNKNOWN"}
+READY, RUN, LOGS = "Wait until the platform is ready", "Run the job", "Logs"
 
 
 @pytest.fixture
@@ -67,10 +74,74 @@ def test_what_the_page_shows_is_agent_failover_unchanged_with_its_verdict_in_the
 def test_a_lab_that_loses_commands_is_found_out_there_and_its_job_has_failed(lab: Lab) -> None:
     lab.start("run")
     assert not lab.ended("run", RUN_S)
+    assert lab.code("run") == 1, "that of the verdict"
     found = lab.verdict()
     assert found["checks"]["lost"]["verdict"] == "false", found
     suite = xml.etree.ElementTree.fromstring(lab.file("runs/latest/junit.xml"))
     assert [*suite.iter("failure")]
+
+
+RIGHTS = {
+    ("batch", "cronjobs"): ["get"],
+    ("batch", "jobs"): ["create", "get", "delete"],
+    ("", "pods"): ["get", "list", "watch"],
+    ("", "pods/log"): ["get"],
+    ("", "events"): ["list"],
+}
+
+
+def of_pipeline(space: Space) -> str:
+    """The kubeconfig of an account that may do what docs/nights.md names, and no more."""
+    named = {"metadata": {"name": "pipeline"}}
+    space.core.create_namespaced_service_account(space.name, named)
+    rules = [{"apiGroups": [group], "resources": [one], "verbs": verbs} for (group, one), verbs in RIGHTS.items()]
+    space.rbac.create_namespaced_role(space.name, named | {"rules": rules})
+    ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "pipeline"}
+    subject = {"kind": "ServiceAccount", "name": "pipeline", "namespace": space.name}
+    space.rbac.create_namespaced_role_binding(space.name, named | {"roleRef": ref, "subjects": [subject]})
+    token = space.core.create_namespaced_service_account_token("pipeline", space.name, {"spec": {"audiences": []}})
+    loaded = yaml.safe_load(space.kubeconfig.read_text())
+    for one in loaded["users"]:
+        one["user"] = {"token": token.status.token}
+    return yaml.safe_dump(loaded)
+
+
+@pytest.mark.thorough
+def test_the_steps_of_a_workflow_start_the_job_there_and_hand_on_its_verdict(lab: Lab, tmp_path: pathlib.Path) -> None:
+    here, kubeconfig = tmp_path / "pipeline", of_pipeline(lab.space)
+    here.mkdir()
+    context = {
+        "vars.CHAOS_NAMESPACE": lab.space.name,
+        "vars.CHAOS_CRONJOB || 'reprise'": "reprise",
+        "github.run_id": "7",
+        "github.run_attempt": "1",
+        "secrets.CHAOS_KUBECONFIG": kubeconfig,
+    }
+    done = Job(WORKFLOW, "cluster", context).run(here, within_s=RUN_S)
+    verdict = lab.verdict()["verdict"]
+    assert (done[READY].code, done[RUN].code, lab.code("reprise-7-1")) == (0, EXITS[verdict], EXITS[verdict]), done
+    assert (here / "github_output").read_text() == f"verdict={verdict}\n"
+    assert f"  {TITLES[verdict]}  agent-failover" in (here / "github_step_summary").read_text()
+    assert done[LOGS].code == (None if verdict == "true" else 0)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("lab", ["drop-queue"], indirect=True)
+def test_the_steps_of_jenkins_fail_where_the_platform_does_with_the_logs_of_all_pods(
+    lab: Lab, tmp_path: pathlib.Path
+) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(of_pipeline(lab.space))
+    env = {"NAMESPACE": lab.space.name, "JOB": "reprise-9", "CRONJOB": "reprise", "KUBECONFIG": str(kubeconfig)}
+    steps = shell_steps(JENKINSFILE)
+    ready, ran, logged = (run_shell(steps[name], tmp_path, within_s=RUN_S, **env) for name in (READY, RUN, LOGS))
+    verdict = lab.verdict()["verdict"]
+    assert verdict != "true"
+    assert (ready.code, ran.code, logged.code) == (0, EXITS[verdict], 0), (ready, ran, logged)
+    [log] = (tmp_path / "logs").glob("reprise-9-*.log")
+    assert f"  {TITLES[verdict]}  agent-failover" in log.read_text()
+    assert {"agent-a1", "control-plane"} <= {path.name.rsplit("-", 2)[0] for path in (tmp_path / "logs").glob("*.log")}
+    assert "Scaled" in (tmp_path / "logs" / "events.txt").read_text()
 
 
 @pytest.mark.thorough

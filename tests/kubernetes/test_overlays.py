@@ -54,7 +54,7 @@ def test_a_server_takes_an_overlay_without_a_warning(name: str, space: Space, tm
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_the_cronjob_runs_once_alone_without_rights_it_does_not_need_and_has_the_time_to_undo(name: str) -> None:
     objects = built(name)
-    [cron] = [one["spec"] for one in objects if one["kind"] == "CronJob"]
+    [cron] = [one["spec"] for one in objects if (one["kind"], one["metadata"]["name"]) == ("CronJob", "reprise")]
     job = cron["jobTemplate"]["spec"]
     pod = job["template"]["spec"]
     [container] = pod["containers"]

@@ -15,15 +15,13 @@ K8S = BASE.parent
 PAGE = K8S.parent / "docs" / "kubernetes.md"
 CALLED = "reprise-lab"  # as the overlay calls its namespace, and the folder of the node
 READY_S = 240
-CLEANER = {
-    "spec": {
-        "restartPolicy": "Never",
-        "securityContext": {"runAsUser": 0},
-        "volumes": [{"name": "tmp", "hostPath": {"path": "/var/tmp"}}],
-        "containers": [
-            {"name": "rm", "imagePullPolicy": "IfNotPresent", "volumeMounts": [{"name": "tmp", "mountPath": "/there"}]}
-        ],
-    }
+ON_NODE = {
+    "restartPolicy": "Never",
+    "securityContext": {"runAsUser": 0},
+    "volumes": [{"name": "tmp", "hostPath": {"path": "/var/tmp"}}],
+    "containers": [
+        {"name": "main", "imagePullPolicy": "IfNotPresent", "volumeMounts": [{"name": "tmp", "mountPath": "/there"}]}
+    ],
 }
 
 
@@ -50,9 +48,7 @@ class Lab:
         shutil.copytree(K8S, folder / "k8s")
         name, _, tag = os.environ[IMAGE].rpartition(":")
         for file in self.overlay.iterdir():
-            text = (
-                file.read_text().replace(CALLED, space.name).replace("cpu: 200m", "cpu: 20m")
-            )  # others share the node
+            text = file.read_text().replace(CALLED, space.name)
             file.write_text(
                 text.replace("newName: reprise", f"newName: {name}").replace('newTag: "1"', f"newTag: {tag}")
             )
@@ -115,6 +111,11 @@ class Lab:
         assert eventually(lambda: self.conditions(name), within_s), self.said(name)
         return "Complete" in self.conditions(name)
 
+    def code(self, name: str) -> int:
+        """Of its container, which has ended."""
+        path = "--output=jsonpath={.items[0].status.containerStatuses[0].state.terminated.exitCode}"
+        return int(self("get", "pods", f"--selector=job-name={name}", path))
+
     def conditions(self, name: str) -> str:
         told = self("get", "job", name, '--output=jsonpath={.status.conditions[?(@.status=="True")].type}')
         return told if "Complete" in told or "Failed" in told else ""
@@ -133,13 +134,19 @@ class Lab:
 
     def end(self) -> None:
         """Nothing stays on the node."""
-        cleaner = json.loads(json.dumps(CLEANER))
-        cleaner["spec"]["containers"][0] |= {
-            "image": os.environ[IMAGE],
-            "command": ["rm", "-rf", f"/there/{self.space.name}"],
-        }
         self("delete", "job", "--all", "--wait=false")
         self("scale", "deployment", "--all", "--replicas=0")
         self("delete", "pod", "--all", "--grace-period=1")
-        self("run", "cleaner", f"--image={os.environ[IMAGE]}", "--restart=Never", f"--overrides={json.dumps(cleaner)}")
-        self("wait", "pod/cleaner", "--for=jsonpath={.status.phase}=Succeeded", f"--timeout={READY_S}s")
+        on_node(self.space, "cleaner", "rm", "-rf", f"/there/{self.space.name}")
+
+
+def on_node(space: Space, name: str, *command: str) -> None:
+    """Executed on a node, whose /var/tmp is /there, as root."""
+    spec = json.loads(json.dumps(ON_NODE))
+    spec["containers"][0] |= {"image": os.environ[IMAGE], "command": [*command]}
+    space.core.create_namespaced_pod(space.name, {"metadata": {"name": name}, "spec": spec})
+
+    def ended() -> bool:
+        return bool(space.core.read_namespaced_pod(name, space.name).status.phase == "Succeeded")
+
+    assert eventually(ended, READY_S)

@@ -12,6 +12,7 @@ from runs import CLEAN
 
 EXPRESSION = re.compile(r"\$\{\{ *(.*?) *\}\}")
 SH = re.compile(r"sh\(label: '([^']*)', returnStatus: true, script: '''\n(.*?)'''\)", re.DOTALL)
+WITHIN_S = 100.0
 
 
 class Done(NamedTuple):
@@ -31,7 +32,7 @@ class Job:
         self.env = self._filled(job.get("env", {}))
         self.failed = False
 
-    def run(self, folder: pathlib.Path, without: str = "", **env: str) -> dict[str, Done]:
+    def run(self, folder: pathlib.Path, without: str = "", within_s: float = WITHIN_S, **env: str) -> dict[str, Done]:
         """Its steps that run scripts, by their names, `without` one; what they leave in the files that GitHub gives them stands in `folder`."""
         files = {name: folder / name.lower() for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "GITHUB_ENV")}
         for file in files.values():
@@ -45,7 +46,7 @@ class Job:
                 continue
             more = dict(line.split("=", 1) for line in files["GITHUB_ENV"].read_text().splitlines())
             mine = {**given, "RUNNER_TEMP": str(folder / "temp"), **more, **self._filled(step.get("env", {}))}
-            done = _run(["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]], folder, mine)
+            done = _run(["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]], folder, mine, within_s)
             found[step["name"]] = done
             self.failed |= done.code != 0 and not step.get("continue-on-error", False)
         return found
@@ -62,12 +63,12 @@ def shell_steps(jenkinsfile: pathlib.Path) -> dict[str, str]:
     return {label: textwrap.dedent(script) for label, script in SH.findall(jenkinsfile.read_text())}
 
 
-def run_shell(script: str, folder: pathlib.Path, **env: str) -> Done:
+def run_shell(script: str, folder: pathlib.Path, within_s: float = WITHIN_S, **env: str) -> Done:
     """As the step `sh` of Jenkins does."""
-    return _run(["sh", "-xe", "-c", script], folder, {**CLEAN, **env})
+    return _run(["sh", "-xe", "-c", script], folder, {**CLEAN, **env}, within_s)
 
 
-def _run(command: list[str], folder: pathlib.Path, env: dict[str, str]) -> Done:
+def _run(command: list[str], folder: pathlib.Path, env: dict[str, str], within_s: float) -> Done:
     done = subprocess.run(
         command,
         cwd=folder,
@@ -76,6 +77,6 @@ def _run(command: list[str], folder: pathlib.Path, env: dict[str, str]) -> Done:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=100,
+        timeout=within_s,
     )
     return Done(done.returncode, done.stdout)

@@ -7,7 +7,7 @@ import os
 import pathlib
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import pgserver
@@ -135,26 +135,27 @@ class Space(NamedTuple):
     port: int
 
 
-@contextlib.contextmanager
-def database(folder: pathlib.Path) -> Iterator[str]:
-    """The database of a deployment, with its users and agents: the connection string of its owner."""
-    folder.mkdir(parents=True, exist_ok=True)
+def rows(agents: Sequence[str]) -> str:
+    """SQL of a deployment's database, with its users and agents."""
     users = "".join(
         f"insert into users values ('{user}', '{user}', '{user}@example.org', '{user}', '-');\n" for user in USERS
     )
     digest = hashlib.sha256(KEY.encode()).hexdigest()
     made = "".join(
         f"insert into agents (agent_id, platform, approval_status, api_key_hash) values ('{agent}', 'docker', 'approved', '{digest}');\n"
-        for agent in AGENTS
+        for agent in agents
     )
+    return (STANDINS / "streamspace" / "schema.sql").read_text() + users + made + SQL.format(reader=READER)
+
+
+@contextlib.contextmanager
+def database(folder: pathlib.Path) -> Iterator[str]:
+    """The database of a deployment: the connection string of its owner."""
+    folder.mkdir(parents=True, exist_ok=True)
     with pgserver.running(folder, "select 1;") as address:
         dsn = pgserver.dsn(address)
         with psycopg.connect(dsn, autocommit=True) as connection:
-            connection.execute(
-                (
-                    (STANDINS / "streamspace" / "schema.sql").read_text() + users + made + SQL.format(reader=READER)
-                ).encode()
-            )
+            connection.execute(rows(AGENTS).encode())
         yield dsn
 
 

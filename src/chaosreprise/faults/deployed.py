@@ -124,5 +124,6 @@ async def until_whole(api: Api, planned: Deployed) -> None:
         if seen and ready >= wanted:
             return
         if time.monotonic() > deadline:
-            raise Unreachable(f"{planned.component}: {ready} of {wanted} pods are ready {BACK_S:g} s later")
+            why = "".join(f" ({lacks})" for lacks in {deployments.lacks(one) for one in pods} if lacks)
+            raise Unreachable(f"{planned.component}: {ready} of {wanted} pods are ready {BACK_S:g} s later{why}")
         await asyncio.sleep(LOOK_EVERY_S)

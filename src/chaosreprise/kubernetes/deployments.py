@@ -6,6 +6,8 @@ from chaosreprise.errors import NotPossible
 from chaosreprise.kubernetes.api import Api
 
 Object = dict[str, Any]
+SHOWN = 200
+COMES = ("ContainerCreating", "PodInitializing")
 
 
 def path(api: Api, name: str = "") -> str:
@@ -54,6 +56,19 @@ def is_through(deployment: Object) -> bool:
     seen = status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
     counts = [status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas")]
     return seen and counts == [wanted] * len(counts)
+
+
+def lacks(pod: Object) -> str:
+    """What it waits for that does not come by waiting; nothing for one that is just being started."""
+    for told in pod["status"].get("containerStatuses") or []:
+        for kind in ("waiting", "terminated"):
+            state = told["state"].get(kind)
+            if state and state.get("reason") not in COMES:
+                return f"{state.get('reason') or kind}: {state.get('message') or 'no more is said'}"[:SHOWN]
+    for one in pod["status"].get("conditions") or []:
+        if (one["type"], one["status"]) == ("PodScheduled", "False"):
+            return f"{one.get('reason', 'it has no node')}: {one.get('message', '')}"[:SHOWN]
+    return ""
 
 
 def selects(selector: Object | None, labels: dict[str, str]) -> bool:

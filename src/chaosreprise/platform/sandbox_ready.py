@@ -23,8 +23,6 @@ from chaosreprise.platform.file import Platform
 READINESS = "readiness"
 PORT, HEALTH = 9000, "/v1/health"
 SERVES = 200
-SHOWN = 200
-COMES = ("ContainerCreating", "PodInitializing")
 Object = dict[str, Any]
 
 
@@ -47,7 +45,7 @@ async def reach(platform: Platform, session: str) -> None:
                 f"no pod in the namespace {api.where.namespace} has {selector},{label}={session}: is it the right one?"
             )
         if not deployments.is_ready(found[0]):
-            raise NotPossible(f"its pod is not ready: {_lacks(found[0]) or 'it is being started, or ended'}")
+            raise NotPossible(f"its pod is not ready: {deployments.lacks(found[0]) or 'it is being started, or ended'}")
         name = found[0]["metadata"]["name"]
         if (status := await status_of(api, name)) != SERVES:
             raise NotPossible(f"the agent in the pod {name} does not answer on :{PORT} ({status or 'nobody is there'})")
@@ -59,7 +57,7 @@ async def stuck(platform: Platform) -> list[str]:
     async with await Api.to(platform.cluster) as api:
         found = (await api.get(deployments.pods_path(api), labelSelector=platform.session_objects[0]))["items"]
     found.sort(key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
-    return [f"{pod['metadata']['name']}: {lacks}" for pod in found if (lacks := _lacks(pod))]
+    return [f"{pod['metadata']['name']}: {lacks}" for pod in found if (lacks := deployments.lacks(pod))]
 
 
 async def status_of(api: Api, pod: str) -> int | None:
@@ -99,7 +97,7 @@ class Readiness:
                     "ready_s": [_took(wait, since if wait.ready else began) for wait in unready.values()],
                     "reached_s": [_took(wait, since if wait.reached else began) for wait in unreached.values()],
                 }
-                why = [f"{self._of(pods[uid])}: {lacks}" for uid in unready if (lacks := _lacks(pods[uid]))]
+                why = [f"{self._of(pods[uid])}: {lacks}" for uid in unready if (lacks := deployments.lacks(pods[uid]))]
                 if why or self._stuck != len(why):
                     found |= {"stuck": len(why), "stuck.why": why}
                     self._stuck = len(why)
@@ -133,16 +131,3 @@ class Readiness:
 
 def _took(wait: Wait, until: int) -> float:
     return round(max(0, until - wait.since) / SECOND, 3)
-
-
-def _lacks(pod: Object) -> str:
-    """What it waits for that does not come by waiting; nothing for one that is just being started."""
-    for told in pod["status"].get("containerStatuses") or []:
-        for kind in ("waiting", "terminated"):
-            state = told["state"].get(kind)
-            if state and state.get("reason") not in COMES:
-                return f"{state.get('reason') or kind}: {state.get('message') or 'no more is said'}"[:SHOWN]
-    for one in pod["status"].get("conditions") or []:
-        if (one["type"], one["status"]) == ("PodScheduled", "False"):
-            return f"{one.get('reason', 'it has no node')}: {one.get('message', '')}"[:SHOWN]
-    return ""

@@ -1,6 +1,6 @@
 """A control plane of streamed sessions, by its published behaviour alone: HTTP, PostgreSQL, and the agents' sockets.
 
-PORT, DATABASE_URL, ADMIN_PASSWORD, JWT_SECRET; AGENT_BOOTSTRAP_KEY, AGENT_TIMEOUT_S, RATE_LIMIT_ENABLED; WORKSPACES (a folder, for steps);
+PORT, LISTEN, DATABASE_URL, ADMIN_PASSWORD, JWT_SECRET; AGENT_BOOTSTRAP_KEY, AGENT_TIMEOUT_S, RATE_LIMIT_ENABLED; WORKSPACES (a folder, for steps);
 STANDIN_DEFECT. Built with nothing of Reprise, like a deployment of a stranger.
 """
 
@@ -342,7 +342,7 @@ async def main() -> None:
     await rows("update agents set status = 'offline'")
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", int(os.environ["PORT"])).start()
+    await web.TCPSite(runner, os.environ.get("LISTEN", "127.0.0.1"), int(os.environ["PORT"])).start()
     await hub.watch()
 
 

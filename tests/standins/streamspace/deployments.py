@@ -1,4 +1,4 @@
-"""A session as Deployment and Service of a cluster, made through its API. CLUSTER (a kubeconfig), NAMESPACE, IMAGE, POLL_S; STANDIN_DEFECT.
+"""A session as Deployment and Service of a cluster, made through its API. CLUSTER (a kubeconfig, or empty), NAMESPACE, IMAGE, POLL_S; STANDIN_DEFECT.
 
 A careful agent: hibernated and stopped is what has no pod left. With the defect `hasty` it says so at once.
 """
@@ -25,7 +25,7 @@ class Deployments:
 
     def __init__(self, again: bool) -> None:
         self._again = again
-        api = config.new_client_from_config(os.environ["CLUSTER"])
+        api = _client()
         self._apps, self._core, self._where = client.AppsV1Api(api), client.CoreV1Api(api), os.environ["NAMESPACE"]
 
     async def act(self, action: str, payload: dict[str, Any]) -> str:
@@ -164,6 +164,14 @@ class Deployments:
             if time.monotonic() > until:
                 raise TimeoutError("not within its time")
             time.sleep(float(os.environ.get("POLL_S", "2")))
+
+
+def _client() -> client.ApiClient:
+    if kubeconfig := os.environ["CLUSTER"]:
+        return config.new_client_from_config(kubeconfig)
+    own = client.Configuration()
+    config.load_incluster_config(own)
+    return client.ApiClient(own)
 
 
 def _labels(payload: dict[str, Any]) -> dict[str, str]:
