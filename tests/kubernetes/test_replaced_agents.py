@@ -85,6 +85,7 @@ DENIED = {
 HOW = {"func": "deny_network", "arguments": {"port": 8000, "hold_s": 5.0}}
 
 
+@pytest.mark.parametrize("lab", [{"REPRISE_LAB_WORK_S": "0"}], indirect=True, ids=["quick"])
 def test_a_denial_that_this_network_ignores_is_no_pass(lab: Lab) -> None:
     """Where the network knows policies, nothing is accepted while it holds: that is no pass either."""
     stated = json.loads((ROOT / "experiments" / "agent-rollout.json").read_text())
