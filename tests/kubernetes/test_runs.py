@@ -97,6 +97,15 @@ def test_a_home_that_is_lost_is_found_where_no_code_runs(
     assert says in found["witnesses"][0]["say"], found
 
 
+def test_an_agent_that_ends_the_sessions_it_finds_when_it_comes_back_is_no_pass(
+    tmp_path: pathlib.Path, space: Space, database: str
+) -> None:
+    ran = run(tmp_path, space, database, "ends-sessions", steps=False)
+    assert (ran.code, ran.verdict()["verdict"]) == (1, "unknown"), ran
+    doubts = [one["why"] for one in ran.verdict()["checks"]["phantom"]["scope"]]
+    assert any("were ended on purpose, and no stop or hibernation of them had been sent" in one for one in doubts)
+
+
 @pytest.mark.parametrize(
     ("defect", "check"),
     [

@@ -27,6 +27,8 @@ class Deployments:
         self._again = again
         api = _client()
         self._apps, self._core, self._where = client.AppsV1Api(api), client.CoreV1Api(api), os.environ["NAMESPACE"]
+        if again and misbehaves("ends-sessions"):
+            self._core.delete_collection_namespaced_pod(self._where, label_selector="app=streamspace-session")
 
     async def act(self, action: str, payload: dict[str, Any]) -> str:
         """Do it; returns the name of the session's pod."""

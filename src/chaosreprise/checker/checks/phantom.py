@@ -5,7 +5,10 @@ our sessions"). `keyed`: an effect with the key of a command that was refused, a
 command had been sent with by then, in a session that a start of ours had made, or of the form `<run>.<number>` that only
 this run gives. `counted`: a transition of a kind in a session that a start of ours had made, when no command of that kind,
 refused ones apart, had been sent to it. A transition more than was sent is `duplicate`'s, not this check's. One that
-happened before a run's first command is nobody's business here.
+happened before a run's first command is nobody's business here. Where processes have a ledger of their own (in a cluster that of
+pods): a process that was ended on purpose, in a session that a start of ours had made and that stayed with its agent, when no more of
+its stops and hibernations, refused ones apart, had been sent than had ended one; it counts as possible only, since nothing says who
+ended it.
 
 Promise: none has to be stated. A refusal that acts and a session that acts by itself break what every platform means by
 an answer.
@@ -15,10 +18,13 @@ effect, else nobody knows whether they show that kind; no effect is judged whose
 
 Witness. The refused command and its effect; else the effect, with the start of its session where that is known.
 
+Exempt. The end of a process in a session, or on a node, that a fault of the run is on.
+
 Limits. Unknown keys and transitions in sessions that no start of ours made count as possible only: somebody else may act
 there. At level `state` nothing is counted, so nothing can be too many.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -26,11 +32,15 @@ from chaosreprise.checker import observable, witness
 from chaosreprise.checker.attribution import Transition, begin_mark, end_mark
 from chaosreprise.checker.case import Case
 from chaosreprise.checker.check import Check
+from chaosreprise.checker.coverage import EVER
+from chaosreprise.checker.incarnations import made_by
+from chaosreprise.checker.life import SESSIONS
 from chaosreprise.checker.surplus import Stray, Unmatched, ours
 from chaosreprise.checker.verdict import Doubt, Finding, Moment, Witness
 from chaosreprise.history.events import Effect
 
 WHAT = "without a command"
+ON_NODES = ("agents.drain_node", "agents.taint_node", "control-plane.drain_node", "control-plane.taint_node")
 
 
 class Unknown(NamedTuple):
@@ -46,9 +56,9 @@ def judge(case: Case) -> Finding:
     sure = [stray for stray in strays if stray.sure]
     sure_keys = [found for found in unknown if found.sure]
     witnesses = [*(_witness(case, stray) for stray in sure), *(_witness_of_key(case, found) for found in sure_keys)]
-    count = len(sure) + len(sure_keys)
+    count, ended = len(sure) + len(sure_keys), [*_ended(case)]
     return Finding(
-        count=(count, len(strays) + len(unknown)),
+        count=(count, len(strays) + len(unknown) + len(ended)),
         levels={op: case.attributed.level(op) for op in observable.kinds(case)},
         baseline=sum(found.baseline for found in witnesses),
         evidence=sum(seen is not None for seen in case.attributed.effect_of),
@@ -57,6 +67,7 @@ def judge(case: Case) -> Finding:
             *_gap_doubts(case),
             *case.uncountable(),
             *_possible(case, strays, unknown),
+            *_unasked(case, ended),
             *observable.unobservable(case, WHAT),
             *observable.unseen(case, observable.shown(case)),
         ],
@@ -84,6 +95,41 @@ def _unknown_keys(case: Case) -> Iterator[Unknown]:
                 first[ledger, key] = effect if before is None or effect.hi < before.hi else before
     for (_, key), effect in first.items():
         yield Unknown(key, effect, key.startswith(runs) or ours(case, effect.session or effect.object, effect.lo))
+
+
+def _ended(case: Case) -> Iterator[Effect]:
+    """Processes that were ended on purpose, and nobody had asked for that."""
+    hit = {life.component.removeprefix(SESSIONS) for life in case.lives if life.component.startswith(SESSIONS)}
+    emptied = min((life.began for life in case.lives if life.kind in ON_NODES and life.began is not None), default=EVER)
+    for session, start in case.once(made_by).items():
+        reports = case.reports.sessions.get(session, ())
+        if session in hit or len({one.owner for one in reports if one.owner}) > 1:
+            continue
+        rows = [row for op in ("hibernate", "stop") for row in case.rows_of(session, op)]
+        asked = sorted(case.commands.lo[row] for row in rows if case.commands.outcome[row] != "fail")
+        downs = (
+            one
+            for ledger in case.processes
+            for one in case.effects.sessions.get((ledger, session), ())
+            if one.mark == "down"
+        )
+        for number, one in enumerate(sorted(downs, key=lambda one: one.hi)):
+            sent = bisect_right(asked, one.hi)
+            if sent <= number and case.commands.lo[start] <= one.lo and one.hi < min(emptied, case.known_effects_until):
+                yield one
+                break  # of what ends later nobody knows whose it is
+
+
+def _unasked(case: Case, ended: list[Effect]) -> Iterator[Doubt]:
+    if ended:
+        first = min(ended, key=lambda one: one.hi)
+        name, at = first.session or first.object, f"{case.seconds(first.lo):.3f} s to {case.seconds(first.hi):.3f} s"
+        why = (
+            f"processes of {len(ended)} sessions were ended on purpose, and no stop or hibernation of them had been sent: "
+            f"the first in session {name} from {at}"
+        )
+        do = "see who ended them: their agent when it came back, or somebody else in the cluster"
+        yield Doubt(what="phantom", why=why, do=do, window=case.span(first.lo, first.hi))
 
 
 def _first_sent(case: Case) -> dict[str, int]:
