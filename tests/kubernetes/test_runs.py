@@ -79,7 +79,7 @@ def test_one_that_runs_no_code_and_calls_hibernated_what_has_a_pod_still_passes(
 def test_one_that_runs_no_code_and_keeps_the_claims_of_its_sessions_passes_and_says_what_was_not_seen(
     tmp_path: pathlib.Path, space: Space, database: str
 ) -> None:
-    ran = run(tmp_path, space, database, steps=False, check="state-loss", more=standin_space.HOMES)
+    ran = run(tmp_path, space, database, "homes", steps=False, check="state-loss", more=standin_space.HOMES)
     found = ran.verdict()["checks"]["state-loss"]
     assert (ran.code, found["verdict"]) == (0, "true"), ran
     assert found["evidence"] > 6, "two agents with a canary, and a reserve"
@@ -91,7 +91,7 @@ def test_one_that_runs_no_code_and_keeps_the_claims_of_its_sessions_passes_and_s
 def test_a_home_that_is_lost_is_found_where_no_code_runs(
     tmp_path: pathlib.Path, space: Space, database: str, defect: str, says: str
 ) -> None:
-    ran = run(tmp_path, space, database, defect, steps=False, check="state-loss", more=standin_space.HOMES)
+    ran = run(tmp_path, space, database, f"homes,{defect}", steps=False, check="state-loss", more=standin_space.HOMES)
     found = ran.verdict()["checks"]["state-loss"]
     assert (ran.code, found["verdict"]) == (1, "false"), ran
     assert says in found["witnesses"][0]["say"], found

@@ -1,6 +1,7 @@
 """A session as Deployment and Service of a cluster, made through its API. CLUSTER (a kubeconfig, or empty), NAMESPACE, IMAGE, POLL_S; STANDIN_DEFECT.
 
-A careful agent: hibernated and stopped is what has no pod left. With the defect `hasty` it says so at once.
+A careful agent: hibernated and stopped is what has no pod left. With the defect `hasty` it says so at once. Homes are claims where
+`homes` is switched on, which takes a cluster a while; else they are nobody's.
 """
 
 import asyncio
@@ -97,7 +98,7 @@ class Deployments:
 
     def _home(self, payload: dict[str, Any]) -> None:
         """Its claim, and what that is given: there is no provisioner here, and nobody writes."""
-        if not payload["persistentHome"] and not misbehaves("home-for-all"):
+        if not payload["persistentHome"] or not misbehaves("homes"):
             return
         claim, volume = f"{payload['sessionId']}-home", f"{self._where}-{secrets.token_hex(6)}"
         room = {"accessModes": ["ReadWriteOnce"], "storageClassName": ""}
@@ -128,7 +129,7 @@ class Deployments:
             "resources": resources,
         }
         pod = {"metadata": {"labels": labels}, "spec": {"containers": [container], "enableServiceLinks": False}}
-        if payload["persistentHome"]:
+        if payload["persistentHome"] and misbehaves("homes"):
             pod["spec"] |= {"volumes": [{"name": "home", CLAIM: {"claimName": f"{session}-home"}}]}
         spec = {"replicas": 1, "selector": {"matchLabels": {"session": session}}, "template": pod}
         self._apps.create_namespaced_deployment(
