@@ -163,6 +163,7 @@ class Warden:
                 f"the warden of this run died: {len(healed)} faults were undone by the run itself"
             ) from error
         if answer["ok"]:
+            self._undo_s = max(self._undo_s, (answer.get("target") or {}).get("undo_s", 0.0))
             return answer
         raise protocol.ERRORS.get(answer["code"], RunBroken)(answer["say"])
 

@@ -60,6 +60,7 @@ class Hit(msgspec.Struct, kw_only=True):
     pairs: list[Pair]
     inc: Incarnation | None = None
     only: list[str] = []
+    undo_s: float = toxics.REMOVAL_S + local.BACK_S + 5
 
     @property
     def spared(self) -> int:
@@ -142,7 +143,7 @@ class OnLink:
         hit = msgspec.convert(target, Hit)
         made = self._made.pop(mark, None)
         async with local.keeper_if_any(context) as connected:
-            there = [await _remove(connected, door, mark) for door in hit.doors]
+            there = [await _remove(connected, door, mark, hit.undo_s) for door in hit.doors]
             by = local.by_whom(mark, await release(connected, hit, mark))
             await until_back(connected, hit)
         return SERVER if by is None and made is not None and not all(there) else by
@@ -174,12 +175,15 @@ async def plan(
     pairs = meter.busiest(connections) if connections else meter.pairs
     if len(pairs) < connections:
         raise NotPossible(f"{on}: connections = {connections}: {len(pairs)} are there that can be told from all others")
+    way, real = streams(link.name, direction), places != link.taps
+    removal_s = toxics.removal_s(len(way), len(meter.clients)) if real else toxics.REMOVAL_S
     return Hit(
         component=link.name,
         doors=list(dict.fromkeys([*fronts, *doors])) if from_the_front else doors,
         fronts=[front.listen for front in fronts],
         wires=found,
-        streams=streams(link.name, direction),
+        streams=way,
+        undo_s=removal_s + local.BACK_S + 5,
         clients=len(meter.clients),
         pairs=pairs,
         inc=await carrier(context),
@@ -222,6 +226,5 @@ async def to_the_end(work: Callable[..., None], *given: Any) -> None:
         raise
 
 
-async def _remove(connected: AsyncKeeper | None, door: Door, mark: str) -> bool:
-    removal_s = toxics.REMOVAL_S + local.BACK_S
-    return bool(await local.patiently(connected, asyncio.to_thread, toxics.remove, door, mark, for_s=removal_s))
+async def _remove(connected: AsyncKeeper | None, door: Door, mark: str, for_s: float) -> bool:
+    return bool(await local.patiently(connected, asyncio.to_thread, toxics.remove, door, mark, set(), for_s=for_s))

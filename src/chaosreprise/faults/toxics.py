@@ -25,7 +25,9 @@ if TYPE_CHECKING:  # 0.2 s, and only in the process that makes or undoes such a 
 PREFIX = "reprise."
 MARK = {"type": "noop"}
 CONNECT_S = 0.5
-REMOVAL_S = 30.0  # a real server answers only when it has given up each receiver that no longer reads, up to 25 s
+REMOVAL_S = 30.0  # a real server answers only when it has given up all receivers that no longer read, up to 25 s
+GIVES_UP_S = 5.0  # on each chunk for one of them
+OFTEN = 8  # how many chunks there are is chance: more, the more receivers there are
 
 
 class Door(msgspec.Struct, kw_only=True, frozen=True):
@@ -46,6 +48,11 @@ def has_expired(name: str) -> bool:
     """Whether a toxic of some run, by its name, has outlived its lease."""
     parts = name.split(".")
     return len(parts) >= 5 and parts[-2].isdigit() and int(parts[-2]) < time.time()
+
+
+def removal_s(streams: int, connections: int) -> float:
+    """The most that a real server takes: it gives up the receivers of all connections side by side, of one stream after the other."""
+    return max(REMOVAL_S, streams * GIVES_UP_S * (OFTEN + max(1, connections).bit_length()))
 
 
 def door(place: Place) -> Door:
@@ -90,19 +97,23 @@ def switch(doors: Sequence[Door], on: bool) -> None:
         _unseen(door).update(enabled=on)
 
 
-def remove(door: Door, mark: str) -> bool:
-    """Whether our toxics were there; afterwards they are not, and the proxy is as it was when it was planned."""
+def remove(door: Door, mark: str, asked: set[str]) -> bool:
+    """Whether our toxics were there; afterwards they are not, and the proxy is as it was when it was planned.
+
+    `asked`: those whose removal was asked for before without an answer, which is kept here.
+    """
     proxy = server(door.place, REMOVAL_S).get_proxy(door.place.proxy)
     if proxy is None:
         ends = {"listen": door.listen, "upstream": door.upstream}
         server(door.place).populate([{"name": door.place.proxy, "enabled": True, "tap": door.tap, **ends}])
         return False
     found = [name for name in proxy.toxics() if name.startswith(prefix(mark))]
+    asked.update(found)
     if found and not proxy.enabled:
         proxy.enable()
     for name in found:
         _destroy(proxy, name)
-    return bool(found)
+    return bool(asked)
 
 
 def check_whole(door: Door, mark: str) -> None:

@@ -15,9 +15,9 @@ import msgspec
 
 from chaosreprise.stack.mends import Toxics
 
-PATIENCE_S = 45.0
+PATIENCE_S = 180.0
 AGAIN_S = 0.1
-ANSWER_S = 30.0  # a real server answers only when it has given up each receiver that no longer reads, up to 25 s
+ANSWER_S = 30.0  # a real server answers only when it has given up all receivers that no longer read, up to 25 s
 GONE = 404
 
 
