@@ -116,6 +116,6 @@ def test_three_nights_as_the_page_shows_them(newcomer: Newcomer) -> None:
     newcomer.types(ready)
     value = newcomer.types(verdict, code=code).strip()
     assert value == ("true" if title == "PASS" else "unknown")
-    assert f'platform="streamspace",verdict="{value}"}} 1\n' in newcomer.types(metrics)
+    assert f',verdict="{value}"}} 1\n' in newcomer.types(metrics)
     assert f"3 runs to compare; the newest is {title}" in newcomer.types(compare, code=code)
     newcomer.types(away)
