@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from linkwire import eventually
 from runs import start_lab
 
 from chaosreprise.clock import SECOND, boottime
@@ -71,7 +72,9 @@ def test_what_is_left_on_the_lab_is_seen(lab: torture_lab.Lab):
         keeper.release("agents/a1", "r1/f1")
     until_whole(lab)
     os.kill(inc.pid, signal.SIGSTOP)
-    assert [line.partition(":")[0] for line in lab.wrong()][:1] == ["stopped"]
+    assert eventually(lambda: [line.partition(":")[0] for line in lab.wrong()][:1] == ["stopped"]), (
+        "a signal takes a moment"
+    )
     os.kill(inc.pid, signal.SIGCONT)
     until_whole(lab)
     files = resource.prlimit(inc.pid, resource.RLIMIT_NOFILE)
