@@ -97,6 +97,10 @@ USERS = '[budget]\nusers = ["a"]\n'
             REMOTE + CONTROL + TIMING + USERS + '[evidence.rows]\nkind = "kubernetes"',
             'evidence.rows.kind = "kubernetes" goes only with evidence.slots and evidence.homes',
         ),
+        (
+            REMOTE + CONTROL + TIMING + USERS + '[evidence.workspaces]\nkind = "stdout"',
+            'evidence.workspaces.kind = "stdout" goes only with evidence.workspaces of kind = "sandbox"',
+        ),
         (REMOTE + '[budget]\nusers = ["a", 3]', "budget.users[1] = 3: expected a text"),
         (REMOTE + "[allow]\nshare = 2", "allow.share = 2: expected a share from above 0 to 1"),
         (

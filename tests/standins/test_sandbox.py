@@ -7,6 +7,7 @@ import re
 import sqlite3
 import threading
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -184,6 +185,39 @@ def test_a_token_that_shows_nothing_of_other_tenants_is_no_pass(tmp_path: pathli
     found = told(platform, "conformance", "refused")
     assert [one.partition(":")[0] for one in found] == ["step of another tenant", "step of another tenant at the tools"]
     assert all(nothing in one for one in found)
+
+
+def told_by_steps(folder: pathlib.Path, defect: str = "none", **more: Any) -> pathlib.Path:
+    """One of whose workspaces no file can be reached."""
+    path = standins.sandbox(folder, defect, **more)
+    text = path.read_text()
+    by_files = 'kind = "files"\npath = "workspaces"\nhz = 20'
+    assert by_files in text
+    path.write_text(text.replace(by_files, 'kind = "stdout"\nhz = 10'))
+    return path
+
+
+@pytest.mark.parametrize("runtime", ["python", pytest.param("node", marks=pytest.mark.thorough)])
+def test_where_no_file_can_be_reached_steps_print_what_they_left(tmp_path: pathlib.Path, runtime: str) -> None:
+    platform = told_by_steps(tmp_path, runtime=runtime)
+    ran = run(platform, "sandbox-control-plane-crash")
+    assert (ran.code, ran.verdict()["verdict"]) == (0, "true"), ran.told()
+    assert unproven("sandbox-control-plane-crash", ran.verdict()) == set(), ran.told()
+    assert any("the platform's own word" in one for one in told(platform, "doctor", "evidence"))
+
+
+@pytest.mark.thorough
+def test_a_bug_is_found_by_what_steps_print(tmp_path: pathlib.Path) -> None:
+    ran = run(told_by_steps(tmp_path, "step-twice"), "sandbox-control-plane-crash")
+    assert (ran.code, ran.verdict()["checks"]["duplicate"]["verdict"]) == (1, "false"), ran.told()
+
+
+@pytest.mark.thorough
+def test_what_went_on_while_nobody_could_print_it_is_unknown(tmp_path: pathlib.Path) -> None:
+    ran = run(told_by_steps(tmp_path, allow=("data-plane.pause",)), "sandbox-data-plane-freeze")
+    duplicate = ran.verdict()["checks"]["duplicate"]
+    assert (ran.code, ran.verdict()["verdict"], duplicate["verdict"]) == (1, "unknown", "unknown"), ran.told()
+    assert "no session of the run prints what its ledger has" in str(duplicate["scope"]), ran.told()
 
 
 @pytest.mark.thorough

@@ -130,7 +130,7 @@ class Evidence(Strict, frozen=True):
     processes of its control plane may connect to, beside which each end is told.
     """
 
-    kind: Literal["sql", "sqlite", "files", "kubernetes", "witness", "processes", "statistics"]
+    kind: Literal["sql", "sqlite", "files", "kubernetes", "stdout", "witness", "processes", "statistics"]
     hz: Hertz = 1.0
     dsn: Hidden | None = None
     path: Path | None = None
@@ -347,6 +347,7 @@ class Platform(msgspec.Struct, frozen=True):
 
 DATABASE, SESSIONS, SLOTS = "database", "sessions", "slots"
 WORKSPACES, HOMES = "workspaces", "homes"
+STDOUT = "stdout"
 DESCENDANTS, KUBERNETES, WITNESS = "descendants", "kubernetes", "witness"
 SEVERAL = ("agents", SESSIONS)
 WATCHED = (("streamspace", SLOTS), ("streamspace", HOMES), ("sandbox", WORKSPACES))
@@ -465,6 +466,10 @@ def _check_watched(where: str, file: PlatformFile) -> None:
             raise BadInput(
                 f'{where}: evidence.{name}.kind = "kubernetes" goes only with evidence.{SLOTS} and evidence.{HOMES} of '
                 f'kind = "streamspace", and evidence.{WORKSPACES} of kind = "sandbox"'
+            )
+        if entry.kind == STDOUT and (file.kind, name) != ("sandbox", WORKSPACES):
+            raise BadInput(
+                f'{where}: evidence.{name}.kind = "{STDOUT}" goes only with evidence.{WORKSPACES} of kind = "sandbox"'
             )
         slots = file.evidence.get(SLOTS)
         if name == HOMES and not (slots and slots.kind == entry.kind == KUBERNETES):

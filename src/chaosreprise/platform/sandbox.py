@@ -20,12 +20,13 @@ from chaosreprise.history.events import Attribution
 from chaosreprise.observe import FolderSource, Source
 from chaosreprise.platform import calls, figures, keepers, links, proxies, sandbox_left, sandbox_pods, sandbox_refused
 from chaosreprise.platform.adapter import SECONDS, Component, Description, Held, Operation
-from chaosreprise.platform.file import KUBERNETES, SESSIONS, Platform
+from chaosreprise.platform.file import KUBERNETES, SESSIONS, STDOUT, Platform
 from chaosreprise.platform.ledgers import LEDGER_FILE, workspaces_parser
 from chaosreprise.platform.made import Made
 from chaosreprise.platform.said import Examination, Said
 from chaosreprise.platform.sandbox_answers import GONE, REFUSALS, judged
 from chaosreprise.platform.sandbox_health import HEALTH, HealthSource
+from chaosreprise.platform.sandbox_told import Told, weaker
 from chaosreprise.platform.steps import step_code
 from chaosreprise.platform.streamspace_pods import LEDGER as PODS
 
@@ -68,7 +69,7 @@ class Sandbox:
 
     def describe(self) -> Description:
         evidence, bounds = self._platform.file.evidence, self._timing.bounds
-        ledgers = [name for name, entry in evidence.items() if entry.kind in ("files", KUBERNETES)]
+        ledgers = [name for name, entry in evidence.items() if entry.kind in ("files", KUBERNETES, STDOUT)]
         return Description(
             attribution=[Attribution(op="step", ledger=name, level="keyed", mark="e") for name in ledgers],
             refusals=REFUSALS,
@@ -136,8 +137,9 @@ class Sandbox:
 
     def examinations(self) -> dict[str, Examination]:
         """For `said.Examines`."""
-        pods = [name for name, entry in self._platform.file.evidence.items() if entry.kind == KUBERNETES]
-        rights = {f"evidence {name}": partial(sandbox_pods.rights, self._platform, name) for name in pods}
+        of_kinds: dict[str, Any] = {KUBERNETES: partial(sandbox_pods.rights, self._platform), STDOUT: weaker}
+        entries = self._platform.file.evidence.items()
+        rights = {f"evidence {name}": partial(of, name) for name, entry in entries if (of := of_kinds.get(entry.kind))}
         doors = partial(sandbox_refused.doors, self._platform, self._http)
         return {"login": self._login, sandbox_refused.AUTHENTICATION: doors, **rights}
 
@@ -162,6 +164,8 @@ class Sandbox:
             elif evidence.kind == "files":
                 path = self._platform.folder / (evidence.path or "")
                 found.append(FolderSource(name, path, LEDGER_FILE, evidence.hz, workspaces_parser(self._run)))
+            elif evidence.kind == STDOUT:
+                found.append(Told(name, evidence.hz, self._http, self._platform, self._made, self._run))
             elif evidence.kind in figures.KINDS:
                 found.append(figures.source(self._platform, name))
             else:

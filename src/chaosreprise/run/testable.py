@@ -41,7 +41,7 @@ def _levels(there: Look) -> dict[str, Level]:
     given = [name for name in criteria.GIVEN if getattr(described, name)]
     evidence = there.blind.file.evidence.items()
     ledgers = {
-        plan.ROWS if entry.kind != "files" else name for name, entry in evidence if entry.kind not in figures.KINDS
+        plan.ROWS if entry.kind in plan.TABLES else name for name, entry in evidence if entry.kind not in figures.KINDS
     }
     if any(entry.level in STRENGTH and entry.level != "none" for entry in described.attribution):
         ledgers.add(plan.SLOTS)
