@@ -2,15 +2,23 @@
 
 import asyncio
 import concurrent.futures
+import os
+import shutil
 import signal
+import subprocess
+import sys
 import threading
 
+import msgspec
 import pytest
 import toystack
+from linkwire import eventually
 
 from chaosreprise import procs
+from chaosreprise.clock import SECOND, boottime
 from chaosreprise.errors import NotPossible, Unreachable
-from chaosreprise.faults import local, registry
+from chaosreprise.faults import local, registry, tracer
+from chaosreprise.faults.kinds import disk_slow
 from chaosreprise.stack.client import AsyncKeeper, Keeper, StackEnded
 
 COMPONENTS = {"agents": "agents/a1", "control-plane": "control-plane", "sessions": "sessions/s1"}
@@ -115,3 +123,34 @@ def test_a_server_that_comes_back_is_asked_until_it_answers():
         return f"{what} {answer}"
 
     assert asyncio.run(local.patiently(None, ask, "it is")) == "it is back"
+
+
+FORKS = """
+import os, sys
+child = os.fork() == 0
+with open(sys.argv[1], "wb", buffering=0) as file:
+    while True:
+        os.pwrite(file.fileno(), b"x", 0)
+"""
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not there")
+def test_who_was_started_just_before_its_parent_was_traced_is_traced_as_well(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", FORKS, str(tmp_path / "file")]) as parent:
+        inc = procs.incarnation(parent.pid)
+        fault, said = disk_slow.DiskSlow(), os.memfd_create("said")
+        try:
+            assert eventually(lambda: len(procs.family(inc)) == 2)
+            fault._started["r1/f1"] = disk_slow.Tracing("r1/f1", boottime() + 60 * SECOND, 20_000, said)
+            fault._started["r1/f1"].trace([parent.pid])  # as where the other one was not there yet
+            slowed = disk_slow.Slowed(
+                component="database", inc=inc, connections=[], homes=[], ports=[], family=[inc], delay_ms=20.0
+            )
+            proof = asyncio.run(fault.prove(None, "r1/f1", msgspec.to_builtins(slowed)))
+            assert proof["processes_traced"] == 2
+        finally:
+            asyncio.run(tracer.end("r1/f1"))
+            assert [one.wait() for one in fault._started["r1/f1"].tracers] == [-signal.SIGKILL] * 2
+            os.close(said)
+            for one in reversed(procs.family(inc)):
+                os.kill(one.pid, signal.SIGKILL)

@@ -8,6 +8,7 @@ import asyncio
 import os
 import subprocess
 import time
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import msgspec
@@ -37,6 +38,22 @@ class Slowed(local.Process, kw_only=True):
     delay_ms: float
 
 
+class Tracing:
+    """The tracers of one fault, and where they say what they hold up."""
+
+    def __init__(self, mark: str, lease_end: int, delay_us: int, said: int) -> None:
+        self.tracers: list[subprocess.Popen[bytes]] = []
+        self.said = said
+        self._mark, self._lease_end, self._delay_us = mark, lease_end, delay_us
+        self._asked: set[int] = set()
+
+    def trace(self, pids: Iterable[int]) -> None:
+        """Those that nobody was asked for yet."""
+        if new := [pid for pid in pids if pid not in self._asked]:
+            self._asked.update(new)
+            self.tracers.append(tracer.start(self._mark, self._lease_end, self._delay_us, new, self.said))
+
+
 class DiskSlow(local.OnProcess):
     groups = ("database",)
     needs = f"{local.NEEDS}; strace and setpriv (Debian's packages strace, util-linux), and the right to trace it"
@@ -46,7 +63,7 @@ class DiskSlow(local.OnProcess):
     proof = "each of its processes is traced, and an operation on a file was held up"
 
     def __init__(self) -> None:
-        self._started: dict[str, tuple[subprocess.Popen[bytes], int]] = {}
+        self._started: dict[str, Tracing] = {}
 
     async def more(self, process: local.Process, given: Arguments) -> Target:
         if traced := [inc.pid for inc in process.family if tracer.of(inc.pid)]:
@@ -61,16 +78,18 @@ class DiskSlow(local.OnProcess):
         slowed = msgspec.convert(target, Slowed)
         await local.hold(context, mark, slowed, lease_end, down=False)
         said = os.memfd_create("reprise")
-        pids = [inc.pid for inc in family(slowed.inc)]
-        self._started[mark] = tracer.start(mark, lease_end, int(slowed.delay_ms * 1000), pids, said), said
+        self._started[mark] = tracing = Tracing(mark, lease_end, int(slowed.delay_ms * 1000), said)
+        tracing.trace(inc.pid for inc in family(slowed.inc))
 
     async def prove(self, context: Context, mark: str, target: Target) -> dict[str, Any]:
         slowed = msgspec.convert(target, Slowed)
-        process, said = self._started[mark]
+        tracing = self._started[mark]
         deadline = time.monotonic() + PROVE_S
-        while (free := _free(slowed)) or tracer.DELAYED not in _read(said):
-            if process.poll() is not None:
-                lines = _read(said).decode(errors="replace").strip().splitlines() or ["it said nothing"]
+        while (free := _free(slowed)) or tracer.DELAYED not in _read(tracing.said):
+            if tracer.of(slowed.inc.pid):  # whom it starts from now on is traced: what was started just before is not
+                tracing.trace(free)
+            if tracing.tracers[0].poll() is not None:
+                lines = _read(tracing.said).decode(errors="replace").strip().splitlines() or ["it said nothing"]
                 raise NotProven(f"{slowed.component}: strace has ended: {lines[-1]}")
             if time.monotonic() > deadline:
                 what = f"{len(free)} of its processes are not traced" if free else "no operation of it was held up"
@@ -81,9 +100,10 @@ class DiskSlow(local.OnProcess):
     async def undo(self, context: Context, mark: str, target: Target) -> str | None:
         await tracer.end(mark)
         if mark in self._started:
-            process, said = self._started.pop(mark)
-            process.wait()
-            os.close(said)
+            tracing = self._started.pop(mark)
+            for process in tracing.tracers:
+                process.wait()
+            os.close(tracing.said)
         await _until_free(msgspec.convert(target, Slowed))
         return await super().undo(context, mark, target)
 
