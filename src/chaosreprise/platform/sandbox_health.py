@@ -9,7 +9,7 @@ none: the agent is asked for a step of a session that never was, and so is where
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from typing import Any
 
 import httpx
 
@@ -45,11 +45,11 @@ class HealthSource:
             async def look(since: int, last: bool) -> None:
                 del last
                 began = time.monotonic_ns()
-                said = await asyncio.gather(*(_status(http.get(url)) for url in self._urls.values()))
+                said = await asyncio.gather(*(_status(http, "GET", url) for url in self._urls.values()))
                 guarded = [said[0] == REFUSED] if said[0] else []
-                if self._tools and (there := await _status(http.get(self._tools))):
+                if self._tools and (there := await _status(http, "GET", self._tools)):
                     guarded.append(there == REFUSED)
-                if self._steps and (step := await _status(http.post(self._steps, json=NOBODY))):
+                if self._steps and (step := await _status(http, "POST", self._steps, NOBODY)):
                     guarded.append(step == REFUSED)
                 now = time.monotonic_ns()
                 found = [status in SERVES for status in said]
@@ -74,8 +74,8 @@ class HealthSource:
         return (asked - self._away_since.setdefault(name, asked)) / SECOND
 
 
-async def _status(asking: Awaitable[httpx.Response]) -> int | None:
+async def _status(http: httpx.AsyncClient, method: str, url: str, body: Any = None) -> int | None:
     try:
-        return (await asking).status_code
+        return (await http.request(method, url, json=body)).status_code
     except httpx.TransportError:
         return None
