@@ -72,7 +72,8 @@ def test_the_feed_tells_requests_messages_and_how_it_ends(client):
     assert [(line["method"], line["path"], line.get("status")) for line in lines if "path" in line] == [
         ("GET", "/hello", None), ("GET", "/hello", 200), ("GET", "/ws?who=me", None), ("GET", "/ws?who=me", 101),
     ]  # fmt: skip
-    command, *_ = messages = [line for line in lines if line["what"] == "message"]
+    messages = [line for line in lines if line["what"] == "message"]
+    command = next(line for line in messages if line["direction"] == "upstream")  # the other way goes on beside it
     assert command["text"] == COMMAND
     assert command["fields"] == {"type": "command", "commandId": "c1", "action": "start"}
     assert {(line["opcode"], line["size"], line["direction"]) for line in messages} == {
