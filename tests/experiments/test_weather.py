@@ -462,6 +462,7 @@ def heal(folder: pathlib.Path, **env: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.thorough
 def test_a_clock_that_is_set_back_while_a_fault_is_on_changes_no_verdict(
     shortest: Experiment, begin: Begin, tmp_path: pathlib.Path, state: pathlib.Path
 ) -> None:

@@ -122,7 +122,7 @@ def test_replay_completed_makes_slots_again(new_lab, until):
     [
         pytest.param("", signal.SIGTERM, "completed", True, marks=pytest.mark.thorough),
         ("done-at-the-end", signal.SIGTERM, "completed", False),
-        ("goodbye-is-the-end", signal.SIGTERM, "ack", False),
+        pytest.param("goodbye-is-the-end", signal.SIGTERM, "ack", False, marks=pytest.mark.thorough),
         pytest.param("done-at-the-end", signal.SIGKILL, "completed", True, marks=pytest.mark.thorough),
         pytest.param("goodbye-is-the-end", signal.SIGKILL, "completed", True, marks=pytest.mark.thorough),
     ],
