@@ -36,7 +36,6 @@ WEAKER = (
     "nobody knows what ran, or how often, and no fault can strike amid steps; "
     "by what steps print only state-loss and isolation are judged"
 )
-DO = 'give the account a role with these verbs, or let steps print their ledgers: evidence.NAME.kind = "stdout"'
 Pod = dict[str, Any]
 Ours = Callable[[], Collection[str] | None]
 
@@ -63,7 +62,7 @@ async def rights(platform: Platform, name: str) -> list[Said]:
     if not lacking:
         return [Said(about="evidence", name=name, say=f"may watch pods in {where.namespace}, and read in them by exec")]
     say = f"may not {' and '.join(map(str, lacking))} in the namespace {where.namespace}: no ledger of a step is seen, so {WEAKER}"
-    return [Said(about="evidence", name=name, state="not ok", say=say, do=DO)]
+    return [Said(about="evidence", name=name, state="not ok", say=say, do="give the account a role with these verbs")]
 
 
 class Ledgers:
