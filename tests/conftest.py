@@ -7,7 +7,7 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-LONGEST = ("test_torture.py", "test_scripts.py", "test_readme.py", "test_sandbox_pods.py", "experiments")
+LONGEST = ("test_torture.py", "test_scripts.py", "test_readme.py", "experiments")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
