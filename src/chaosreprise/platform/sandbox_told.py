@@ -107,8 +107,10 @@ class Told:
         self._read_at = clock.now()
 
         async def look(since: int, last: bool) -> None:
-            if self._made.sessions() is None:
+            if (sessions := self._made.sessions()) is None:
                 raise Unreachable(UNWRITTEN)
+            if sessions and self._shares and not self._own:
+                await self._make_own()
             began, known = clock.now(), self._made.known()
             for session in known.made:
                 self._tails.setdefault(session, Tail(since))
@@ -134,11 +136,6 @@ class Told:
 
     async def _read_all(self, known: Known, clock: Clock, emit: Emit) -> set[str]:
         """The sessions whose ledgers were read, by as few of them as will do."""
-        if known.made and self._shares and not self._own:
-            await self._make_own()
-            known = self._made.known()
-            for session in known.made:
-                self._tails.setdefault(session, Tail(self._read_at))
         read: set[str] = set()
         silent = 0
         for session in sorted(known.left, key=lambda one: one != self._own):
