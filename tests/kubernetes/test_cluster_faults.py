@@ -172,8 +172,8 @@ def with_its_role(verb: str, space: Space, path: pathlib.Path, **args: Any) -> N
     assert eventually(may)
 
 
-def budget(space: Space, least: int) -> None:
-    spec = {"minAvailable": least, "selector": {"matchLabels": {"session": "k1"}}}
+def budget(space: Space, least: int, of: str = "k1") -> None:
+    spec = {"minAvailable": least, "selector": {"matchLabels": {"session": of}}}
     policy = api.PolicyV1Api(space.api)
     policy.create_namespaced_pod_disruption_budget(space.name, {"metadata": {"name": "b1"}, "spec": spec})
 
@@ -493,23 +493,6 @@ def one_node(space: Space) -> Iterator[None]:
     assert after.metadata.annotations == before.metadata.annotations
 
 
-@pytest.mark.usefixtures("one_node")
-def test_a_node_is_drained_as_budgets_allow_and_uncordoned(
-    space: Space, path: pathlib.Path, warden: client.Warden
-) -> None:
-    with_its_role("drain_node", space, path)
-    budget(space, 0)
-    before, name = {*pods(space)}, node(space).metadata.name
-    proof = inject(warden, "drain_node")
-    assert (proof["node"], proof["count"], len(proof["budgets"])) == (name, WITH, 1)
-    assert "PodDisruptionBudget b1: " in proof["budgets"][0]
-    assert not {*pods(space)} & before
-    broken = space.core.read_node(name)
-    assert broken.spec.unschedulable
-    assert json.loads(broken.metadata.annotations[ANNOTATION])["before"] == {"spec": {"unschedulable": None}}
-    assert (undo(warden), ready(space)) == ("clean by run", WITH)
-
-
 @pytest.mark.thorough
 @pytest.mark.usefixtures("one_node")
 def test_a_drain_is_refused_by_a_budget_and_where_others_would_be_hit(space: Space, path: pathlib.Path) -> None:
@@ -582,21 +565,51 @@ def kubelet(space: Space) -> Iterator[Kubelet]:
         space.core.delete_node(space.name)
 
 
+def on(node: str, space: Space) -> set[str]:
+    return {uid for uid, one in pods(space).items() if one.spec.node_name == node}
+
+
+def drain(space: Space, path: pathlib.Path, warden: client.Warden, component: str, node: str) -> None:
+    """The node, which has the pods of this component and no others."""
+    with_its_role("drain_node", space, path)
+    budget(space, 0, component)
+    before = on(node, space)
+    proof = inject(warden, "drain_node")
+    assert (proof["node"], proof["count"], len(proof["budgets"])) == (node, WITH, 1)
+    assert "PodDisruptionBudget b1: " in proof["budgets"][0]
+    assert not {*pods(space)} & before
+    broken = space.core.read_node(node)
+    assert broken.spec.unschedulable
+    assert json.loads(broken.metadata.annotations[ANNOTATION])["before"] == {"spec": {"unschedulable": None}}
+    assert (undo(warden), space.get(component).status.ready_replicas) == ("clean by run", WITH)
+    assert not space.core.read_node(node).spec.unschedulable
+
+
+def test_a_node_is_drained_as_budgets_allow_and_uncordoned(
+    space: Space, path: pathlib.Path, kubelet: Kubelet, warden: client.Warden
+) -> None:
+    written(path.parent, space, "session=k2")
+    drain(space, path, warden, "k2", kubelet.node)
+
+
+@pytest.mark.thorough
+@pytest.mark.usefixtures("one_node")
+def test_a_real_node_is_drained(space: Space, path: pathlib.Path, warden: client.Warden) -> None:
+    drain(space, path, warden, "k1", node(space).metadata.name)
+
+
 def test_a_taint_ends_the_pods_on_a_node_and_leaves_its_other_taints(
     space: Space, path: pathlib.Path, kubelet: Kubelet, warden: client.Warden
 ) -> None:
     written(path.parent, space, "session=k2")
 
-    def on_it() -> set[str]:
-        return {uid for uid, one in pods(space).items() if one.spec.node_name == kubelet.node}
-
     def taints() -> set[str]:
         return {f"{one.key}:{one.effect}" for one in space.core.read_node(kubelet.node).spec.taints} - STARTING
 
     with_its_role("taint_node", space, path)
-    before = on_it()
+    before = on(kubelet.node, space)
     assert inject(warden, "taint_node") == {"node": kubelet.node, "pods": "gone", "count": WITH}
-    assert not on_it() & before
+    assert not on(kubelet.node, space) & before
     assert taints() == {"reprise.test:NoSchedule", "chaosreprise/cut-off:NoExecute"}
     assert undo(warden) == "clean by run"
     assert taints() == {"reprise.test:NoSchedule"}

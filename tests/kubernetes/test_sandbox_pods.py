@@ -146,7 +146,6 @@ def run(platform: pathlib.Path) -> Ran:
     return Running(platform, platform.parent, experiment, SHORT, {}).finish(500)
 
 
-@pytest.mark.thorough
 def test_pods_that_are_killed_are_told_and_the_flow_reaches_a_pod(platform: pathlib.Path) -> None:
     flow = standins.chaos(platform.parent, "reprise", "flow", str(platform))
     assert (flow.returncode, flow.stdout.count(" ok ")) == (0, 8), flow.stdout + flow.stderr

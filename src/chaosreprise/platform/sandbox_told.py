@@ -45,7 +45,7 @@ def _reprise_told():
                 with open('../' + name + '/{file}', 'rb') as ledger:
                     status = os.fstat(ledger.fileno())
                     ledger.seek(known)
-                    found[name] = [status.st_ino, status.st_size, ledger.read().decode('utf-8', 'replace')]
+                    found[name] = [status.st_ino, status.st_size, ledger.read().decode('latin-1')]
             except FileNotFoundError:
                 found[name] = None
             except OSError:
@@ -62,7 +62,7 @@ NODE = """\
       fs.accessSync('../' + name, fs.constants.X_OK)
       try {{
         const status = fs.statSync(path)
-        found[name] = [status.ino, status.size, fs.readFileSync(path).subarray(known).toString('utf8')]
+        found[name] = [status.ino, status.size, fs.readFileSync(path).subarray(known).toString('latin1')]
       }} catch (error) {{
         if (error.code === 'ENOENT') found[name] = null
       }}
@@ -83,7 +83,7 @@ class Tail(msgspec.Struct):
 
 
 class Part(NamedTuple):
-    """What one ledger had: its file, its size in bytes, and what stands behind what was known."""
+    """What one ledger had: its file, its size in bytes, and what stands behind what was known, a character a byte."""
 
     inode: int
     size: int
@@ -107,32 +107,35 @@ class Told:
         self._read_at = clock.now()
 
         async def look(since: int, last: bool) -> None:
-            if (sessions := self._made.sessions()) is None:
-                raise Unreachable(UNWRITTEN)
-            if sessions and self._shares and not self._own:
-                await self._make_own()
-            began, known = clock.now(), self._made.known()
-            for session in known.made:
-                self._tails.setdefault(session, Tail(since))
-            read = await self._read_all(known, clock, emit)
-            now = clock.now()
-            if known.left and not read:
-                if last or now - self._read_at > LATE_S * SECOND:
-                    for session in self._tails:
-                        self._off(session, now, emit, SILENT)
-                    raise Unreachable(SILENT)
-                return
-            self._read_at = began
-            for session in self._tails.keys() - read:
-                if session not in known.left:
-                    self._off(session, now, emit, ENDED)
-                elif last or now - self._tails[session].since > LATE_S * SECOND:
-                    self._off(session, now, emit, SILENT)
+            await self._look(clock, emit, since, last)
 
         try:
             await sample(self.name, self._hz, clock, emit, stop, look)
         finally:
             await self._end_own()
+
+    async def _look(self, clock: Clock, emit: Emit, since: int, last: bool) -> None:
+        if (sessions := self._made.sessions()) is None:
+            raise Unreachable(UNWRITTEN)
+        if sessions and self._shares and not self._own:
+            await self._make_own()
+        began, known = clock.now(), self._made.known()
+        for session in known.made:
+            self._tails.setdefault(session, Tail(since))
+        read = await self._read_all(known, clock, emit)
+        now = clock.now()
+        if known.left and not read:
+            if last or now - self._read_at > LATE_S * SECOND:
+                for session in self._tails:
+                    self._off(session, now, emit, SILENT)
+                raise Unreachable(SILENT)
+            return
+        self._read_at = began
+        for session in self._tails.keys() - read:
+            if session not in known.left:
+                self._off(session, now, emit, ENDED)
+            elif last or now - self._tails[session].since > LATE_S * SECOND:
+                self._off(session, now, emit, SILENT)
 
     async def _read_all(self, known: Known, clock: Clock, emit: Emit) -> set[str]:
         """The sessions whose ledgers were read, by as few of them as will do."""
@@ -148,8 +151,8 @@ class Told:
                 if silent == TRIES and not read:
                     break
                 continue
-            for name, part in parts.items():
-                self._take(name, part, began, clock.now(), emit)
+            for name in parts.keys() & self._tails.keys():  # what a step prints may name anything
+                self._take(name, parts[name], began, clock.now(), emit)
             read |= parts.keys()
         if self._own not in read:
             await self._end_own()
@@ -199,7 +202,7 @@ class Told:
                 return
         else:
             whole, _, _ = part.text.rpartition("\n")
-            lines = whole.encode().split(b"\n") if whole else []
+            lines = whole.encode("latin-1", "replace").split(b"\n") if whole else []
             tail.inode, tail.offset = part.inode, tail.offset + sum(len(line) + 1 for line in lines)
             emit_lines(of, lines, tail.since, now, self._parse, emit)
         if tail.is_off:
