@@ -172,7 +172,7 @@ def make_load(
         for op in needed(one.at):
             if op in workload.OPEN_LOOP and op not in one.prompts(1) and not arguments.workload.mix.get(op):
                 raise BadInput(f"workload.mix has no {op}: {_name(one)} waits for one: add it to the mix")
-    return workload.make(
+    made = workload.make(
         arguments.workload,
         dict(arguments.exposure),
         agents,
@@ -185,6 +185,7 @@ def make_load(
         budget.sessions_a_user,
         steps,
     )
+    return msgspec.structs.replace(made, slow_s=workload.SLOW_PODS_S) if platform.session_pods else made
 
 
 def check_at_once(platform: Platform, faults: Sequence[Wanted], sizes: Sequence[int]) -> None:

@@ -19,6 +19,8 @@ DEFAULT_EXPOSURE = 5
 OPEN_LOOP = ("step", "read", "list")
 WAITING = ("stop", "hibernate", "wake")  # the kinds that can wait for an absent agent; a start goes elsewhere
 STEPS = ("step",)  # where sessions can't be hibernated, steps are what a fault meets
+SLOW_S = 0.8  # a fault strikes some 20 ms after it has seen the steps that it waits for, 0.1 s on a busy machine
+SLOW_PODS_S = 3.0  # a pod's container has ended up to 1 s after the fault has asked for that, later on a busy node
 
 
 class Workload(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
@@ -51,7 +53,7 @@ class Plan(msgspec.Struct, kw_only=True, frozen=True):
     `crowd` of them come at once for the user `crowded`.
 
     Beside `reserve` running and as many hibernated sessions an agent has `ends` and `wakes` more of them, for moments, and
-    `sleepers` that hibernate and wake all the time.
+    `sleepers` that hibernate and wake all the time. Where there are steps only, one for a fault to strike takes `slow_s`.
     """
 
     seed: int
@@ -70,6 +72,7 @@ class Plan(msgspec.Struct, kw_only=True, frozen=True):
     hibernates: bool = True
     steps: bool = True
     noisy: bool = False
+    slow_s: float = SLOW_S
     asks: dict[Place, float] = {}
     crowd: int = 0
     crowded: str = ""

@@ -14,7 +14,6 @@ from chaosreprise.history.events import Op
 from chaosreprise.platform.links import crossed
 from chaosreprise.workload.load import Load
 
-SLOW_S = 0.8  # a fault strikes some 20 ms after it has seen the steps that it waits for, 0.1 s on a busy machine
 LOOKS_HZ = 5.0  # of their ledger, below which they may have ended before a fault strikes
 SPARE = 1
 NOISY = 4  # steps; what one has written may be taken for the answer to the next
@@ -92,7 +91,7 @@ class StepLoad(Load):
         return next((answer for answer in [*steps, ended] if answer.outcome != "ok"), steps[-1])
 
     async def _slow(self, name: str) -> Answer:
-        return await self._do("step", name, seconds=SLOW_S)
+        return await self._do("step", name, seconds=self._plan.slow_s)
 
     async def _at(self, name: str, at: float) -> Answer:
         await self._clock.sleep(max(0.0, at - self._seconds()))
