@@ -7,7 +7,14 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-LONGEST = ("test_torture.py", "test_scripts.py", "test_readme.py", "experiments", "test_sandbox_pods.py", "test_cluster_faults.py")
+LONGEST = (
+    "test_torture.py",
+    "test_scripts.py",
+    "test_readme.py",
+    "experiments",
+    "test_sandbox_pods.py",
+    "test_cluster_faults.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import httpx
 import msgspec
 
+from chaosreprise import handshakes
 from chaosreprise.errors import BadInput, NotAllowed, NotPossible, RepriseError, Unreachable
 from chaosreprise.kubernetes.where import Where
 
@@ -84,7 +85,12 @@ class Api:
                 ) from error
         self.url, self._token = configuration.host.rstrip("/"), _Token(configuration)
         self._http = httpx.AsyncClient(
-            base_url=self.url, verify=self.tls, auth=self._token, timeout=TIMEOUT_S, trust_env=False
+            base_url=self.url,
+            verify=self.tls,
+            auth=self._token,
+            timeout=TIMEOUT_S,
+            trust_env=False,
+            event_hooks=handshakes.HOOKS,
         )
 
     @classmethod

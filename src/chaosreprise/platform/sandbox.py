@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import httpx
 
+from chaosreprise import handshakes
 from chaosreprise.errors import BadInput, NotPossible, Unreachable
 from chaosreprise.history import Answer
 from chaosreprise.history.events import Attribution
@@ -53,6 +54,7 @@ class Sandbox:
         self._http = httpx.AsyncClient(
             timeout=TIMEOUT_S,
             limits=httpx.Limits(max_connections=64, max_keepalive_connections=64),
+            event_hooks=handshakes.HOOKS,
             headers={"Authorization": f"Bearer {token}"} if token else {},
             trust_env=False,
             verify=any(url.startswith("https:") for url in (self._at.control_plane, self._at.data_plane)),

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from chaosreprise import handshakes
 from chaosreprise.clock import SECOND, Clock
 from chaosreprise.history import Observe, Report
 from chaosreprise.observe import Emit, sample
@@ -40,7 +41,12 @@ class HealthSource:
         self._away_since: dict[str, int] = {}
 
     async def run(self, clock: Clock, emit: Emit, stop: asyncio.Event) -> None:
-        async with httpx.AsyncClient(timeout=ASK_S, trust_env=False, verify=False) as http:  # noqa: S501 - nothing is shown to it
+        async with httpx.AsyncClient(
+            timeout=ASK_S,
+            trust_env=False,
+            verify=False,  # noqa: S501 - nothing is shown to it
+            event_hooks=handshakes.HOOKS,
+        ) as http:
 
             async def look(since: int, last: bool) -> None:
                 del last

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from chaosreprise import handshakes
 from chaosreprise.errors import BadInput, NotPossible
 from chaosreprise.history import Answer
 from chaosreprise.history.events import Attribution, Resource
@@ -58,6 +59,7 @@ class StreamSpace:
             base_url=self._control.url,
             timeout=TIMEOUT_S,
             limits=httpx.Limits(max_connections=64, max_keepalive_connections=64),
+            event_hooks=handshakes.HOOKS,
             trust_env=False,
             verify=_trusted([self._control.url, self._control.steps or ""]),
         )
