@@ -9,6 +9,7 @@ same lab is the best proof; a whole run that must pass is the last.
 import argparse
 import collections
 import ctypes
+import itertools
 import json
 import os
 import pathlib
@@ -42,6 +43,7 @@ LAST_WORDS_S = 90.0  # for a whole run that lost a part to say so and end
 LOOK_EVERY_S = 0.03
 FIRST_EVERY_S = 0.002
 WATCH_EVERY_S = 0.0006
+ENDED_EACH = 16  # looks
 PR_SET_CHILD_SUBREAPER = 36
 Line = dict[str, Any]
 NOTHING: Line = {"end": None, "healed_by": None, "leaked": [], "settled_by_heal": False, "code": None, "said": ""}
@@ -288,11 +290,14 @@ def _groups(run: str) -> list[pathlib.Path]:
 
 def _reached(run: Run, state: str) -> bool:
     """Wait until the ledger shows this state, or a later one. False when the run ends before."""
-    deadline, size = time.monotonic() + REACH_S, 0
-    while time.monotonic() < deadline:
-        ended = run.ended()
-        path = run.file()
-        now = path.stat().st_size if path is not None and path.exists() else 0
+    deadline, size, path = time.monotonic() + REACH_S, 0, None
+    for looks in itertools.takewhile(lambda _: time.monotonic() < deadline, itertools.count()):
+        ended = looks % ENDED_EACH == 0 and run.ended()
+        path = path or run.file()
+        try:
+            now = path.stat().st_size if path is not None else 0
+        except FileNotFoundError:
+            now = 0
         if now != size or ended:
             size, records = now, run.records()
             if records and _rank(records[0].state) >= _rank(state):

@@ -5,6 +5,7 @@ import importlib
 import importlib.metadata
 import inspect
 import json
+import logging
 import pathlib
 import re
 import subprocess
@@ -12,6 +13,8 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from chaoslib.experiment import ensure_experiment_is_valid
+from chaoslib.loader import load_experiment
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TOP = {"experiments", "probes", "actions", "k8s", "tests", "src", "docs", "scripts", "constraints", ".ci"}
@@ -151,8 +154,13 @@ def test_there_is_an_experiment():
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=name_of)
-def test_an_experiment_is_valid(path: pathlib.Path, chaos: pathlib.Path, tmp_path: pathlib.Path):
-    run_chaos(chaos, tmp_path, "validate", str(path))
+def test_an_experiment_is_valid(path: pathlib.Path, caplog: pytest.LogCaptureFixture):
+    ensure_experiment_is_valid(load_experiment(str(path)))
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def test_the_command_says_of_an_experiment_that_it_is_valid(chaos: pathlib.Path, tmp_path: pathlib.Path):
+    assert "look valid" in run_chaos(chaos, tmp_path, "validate", str(EXPERIMENTS[0]))
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=name_of)

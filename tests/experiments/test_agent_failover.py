@@ -16,7 +16,7 @@ from chaosreprise.stack.client import Keeper
 
 @pytest.fixture(
     scope="module",
-    params=[0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2))],
+    params=[0, *(pytest.param(seed, marks=[pytest.mark.long, pytest.mark.thorough]) for seed in (1, 2))],
     ids=lambda seed: f"seed {seed}",
 )
 def ran(lab: starter.Stack, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Ran:

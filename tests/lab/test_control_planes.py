@@ -89,7 +89,7 @@ def test_the_agents_of_one_that_dies_go_to_the_other_and_nobody_else_is_called_o
         assert have(lab) == dict.fromkeys(("a1", "a2", "a3", "a4"), FIRST)
 
 
-@pytest.mark.parametrize("victim", [FIRST, SECOND])
+@pytest.mark.parametrize("victim", [FIRST, pytest.param(SECOND, marks=pytest.mark.thorough)])
 def test_one_that_was_frozen_does_not_speak_for_agents_that_have_left_it(lab, until, victim):
     spread(lab, until)
     other = SECOND if victim == FIRST else FIRST

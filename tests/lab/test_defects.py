@@ -109,6 +109,7 @@ def test_replay_twice_starts_a_second_interpreter(new_lab, until):
     assert [lab.marks(name) for name in (awake, fresh)] == [[*START, "down"], START]
 
 
+@pytest.mark.thorough
 def test_replay_completed_makes_slots_again(new_lab, until):
     lab = new_lab("replay-completed", agents=2)
     awake, asleep, commands, _ = scene(lab, until)
