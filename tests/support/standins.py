@@ -132,7 +132,8 @@ SESSION_REGISTRY_BACKEND = "file"
 SESSION_REGISTRY_PATH = "registry.json"
 AUTHZ_BYPASS = "true"
 STANDIN_DEFECT = "{defect}"
-STANDIN_ATTEMPT_S = "1"
+STANDIN_ATTEMPT_S = "4"
+STANDIN_CONNECT_S = "1"
 SESSION_READY_TIMEOUT = "{ready_s:g}s"
 
 [components.control-plane]
@@ -157,7 +158,7 @@ count = 4
 share = 1.0
 
 [timing]
-settle = {{ backoff_s = 4, reconcile_s = 0, slowest_s = 0.6 }}
+settle = {{ backoff_s = 7, reconcile_s = 0, slowest_s = 0.6 }}
 bounds = {{ step_s = 10 }}
 """
 
@@ -217,7 +218,7 @@ def pods(
 ) -> pathlib.Path:
     """A platform file of a sandbox whose sessions are pods in this namespace; its two other services run here.
 
-    It waits a second for a pod that does not answer, so a step to one that is gone is over after 3.6 s.
+    It waits 4 s for an answer and 1 s for a connection, so a step that was under way in a pod that goes is over after 6.6 s.
     """
     file = folder / "pods.toml"
     file.write_text(

@@ -15,6 +15,7 @@ from runtimes import NAMES, Interpreter, Lost
 from service import Refused, application, empty, fields, give_up, listen, metrics, misbehaves, say, setting
 
 ATTEMPT_S = float(os.environ.get("STANDIN_ATTEMPT_S", "10"))
+CONNECT_S = float(os.environ.get("STANDIN_CONNECT_S", "10"))
 PAUSES_S = (0.2, 0.4)
 
 
@@ -55,7 +56,7 @@ class DataPlane:
 
     async def _call(self, at: str, path: str, body: dict[str, Any], token: str) -> tuple[int, dict[str, Any]]:
         headers = {"X-Session-Token": token} if self._mode == "enforced" else {}
-        limit = aiohttp.ClientTimeout(total=ATTEMPT_S)
+        limit = aiohttp.ClientTimeout(total=ATTEMPT_S, sock_connect=CONNECT_S)
         async with self._http.post(f"{at}{path}", json=body, headers=headers, timeout=limit) as answer:
             return answer.status, await answer.json() if answer.content_type == "application/json" else {}
 
