@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import yaml
 from clusters import Space
-from inpods import Lab, lacking, shown
+from inpods import Lab, lab_in, needed, shown
 from runs import EXPERIMENT, SHORTEST, Ran, Running
 from toystack import free_port
 
@@ -65,17 +65,12 @@ class Outside:
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """One for all of them, since pods take a while."""
-    if "KUBECONFIG" not in os.environ:
-        pytest.skip("no Kubernetes with nodes: KUBECONFIG is not set")
-    if why := lacking():
-        pytest.skip(why)
+    needed()
     folder = tmp_path_factory.mktemp("lab")
     space = Space(folder, os.environ["KUBECONFIG"])
-    found = Lab(folder, space, os.environ["KUBECONFIG"])
     try:
-        yield found
+        yield from lab_in(space, folder)
     finally:
-        found.end()
         space.end()
 
 

@@ -1,7 +1,6 @@
 """k8s/overlays/lab as it stands, with our image: the lab's parts and its sessions are pods, and so is the run against them."""
 
 import json
-import os
 import pathlib
 import xml.etree.ElementTree
 from collections.abc import Iterator
@@ -9,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import yaml
 from clusters import Space
-from inpods import PAGE, Lab, lacking, shown
+from inpods import PAGE, Lab, lab_in, shown
 from linkwire import eventually
 from pipelines import Job, run_shell, shell_steps
 
@@ -27,15 +26,7 @@ READY, RUN, LOGS = "Wait until the platform is ready", "Run the job", "Logs"
 
 @pytest.fixture
 def lab(space: Space, tmp_path: pathlib.Path, request: pytest.FixtureRequest) -> Iterator[Lab]:
-    if "KUBECONFIG" not in os.environ:
-        pytest.skip("no Kubernetes with nodes: KUBECONFIG is not set")
-    if why := lacking():
-        pytest.skip(why)
-    found = Lab(tmp_path, space, os.environ["KUBECONFIG"], getattr(request, "param", None))
-    try:
-        yield found
-    finally:
-        found.end()
+    yield from lab_in(space, tmp_path, getattr(request, "param", None))
 
 
 def test_the_lab_comes_up_as_pods_and_a_run_there_is_refused_by_the_name_of_who_holds_the_lock(lab: Lab) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 import spaceinpods
 from clusters import Space
-from inpods import IMAGE, K8S, lacking, on_node, shown
+from inpods import IMAGE, K8S, needed, on_node, shown
 from runs import EXPERIMENT, SHORTEST
 from standin_space import PASSWORD, USERS
 
@@ -75,10 +75,7 @@ def shorter(experiment: pathlib.Path) -> str:
 
 @pytest.fixture
 def newcomer(space: Space, tmp_path: pathlib.Path) -> Iterator[Newcomer]:
-    if "KUBECONFIG" not in os.environ:
-        pytest.skip("no Kubernetes with nodes: KUBECONFIG is not set")
-    if why := lacking():
-        pytest.skip(why)
+    needed()
     on_node(space, "maker", "mkdir", "--mode=0777", f"/there/{space.name}")
     volume = {
         "metadata": {"name": space.name},

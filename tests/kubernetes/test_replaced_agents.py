@@ -1,14 +1,13 @@
 """Agents of the lab that are replaced in the cluster, by a release or by the maintenance of a node, with commands in their hands."""
 
 import json
-import os
 import pathlib
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from clusters import Space
-from inpods import Lab, lacking
+from inpods import Lab, lab_in
 from runs import ROOT, unproven
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.thorough, pytest.mark.timeout(1800)]
@@ -24,15 +23,7 @@ NEED = json.loads((ROOT / "experiments" / "agent-rollout.json").read_text())["co
 
 @pytest.fixture
 def lab(space: Space, tmp_path: pathlib.Path, request: pytest.FixtureRequest) -> Iterator[Lab]:
-    if "KUBECONFIG" not in os.environ:
-        pytest.skip("no Kubernetes with nodes: KUBECONFIG is not set")
-    if why := lacking():
-        pytest.skip(why)
-    found = Lab(tmp_path, space, os.environ["KUBECONFIG"], WORK | getattr(request, "param", {}))
-    try:
-        yield found
-    finally:
-        found.end()
+    yield from lab_in(space, tmp_path, WORK | getattr(request, "param", {}))
 
 
 def ran(lab: Lab, name: str, folder: str = "/experiments") -> tuple[bool, dict[str, Any]]:

@@ -5,8 +5,10 @@ import os
 import pathlib
 import shutil
 import subprocess
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from clusters import BASE, Space
 from linkwire import eventually
 
@@ -31,12 +33,14 @@ def shown(title: str) -> list[str]:
     return [line.strip() for line in section.splitlines() if line.startswith("    ")]
 
 
-def lacking() -> str | None:
+def needed() -> None:
+    """Skips the test where nothing can be run in pods."""
+    if "KUBECONFIG" not in os.environ:
+        pytest.skip("no Kubernetes with nodes: KUBECONFIG is not set")
     if shutil.which("kubectl") is None:
-        return "no kubectl on the PATH"
+        pytest.skip("no kubectl on the PATH")
     if IMAGE not in os.environ:
-        return f"no image: {IMAGE} is not set to one that the cluster's nodes have (scripts/image makes it)"
-    return None
+        pytest.skip(f"no image: {IMAGE} is not set to one that the cluster's nodes have (scripts/image makes it)")
 
 
 class Lab:
@@ -138,6 +142,16 @@ class Lab:
         self("scale", "deployment", "--all", "--replicas=0")
         self("delete", "pod", "--all", "--grace-period=1")
         on_node(self.space, "cleaner", "rm", "-rf", f"/there/{self.space.name}")
+
+
+def lab_in(space: Space, folder: pathlib.Path, env: dict[str, str] | None = None) -> Iterator[Lab]:
+    """The body of a fixture."""
+    needed()
+    found = Lab(folder, space, os.environ["KUBECONFIG"], env)
+    try:
+        yield found
+    finally:
+        found.end()
 
 
 def on_node(space: Space, name: str, *command: str) -> None:
