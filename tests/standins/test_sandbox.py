@@ -17,6 +17,7 @@ from runs import ROOT, Ran, unproven
 from toystack import free_port
 
 from chaosreprise import history
+from chaosreprise.errors import BadInput
 from chaosreprise.lab.sandbox import tokens
 from chaosreprise.platform import file, sandbox_rows
 from chaosreprise.run import initial
@@ -195,6 +196,15 @@ def told_by_steps(folder: pathlib.Path, defect: str = "none", **more: Any) -> pa
     assert by_files in text
     path.write_text(text.replace(by_files, 'kind = "stdout"\nhz = 10'))
     return path
+
+
+def test_a_pod_is_not_asked_to_print_what_it_has(tmp_path: pathlib.Path) -> None:
+    path = standins.pods(tmp_path, "n", tmp_path / "kubeconfig", "python")
+    text, by_exec = path.read_text(), '[evidence.workspaces]\nkind = "kubernetes"'
+    assert by_exec in text
+    path.write_text(text.replace(by_exec, '[evidence.workspaces]\nkind = "stdout"'))
+    with pytest.raises(BadInput, match='kind = "stdout": a session that is a pod has no folder in common with others'):
+        file.load(str(path))
 
 
 @pytest.mark.parametrize("runtime", ["python", pytest.param("node", marks=pytest.mark.thorough)])

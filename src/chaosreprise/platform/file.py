@@ -471,6 +471,12 @@ def _check_watched(where: str, file: PlatformFile) -> None:
             raise BadInput(
                 f'{where}: evidence.{name}.kind = "{STDOUT}" goes only with evidence.{WORKSPACES} of kind = "sandbox"'
             )
+        sessions = file.components.get(SESSIONS)
+        if entry.kind == STDOUT and sessions is not None and sessions.how == KUBERNETES:
+            raise BadInput(
+                f'{where}: evidence.{name}.kind = "{STDOUT}": a session that is a pod has no folder in common with others, and '
+                f'prints nothing beside the step that it runs: state kind = "{KUBERNETES}", which reads in pods by exec'
+            )
         slots = file.evidence.get(SLOTS)
         if name == HOMES and not (slots and slots.kind == entry.kind == KUBERNETES):
             raise BadInput(

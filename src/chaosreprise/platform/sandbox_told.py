@@ -1,7 +1,7 @@
 """The ledgers of a sandbox's sessions where no file of theirs can be reached: a step of ours prints what is new in them.
 
 It goes to the data plane, so that it leaves no row, into a session of its own, and reads the folders of all sessions of the run, also of those
-whose interpreters have ended. Sessions that are pods share no folder: each is asked for its own, and what is not read by its end is a gap.
+whose interpreters have ended. Sessions that share no folder are asked for their own, each, and what is not read by its end is a gap.
 What is printed is the platform's word for it. A ledger only grows, so what was not read for a moment is read later; for longer it is a gap.
 """
 
@@ -33,7 +33,7 @@ UNWRITTEN = "which sessions the run has made is written down nowhere"
 SILENT = "no session of the run prints what its ledger has"
 WEAKER = (
     "ledgers are read by steps, so what ran is the platform's own word; "
-    f"where no session answers for more than {LATE_S:g} s, or a pod ends, what went on there is unknown"
+    f"where no session answers for more than {LATE_S:g} s, what went on there is unknown"
 )
 PYTHON = """\
 def _reprise_told():
@@ -97,7 +97,7 @@ class Told:
         assert platform.file.sandbox is not None
         self.name = name
         self._hz, self._http, self._at = hz, http, platform.file.sandbox
-        self._url, self._shares = self._at.data_plane.rstrip("/"), not platform.session_pods
+        self._url = self._at.data_plane.rstrip("/")
         self._made, self._parse = made, workspaces_parser(run)
         self._tails: dict[str, Tail] = {}
         self._own = ""
@@ -117,7 +117,7 @@ class Told:
     async def _look(self, clock: Clock, emit: Emit, since: int, last: bool) -> None:
         if (sessions := self._made.sessions()) is None:
             raise Unreachable(UNWRITTEN)
-        if sessions and self._shares and not self._own:
+        if sessions and not self._own:
             await self._make_own()
         began, known = clock.now(), self._made.known()
         for session in known.made:
