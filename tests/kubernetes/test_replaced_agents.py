@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from clusters import Space
-from inpods import Lab, lab_in
+from inpods import Lab, lab_in, shown
 from runs import ROOT, unproven
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.thorough, pytest.mark.timeout(1800)]
@@ -29,23 +29,39 @@ def lab(space: Space, tmp_path: pathlib.Path, request: pytest.FixtureRequest) ->
 def ran(lab: Lab, name: str, folder: str = "/experiments") -> tuple[bool, dict[str, Any]]:
     """Whether the run of an experiment ended well, and its verdict."""
     lab.start(name, "--no-version-check", "run", f"{folder}/{name}.json")
-    well = lab.ended(name, RUN_S)
-    assert "report  " in lab.said(name), lab.said(name)
+    return ended(lab, name)
+
+
+def ended(lab: Lab, job: str) -> tuple[bool, dict[str, Any]]:
+    well = lab.ended(job, RUN_S)
+    assert "report  " in lab.said(job), lab.said(job)
     return well, lab.verdict()
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", [name for name in KINDS if name != "agent-rollout"])
 def test_an_experiment_passes_with_commands_in_the_hands_of_who_is_replaced(lab: Lab, name: str) -> None:
     before = pods(lab)
-    well, verdict = ran(lab, name)
-    assert (well, verdict["verdict"]) == (True, "true"), lab.said(name)
+    passes(lab, name, name, *ran(lab, name))
+    assert len(pods(lab) - before) == (name != "agent-container-killed"), "one agent is another pod"
+
+
+@pytest.mark.parametrize("lab", [{"REPRISE_LAB_WORK_S": "0"}], indirect=True, ids=["quick"])
+def test_what_the_page_shows_of_a_release_passes(lab: Lab) -> None:
+    for line in shown("A release, and the maintenance of a node"):
+        lab.shell(line)
+    before = pods(lab)
+    passes(lab, "agent-rollout", "release", *ended(lab, "release"))
+    assert len(pods(lab) - before) == 1, "one agent is another pod"
+
+
+def passes(lab: Lab, name: str, job: str, well: bool, verdict: dict[str, Any]) -> None:
+    assert (well, verdict["verdict"]) == (True, "true"), lab.said(job)
     assert [one["kind"] for one in verdict["faults"]] == [KINDS[name]]
     for op in ("stop", "hibernate", "wake"):
         told = verdict["exposure"][op]
         assert told["measure"] == "in_flight"
-        assert told["in_flight"] >= told["need"] == NEED, lab.said(name)
-    assert unproven(name, verdict) == set(), lab.said(name)
-    assert len(pods(lab) - before) == (name != "agent-container-killed"), "one agent is another pod"
+        assert told["in_flight"] >= told["need"] == NEED, lab.said(job)
+    assert unproven(name, verdict) == set(), lab.said(job)
 
 
 def pods(lab: Lab) -> set[str]:
