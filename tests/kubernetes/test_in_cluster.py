@@ -123,7 +123,7 @@ def test_the_steps_of_a_workflow_start_the_job_there_and_hand_on_its_verdict(lab
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("lab", ["drop-queue"], indirect=True)
+@pytest.mark.parametrize("lab", [{"REPRISE_LAB_DEFECT": "drop-queue"}], indirect=True, ids=["drop-queue"])
 def test_the_steps_of_jenkins_fail_where_the_platform_does_with_the_logs_of_all_pods(
     lab: Lab, tmp_path: pathlib.Path
 ) -> None:
