@@ -87,6 +87,49 @@ async def answers(request: web.Request, handler: Handler) -> web.StreamResponse:
         return web.json_response({"error": "Database error", "message": str(error)}, status=500)
 
 
+async def _asked(request: web.Request) -> dict[str, Any]:
+    """What a create asks for, with what stands for that which it leaves out."""
+    try:
+        body = await request.json()
+    except ValueError:
+        raise Refused(400, "Invalid request") from None
+    if not isinstance(body, dict) or not body.get("user") or not body.get("template"):
+        raise Refused(400, "Invalid request", "user and template are required")
+    resources = body.get("resources") or {}
+    cpu, memory = resources.get("cpu") or "1", resources.get("memory") or "2Gi"
+    if not Decimal("0.1") <= _amount(cpu) <= 64 or not 128 * 2**20 <= _amount(memory) <= 512 * 2**30:
+        raise Refused(400, "Invalid resources")
+    return {
+        "user": body["user"],
+        "template": body["template"],
+        "cpu": cpu,
+        "memory": memory,
+        "home": bool(body.get("persistentHome")),
+        "idle": body.get("idleTimeout") or "",
+        "longest": body.get("maxSessionDuration") or "",
+        "tags": body.get("tags") or [],
+    }
+
+
+async def _place(asked: dict[str, Any]) -> tuple[str, str]:
+    """The name of a session that is pending now, and its agent: the least loaded one."""
+    agent = await row(
+        "select agent_id, platform, cluster_id from agents a where status = 'online' and approval_status = 'approved'"
+        " and last_heartbeat > now() - interval '90 seconds'"
+        f" order by (select count(*) from sessions s where s.agent_id = a.agent_id and {ACTIVE}), agent_id"
+    )
+    if agent is None:
+        raise Refused(503, "No agents available")
+    name = f"{asked['user']}-{asked['template']}-{secrets.token_hex(4)}"
+    await rows(
+        "insert into sessions (id, user_id, template_name, state, agent_id, cluster_id, tags, platform, namespace, memory, cpu,"
+        " persistent_home, idle_timeout, max_session_duration) values (%s, %s, %s, 'pending', %s, %s, %s, %s, 'streamspace', %s, %s, %s, %s, %s)",
+        name, asked["user"], asked["template"], agent["agent_id"], agent["cluster_id"], asked["tags"], agent["platform"],
+        asked["memory"], asked["cpu"], asked["home"], asked["idle"], asked["longest"],
+    )  # fmt: skip
+    return name, agent["agent_id"]
+
+
 def _amount(text: object) -> Decimal:
     """A Kubernetes quantity; 400 for what is none."""
     try:
@@ -191,70 +234,27 @@ class ControlPlane:
 
     async def create(self, request: web.Request) -> web.Response:
         """POST /sessions."""
-        try:
-            body = await request.json()
-        except ValueError:
-            raise Refused(400, "Invalid request") from None
-        if not isinstance(body, dict) or not body.get("user") or not body.get("template"):
-            raise Refused(400, "Invalid request", "user and template are required")
-        asked = body.get("resources") or {}
-        cpu, memory = asked.get("cpu") or "1", asked.get("memory") or "2Gi"
-        if not Decimal("0.1") <= _amount(cpu) <= 64 or not 128 * 2**20 <= _amount(memory) <= 512 * 2**30:
-            raise Refused(400, "Invalid resources")
-        template = await row("select manifest from templates where name = %s", body["template"])
+        asked = await _asked(request)
+        template = await row("select manifest from templates where name = %s", asked["template"])
         if template is None:
             raise Refused(404, "Template not found")
         async with self._placing:
-            await self._quota(body["user"], _amount(cpu), _amount(memory))
-            agent = await row(
-                "select agent_id, platform, cluster_id from agents a where status = 'online' and approval_status = 'approved'"
-                " and last_heartbeat > now() - interval '90 seconds'"
-                f" order by (select count(*) from sessions s where s.agent_id = a.agent_id and {ACTIVE}), agent_id"
-            )
-            if agent is None:
-                raise Refused(503, "No agents available")
-            name = f"{body['user']}-{body['template']}-{secrets.token_hex(4)}"
-            home, idle, longest = (
-                bool(body.get("persistentHome")),
-                body.get("idleTimeout") or "",
-                body.get("maxSessionDuration") or "",
-            )
-            await rows(
-                "insert into sessions (id, user_id, template_name, state, agent_id, cluster_id, tags, platform, namespace, memory, cpu,"
-                " persistent_home, idle_timeout, max_session_duration) values (%s, %s, %s, 'pending', %s, %s, %s, %s, 'streamspace', %s, %s, %s, %s, %s)",
-                name, body["user"], body["template"], agent["agent_id"], agent["cluster_id"], body.get("tags") or [], agent["platform"],
-                memory, cpu, home, idle, longest,
-            )  # fmt: skip
-        payload = {
-            "sessionId": name,
-            "user": body["user"],
-            "template": body["template"],
-            "templateManifest": template["manifest"],
-        }
-        payload |= {
+            await self._quota(asked["user"], _amount(asked["cpu"]), _amount(asked["memory"]))
+            name, agent = await _place(asked)
+        told = {
+            "user": asked["user"],
+            "template": asked["template"],
             "namespace": "streamspace",
-            "memory": memory,
-            "cpu": cpu,
-            "persistentHome": home,
-            "idleTimeout": idle,
+            "persistentHome": asked["home"],
+            "idleTimeout": asked["idle"],
         }
-        command = await self._command(agent["agent_id"], name, "start_session", payload)
-        message = f"Session provisioning in progress (agent: {agent['agent_id']}, command: {command})"
-        said = {
-            "name": name,
-            "namespace": "streamspace",
-            "user": body["user"],
-            "template": body["template"],
-            "state": "pending",
-        }
-        said |= {
-            "persistentHome": home,
-            "idleTimeout": idle,
-            "maxSessionDuration": longest,
-            "resources": {"memory": memory, "cpu": cpu},
-        }
+        amounts = {"memory": asked["memory"], "cpu": asked["cpu"]}
+        payload = {"sessionId": name, "templateManifest": template["manifest"], **told, **amounts}
+        command = await self._command(agent, name, "start_session", payload)
+        message = f"Session provisioning in progress (agent: {agent}, command: {command})"
+        said = {"name": name, **told, "state": "pending", "maxSessionDuration": asked["longest"], "resources": amounts}
         return web.json_response(
-            {**said, "tags": body.get("tags") or [], "status": {"phase": "Pending", "message": message}}, status=202
+            {**said, "tags": asked["tags"], "status": {"phase": "Pending", "message": message}}, status=202
         )
 
     async def _command(self, agent: str, session: str, action: str, payload: dict[str, Any]) -> str:
