@@ -165,7 +165,9 @@ def test_pods_that_are_killed_are_told_and_the_flow_reaches_a_pod(platform: path
 
 
 @pytest.mark.thorough
-def test_the_flow_says_what_a_pod_of_a_wrong_image_waits_for(space: Space, state: None, tmp_path: pathlib.Path) -> None:
+def test_flow_and_run_say_what_a_pod_of_a_wrong_image_waits_for(
+    space: Space, state: None, tmp_path: pathlib.Path
+) -> None:
     platform = standins.pods(tmp_path, space.name, space.kubeconfig, "no-such-image:1", ready_s=5.0)
     flow = standins.chaos(tmp_path, "reprise", "flow", str(platform))
     said = [line for line in flow.stdout.splitlines() if line.startswith("a session")]
@@ -173,6 +175,10 @@ def test_the_flow_says_what_a_pod_of_a_wrong_image_waits_for(space: Space, state
     assert "answered with 500" in said[0]
     assert "of its pods 1 wait for what does not come, such as session-session-" in said[0]
     assert "ErrImageNeverPull" in said[0]
+    ran = run(platform)
+    assert ran.code == 1, ran.told()
+    assert "sessions could be made" in ran.told()
+    assert "ErrImageNeverPull" in ran.told()
 
 
 @pytest.mark.thorough

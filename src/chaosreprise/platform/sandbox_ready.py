@@ -51,8 +51,18 @@ async def reach(platform: Platform, session: str) -> None:
             raise NotPossible(f"the agent in the pod {name} does not answer on :{PORT} ({status or 'nobody is there'})")
 
 
-async def stuck(platform: Platform) -> list[str]:
-    """What pods of sessions wait for that does not come by waiting, the newest last."""
+def waiting(platform: Platform) -> str:
+    """The end of a sentence about sessions that could not be made: what their pods wait for that does not come, of the newest one."""
+    if not platform.session_pods:
+        return ""
+    try:
+        found = asyncio.run(_stuck(platform))
+    except RepriseError as error:
+        return f"; its pods can't be seen: {error}"
+    return f"; of its pods {len(found)} wait for what does not come, such as {found[-1]}" if found else ""
+
+
+async def _stuck(platform: Platform) -> list[str]:
     assert platform.cluster is not None
     async with await Api.to(platform.cluster) as api:
         found = (await api.get(deployments.pods_path(api), labelSelector=platform.session_objects[0]))["items"]

@@ -76,8 +76,8 @@ def _asked_all(platform: file.Platform, at: Sandbox, token: str | None) -> Itera
             yield _told(_asked(http, Ask(f"{name} is well", url, None, WELL, HEALTH_S)))
         create = {"tenantId": at.tenant, "agentId": at.agent_id, "policyId": at.policy, "ttlSeconds": at.ttl_s}
         made = _asked(http, Ask("a session", f"{control}/sessions", create | {"runtime": at.runtime}, (201,)))
-        if made.wrong and platform.session_pods:
-            made = made._replace(wrong=f"{made.wrong}{_stuck(platform)}")
+        if made.wrong:
+            made = made._replace(wrong=f"{made.wrong}{sandbox_ready.waiting(platform)}")
         yield _told(made)
         named = quote(made.field("id"), safe="")
         if not named:
@@ -94,15 +94,6 @@ def _asked_all(platform: file.Platform, at: Sandbox, token: str | None) -> Itera
         finally:
             ended = _asked(http, Ask("its end", f"{data}/sessions/{named}/terminate", {}, (202,)))
         yield _told(ended)
-
-
-def _stuck(platform: file.Platform) -> str:
-    """What pods of sessions wait for that does not come, of one of them; none says that of a session that was not made."""
-    try:
-        found = asyncio.run(sandbox_ready.stuck(platform))
-    except RepriseError as error:
-        return f"; its pods can't be seen: {error}"
-    return f"; of its pods {len(found)} wait for what does not come, such as {found[-1]}" if found else ""
 
 
 def _reached(platform: file.Platform, session: str) -> tuple[str, bool]:

@@ -28,7 +28,7 @@ from chaosreprise.kubernetes.pod_logs import PodLogs
 from chaosreprise.moments import words
 from chaosreprise.moments.commands import agent_of
 from chaosreprise.moments.needs import wants_frames
-from chaosreprise.platform import adapter, commands, keepers
+from chaosreprise.platform import adapter, commands, keepers, sandbox_ready
 from chaosreprise.platform.file import KUBERNETES, Lab, Platform, load
 from chaosreprise.platform.said import Leaves
 from chaosreprise.run import known, litter, locking, logs, stopping
@@ -426,7 +426,10 @@ class Run:
         if (followed := logs.follow(self.platform)) is not None:
             self._exits.callback(followed.end)
             self._followed = followed
-        self.load.ask("open")
+        try:
+            self.load.ask("open")
+        except RunBroken as error:
+            raise RunBroken(f"{error}{sandbox_ready.waiting(self.platform)}") from error
         self._enter("baseline")
         self.load.ask("baseline", seconds=self.arguments.limits.baseline_s)
 
