@@ -5,6 +5,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ K8S = BASE.parent
 PAGE = K8S.parent / "docs" / "kubernetes.md"
 CALLED = "reprise-lab"  # as the overlay calls its namespace, and the folder of the node
 READY_S = 240
+OURS = pathlib.Path(sys.executable).parent  # where `chaos` is
 ON_NODE = {
     "restartPolicy": "Never",
     "securityContext": {"runAsUser": 0},
@@ -87,7 +89,7 @@ class Lab:
             capture_output=True,
             text=True,
             cwd=folder,
-            env=os.environ | {"KUBECONFIG": self._kubeconfig},
+            env=os.environ | {"KUBECONFIG": self._kubeconfig, "PATH": f"{OURS}:{os.environ['PATH']}"},
         )
         assert done.returncode == 0, (line, done.stdout, done.stderr)
         return done.stdout
