@@ -1,6 +1,5 @@
 """Whole runs from outside of a cluster, as docs/kubernetes.md shows them: the lab's control plane and database are reached by ports that lead to pods."""
 
-import os
 import pathlib
 import time
 from collections.abc import Iterator
@@ -8,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import yaml
 from clusters import Space
-from inpods import Lab, lab_in, needed, shown
+from inpods import Lab, lab_in, shown
 from runs import EXPERIMENT, SHORTEST, Ran, Running
 from toystack import free_port
 
@@ -62,21 +61,13 @@ class Outside:
         return Running(self._folder / assignment.partition("=")[2], self._folder, file, SHORT if short else [], {})
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """One for all of them, since pods take a while."""
-    needed()
-    folder = tmp_path_factory.mktemp("lab")
-    space = Space(folder, os.environ["KUBECONFIG"])
-    try:
-        yield from lab_in(space, folder)
-    finally:
-        space.end()
+@pytest.fixture
+def lab(space: Space, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    yield from lab_in(space, tmp_path_factory.mktemp("lab"))
 
 
 @pytest.fixture
 def outside(lab: Lab, tmp_path: pathlib.Path) -> Outside:
-    lab.ready()
     return Outside(tmp_path, lab)
 
 
