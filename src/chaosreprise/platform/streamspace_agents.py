@@ -51,13 +51,18 @@ async def agents(platform: Platform, http: httpx.AsyncClient) -> list[Said]:
 
 
 async def _undelivered(platform: Platform) -> list[Said]:
-    """What waits for those that are called online; why a database can't be read is said once, by who examines that."""
+    """What waits for those that are called online, and was not given to them meanwhile: one may have connected just now.
+
+    Why a database can't be read is said once, by who examines that.
+    """
     of_rows = [name for name, entry in platform.file.evidence.items() if entry.kind == "sql"]
     if not of_rows:
         return []
     try:
         async with reading(platform, of_rows[0]) as connection:
-            found = await rows(connection, WAITING)
+            until = time.monotonic() + CONNECTED_WITHIN_S
+            while (found := await rows(connection, WAITING)) and time.monotonic() < until:
+                await asyncio.sleep(0.2)
     except RepriseError:
         return []
     do = "see whether it is connected, and not only heard of over HTTP: what nobody delivers is late, or lost"
