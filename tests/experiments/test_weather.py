@@ -174,7 +174,7 @@ def warden_asleep(running: Running) -> Iterator[None]:
         pytest.param("first command", marks=pytest.mark.thorough),
         "injected",
         pytest.param("undoing", marks=pytest.mark.thorough),
-        "judging",
+        pytest.param("judging", marks=pytest.mark.thorough),
     ],
 )
 def test_when_the_disk_of_the_runs_gets_full_that_is_said_and_nothing_stays_broken(

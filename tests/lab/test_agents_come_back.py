@@ -19,6 +19,7 @@ def replayed(lab, since):
     return sum(times > 1 for times in sent.values())
 
 
+@pytest.mark.thorough
 def test_a_zombie_acts_once_on_what_it_was_sent_and_in_the_order_of_all_that_was_accepted(lab, until):
     first, second, third, fourth = lab.running_on("a1", 4)
     lab.change(fourth, "hibernate")

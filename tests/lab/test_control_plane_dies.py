@@ -13,6 +13,7 @@ pytestmark = pytest.mark.long
 OFFLINE_S = 0.6  # three heartbeats of these labs
 
 
+@pytest.mark.thorough
 def test_commands_survive_the_end_of_the_control_plane(lab, until):
     with labtraffic.Traffic(lab, seed=1, clients=9, pause_s=0.05) as traffic:
         for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):

@@ -103,6 +103,7 @@ def test_one_that_was_frozen_does_not_speak_for_agents_that_have_left_it(lab, un
     labtraffic.judge(lab, traffic, until)
 
 
+@pytest.mark.thorough
 def test_both_of_them_and_agents_of_either_that_die_at_once_come_back(lab, until):
     spread(lab, until)
     with labtraffic.Traffic(lab, seed=6, clients=9, pause_s=0.05) as traffic:

@@ -88,6 +88,7 @@ def test_commands_that_were_accepted_survive_the_kill_of_the_database(lab, sessi
     assert lab.marks(session) == ["made", "up", "down"]
 
 
+@pytest.mark.thorough
 @pytest.mark.long
 def test_nothing_is_lost_or_doubled_although_the_database_is_killed_and_restarted(lab, until):
     with labtraffic.Traffic(lab, seed=21, clients=9, pause_s=0.05) as traffic:
