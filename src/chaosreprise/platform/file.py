@@ -323,8 +323,7 @@ class Platform(msgspec.Struct, frozen=True):
     @property
     def session_pods(self) -> bool:
         """Whether its sessions are pods of their own."""
-        entry = self.file.components.get(SESSIONS)
-        return entry is not None and entry.how == KUBERNETES
+        return _has_session_pods(self.file)
 
     @property
     def agent_pods(self) -> bool:
@@ -459,6 +458,11 @@ def _check_witnesses(where: str, file: PlatformFile) -> None:
             )
 
 
+def _has_session_pods(file: PlatformFile) -> bool:
+    entry = file.components.get(SESSIONS)
+    return entry is not None and entry.how == KUBERNETES
+
+
 def _check_watched(where: str, file: PlatformFile) -> None:
     """The objects of StreamSpace's sessions, which stand for the ledger `slots`, their claims, and a sandbox's pods, which have `workspaces`."""
     for name, entry in file.evidence.items():
@@ -471,8 +475,7 @@ def _check_watched(where: str, file: PlatformFile) -> None:
             raise BadInput(
                 f'{where}: evidence.{name}.kind = "{STDOUT}" goes only with evidence.{WORKSPACES} of kind = "sandbox"'
             )
-        sessions = file.components.get(SESSIONS)
-        if entry.kind == STDOUT and sessions is not None and sessions.how == KUBERNETES:
+        if entry.kind == STDOUT and _has_session_pods(file):
             raise BadInput(
                 f'{where}: evidence.{name}.kind = "{STDOUT}": a session that is a pod has no folder in common with others, and '
                 f'prints nothing beside the step that it runs: state kind = "{KUBERNETES}", which reads in pods by exec'

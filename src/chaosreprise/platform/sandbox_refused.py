@@ -67,7 +67,7 @@ async def attempt(
     assert at is not None
     if operation.tools and at.tools:
         url = at.tools.rstrip("/") + url.removeprefix(at.control_plane.rstrip("/"))
-    shown = http.headers.get("Authorization", "").removeprefix("Bearer ")
+    shown = _shown(http)
     match operation.lacks:
         case "token":
             shown = ""
@@ -78,7 +78,7 @@ async def attempt(
             shown = f"{UNSIGNED}.{_claims(shown)}."
         case "another" if at.other_token:
             other = at.other_token.read(platform.folder)
-            if not await _is_another(http, at, shown, other):
+            if not await _is_another(http, at, other):
                 now = time.monotonic_ns()
                 return Answer(lo=now, hi=now, cmd=operation.cmd, outcome="info", error=SHOWS_NOTHING), None
             shown = other
@@ -118,8 +118,7 @@ async def doors(platform: Platform, http: httpx.AsyncClient) -> list[Said]:
     if not at.other_token:
         do = "set sandbox.other_token to a token of another tenant, and try `chaos reprise conformance`"
         return [*said, _limited("whether another tenant is kept out of sessions is not tried", do)]
-    shown = http.headers.get("Authorization", "").removeprefix("Bearer ")
-    if not await _is_another(http, at, shown, at.other_token.read(platform.folder)):
+    if not await _is_another(http, at, at.other_token.read(platform.folder)):
         return [*said, _limited(SHOWS_NOTHING, "set it to a token that is let in, of another tenant_id")]
     return said
 
@@ -128,16 +127,21 @@ def _limited(say: str, do: str) -> Said:
     return Said(about=AUTHENTICATION, state="limited", say=say, do=do)
 
 
-async def _is_another(http: httpx.AsyncClient, at: Sandbox, ours: str, other: str) -> bool:
+async def _is_another(http: httpx.AsyncClient, at: Sandbox, other: str) -> bool:
     """Whether it is let in, and speaks for another tenant than ours."""
     url, headers = f"{at.control_plane.rstrip('/')}/sessions", {"Authorization": f"Bearer {other}"}
-    return await _status(http, url, {}, headers) != REFUSED and _tenant(other) != _tenant(ours)
+    return await _status(http, url, {}, headers) != REFUSED and _tenant(other) != _tenant(_shown(http))
 
 
 async def _status(http: httpx.AsyncClient, url: str, body: dict[str, str], headers: dict[str, str]) -> int | None:
     with contextlib.suppress(httpx.TransportError):
         return (await http.post(url, json=body, headers=headers)).status_code
     return None
+
+
+def _shown(http: httpx.AsyncClient) -> str:
+    """The token that it shows by itself."""
+    return str(http.headers.get("Authorization", "")).removeprefix("Bearer ")
 
 
 def _claims(token: str) -> str:

@@ -1,6 +1,6 @@
 """What commands leave where the adapter looks: effects in ledgers, and rows. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from chaosreprise.checker.attribution import end_mark, of_session, shapes, strongest
@@ -123,7 +123,8 @@ def rows(platform: Platform, record: Record) -> Iterator[Shown]:
     else:
         yield well("rows", "keys", f"{len(keys)} sessions with the keys of their creates")
     yield from _states(record, costs)
-    last = {one.id: _said(record, one) for one in record.reports("command")}
+    agents = {one.id: one.state for one in record.reports("agent")}
+    last = {one.id: _said(one, agents) for one in record.reports("command")}
     ids = [one.answer.id for one in record.sent if one.answer.id and one.operation.op not in ("step", "read")]
     if open_ := [f"{name} is {last.get(name, 'not there')}" for name in ids if last.get(name) != FINISHED]:
         yield wrong("rows", "commands", ", ".join(open_), (*costs, "lost"))
@@ -131,9 +132,8 @@ def rows(platform: Platform, record: Record) -> Iterator[Shown]:
         yield well("rows", "commands", f"{len(ids)} of {len(ids)} {FINISHED}")
 
 
-def _said(record: Record, command: Report) -> str:
-    """Its state; of one that waits, for whom, where that one is called online."""
-    agents = {one.id: one.state for one in record.reports("agent")}
+def _said(command: Report, agents: Mapping[str, str]) -> str:
+    """Its state; of one that waits, for whom, where that one of the agents, by their states, is called online."""
     if command.state != PENDING or agents.get(command.owner or "") != ONLINE:
         return command.state
     return f"{command.state} for {command.owner}, which is called {ONLINE}: nobody delivers it"

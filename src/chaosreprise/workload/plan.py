@@ -20,9 +20,7 @@ OPEN_LOOP = ("step", "read", "list")
 WAITING = ("stop", "hibernate", "wake")  # the kinds that can wait for an absent agent; a start goes elsewhere
 STEPS = ("step",)  # where sessions can't be hibernated, steps are what a fault meets
 SLOW_S = 0.8  # a fault strikes some 20 ms after it has seen the steps that it waits for, 0.1 s on a busy machine
-SLOW_PODS_S = (
-    2.0  # on a busy node a container ends a second after its pod's deletion; less than any service waits for an answer
-)
+SLOW_PODS_S = 2.0  # a busy node ends a container a second after its pod's deletion; services wait longer for an answer
 
 
 class Workload(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
